@@ -1,0 +1,143 @@
+/* config.c - the keys of the configuration: one row each. */
+#include "core/config.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/file.h"
+
+#define AT(member) offsetof(dl_config, member)
+#define MANY 9e15 /* no upper bound */
+
+const dl_option dl_config_rows[] = {
+    {"name", DL_OPTION_STRING, AT(name), 0, 0, "dldist", NULL, "the run's name: its folder is runs/NAME-DATE", true},
+    {"seed", DL_OPTION_INT, AT(seed), 0, MANY, "1", NULL,
+     "seed of everything random: initial weights, order of samples, dropout, the cut of valid", false},
+    {"task", DL_OPTION_CHOICE, AT(task), 0, 0, "classification", DL_TASK_NAMES, "what is learnt", false},
+    {"data.file", DL_OPTION_NODE, AT(data.file), 0, 0, "", NULL,
+     "HDF5 file, a list of files, or a glob, that are one data set; relative to the configuration's folder", true},
+    {"data.train", DL_OPTION_NODE, AT(data.train), 0, 0, "", NULL,
+     "data set names of the training split: {x: train/x, y: train/y}; weight: for weights per sample", false},
+    {"data.valid", DL_OPTION_NODE, AT(data.valid), 0, 0, "", NULL,
+     "data set names of the validation split, or a fraction to cut off train; default: valid/x and valid/y if there", false},
+    {"data.test", DL_OPTION_NODE, AT(data.test), 0, 0, "", NULL,
+     "data set names of the test split; default: test/x and test/y if there", true},
+    {"data.layout", DL_OPTION_CHOICE, AT(data.layout), 0, 0, "nchw", DL_LAYOUT_NAMES, "how images lie in the file", false},
+    {"data.normalize", DL_OPTION_CHOICE, AT(data.normalize), 0, 0, "auto", DL_NORMALIZE_NAMES,
+     "what is done to x; auto: unit for integers, else none; figures come from what is left of train", false},
+    {"data.shuffle", DL_OPTION_CHOICE, AT(data.shuffle), 0, 0, "auto", DL_SHUFFLE_NAMES,
+     "order of the training samples: full is a new permutation each epoch, none is file order", false},
+    {"model", DL_OPTION_NODE, AT(model), 0, 0, NULL, NULL, "the layers, in order: see `dldist list layers`", false},
+    {"loss", DL_OPTION_NODE, AT(loss), 0, 0, "", NULL,
+     "the loss: see `dldist list losses`; default: the task's (cross_entropy, bce, mse)", false},
+    {"optimizer", DL_OPTION_NODE, AT(optimizer), 0, 0, "{name: adam}", NULL,
+     "the optimizer and its options: see `dldist list optimizers`", false},
+    {"schedule", DL_OPTION_NODE, AT(schedule), 0, 0, "{name: constant}", NULL,
+     "how the learning rate changes: see `dldist list schedules`", false},
+    {"train.epochs", DL_OPTION_INT, AT(train.epochs), 1, 1e9, "10", NULL, "passes over the training set", true},
+    {"train.batch", DL_OPTION_INT, AT(train.batch), 1, 1e8, "128", NULL, "samples a step, over all members", false},
+    {"train.clip_norm", DL_OPTION_REAL, AT(train.clip_norm), 0, 1e30, "0", NULL,
+     "gradients are scaled down to this global norm; 0: never", false},
+    {"train.drop_last", DL_OPTION_BOOL, AT(train.drop_last), 0, 0, "false", NULL,
+     "whether a last batch that is not full is left out", false},
+    {"sync.mode", DL_OPTION_CHOICE, AT(sync.mode), 0, 0, "allreduce", "allreduce", "how members agree on gradients", true},
+    {"sync.shards", DL_OPTION_AUTO_INT, AT(sync.shards), 1, 1e6, "auto", NULL,
+     "logical shards of a batch: the same value gives the same bits at any number of ranks; "
+     "auto: the largest power of two not above batch/16, at least the number of ranks", false},
+    {"sync.transport", DL_OPTION_CHOICE, AT(sync.transport), 0, 0, "auto", DL_TRANSPORT_NAMES,
+     "how gradients travel: shared memory or messages; the bits are the same", true},
+    {"sync.timeout", DL_OPTION_REAL, AT(sync.timeout), 1, 1e6, "300", NULL,
+     "seconds to wait for another rank before the job is given up", true},
+    {"compute.backend", DL_OPTION_CHOICE, AT(compute.backend), 0, 0, "auto", DL_BACKEND_NAMES,
+     "library for matrix products; auto: oneDNN where it is built in", false},
+    {"checkpoint.every_epochs", DL_OPTION_INT, AT(checkpoint.every_epochs), 0, 1e9, "1", NULL,
+     "epochs between checkpoints; 0: none but the last", true},
+    {"checkpoint.every_minutes", DL_OPTION_REAL, AT(checkpoint.every_minutes), 0, 1e6, "10", NULL,
+     "minutes between checkpoints within an epoch; 0: none", true},
+    {"checkpoint.keep", DL_OPTION_INT, AT(checkpoint.keep), 1, 1e6, "2", NULL, "how many checkpoints are kept", true},
+    {"log.every_steps", DL_OPTION_INT, AT(log.every_steps), 1, 1e9, "1", NULL,
+     "steps between `step` lines in metrics.jsonl", true},
+};
+const int dl_config_row_count = sizeof dl_config_rows / sizeof dl_config_rows[0];
+
+dl_status dl_config_parse(const char *text, size_t bytes, const char *name, const char *const *assignments,
+                          int n_assignments, dl_config **out) {
+  dl_config *config = dl_calloc(1, sizeof *config);
+  if (!config) return DL_ERR_NOMEM;
+  dl_status status = DL_OK;
+  config->source = dl_strdup(name);
+  config->folder = dl_path_dirname(name);
+  if (!config->source || !config->folder) status = DL_ERR_NOMEM;
+  if (status == DL_OK) status = dl_document_parse(text, bytes, name, &config->document);
+  for (int i = 0; status == DL_OK && i < n_assignments; i++)
+    status = dl_node_set_yaml(config->document.root, assignments[i]);
+  dl_option_set rows = {dl_config_rows, dl_config_row_count, config};
+  if (status == DL_OK) status = dl_options_parse(&rows, 1, config->document.root, "");
+  if (status == DL_OK)
+    *out = config;
+  else
+    dl_config_destroy(&config);
+  return status;
+}
+
+void dl_config_destroy(dl_config **config) {
+  if (!*config) return;
+  dl_document_destroy(&(*config)->document);
+  free((*config)->folder);
+  free((*config)->source);
+  free(*config);
+  *config = NULL;
+}
+
+/* Maps whose keys came in any order are written in the order of the table. */
+static dl_status in_table_order(dl_node *root) {
+  for (int pass = 0; pass < 2; pass++) { /* dotted keys name their map, then their place in it */
+    for (int i = 0; i < dl_config_row_count; i++) {
+      const char *key = dl_config_rows[i].key, *dot = strchr(key, '.');
+      if (pass && !dot) continue;
+      char first[64];
+      snprintf(first, sizeof first, "%.*s", (int)strcspn(key, "."), key);
+      dl_node *map = pass ? dl_node_get(root, first) : root;
+      dl_node *node = map ? dl_node_get(map, pass ? dot + 1 : first) : NULL;
+      if (!node || node == map->last) continue;
+      dl_node **link = &map->first;
+      while (*link != node) link = &(*link)->next;
+      *link = node->next;
+      node->next = NULL;
+      map->last->next = node;
+      map->last = node;
+    }
+  }
+  return DL_OK;
+}
+
+dl_status dl_config_write(const dl_config *config, char **out) {
+  dl_arena *arena = dl_arena_new();
+  dl_node *copy = arena ? dl_node_clone(config->document.root, arena) : NULL;
+  dl_status status = copy ? in_table_order(copy) : DL_ERR_NOMEM;
+  if (status == DL_OK) status = dl_node_write(copy, out);
+  dl_arena_destroy(&arena);
+  return status;
+}
+
+dl_status dl_config_resolve(dl_config *config, const char *path, const char *text) {
+  return dl_node_set(config->document.root, path, text, NULL);
+}
+
+dl_status dl_config_fail(const dl_config *config, const char *path, const char *format, ...) {
+  char message[sizeof dl_error_last()->message], part[160];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(message, sizeof message, format, args);
+  va_end(args);
+  snprintf(part, sizeof part, "%s", path);
+  const dl_node *node = dl_node_find(config->document.root, part);
+  while ((!node || !node->line) && strrchr(part, '.')) {
+    *strrchr(part, '.') = 0;
+    node = dl_node_find(config->document.root, part);
+  }
+  if (!node || !node->line) return dl_fail_at(DL_ERR_USAGE, config->source, 0, 0, "%s", message);
+  return dl_node_fail(node, false, "%s", message);
+}

@@ -1,0 +1,30 @@
+/* mem.h - memory that belongs to somebody (floor: core). */
+#ifndef DL_CORE_MEM_H
+#define DL_CORE_MEM_H
+
+#include "core/status.h"
+
+#define DL_CACHE_LINE 64
+
+/* Zeroed memory for `count` objects of `size` bytes; overflow-checked; NULL and a record on failure. */
+void *dl_calloc(size_t count, size_t size);
+
+/* Zeroed memory aligned to 64 bytes (size rounded up to a multiple of 64), released with free(). */
+void *dl_calloc_aligned(size_t count, size_t size);
+
+/* realloc with an overflow check; the old block stays valid on failure (NULL). */
+void *dl_reallocarray(void *old, size_t count, size_t size);
+
+char *dl_strdup(const char *text);
+/* printf into fresh memory; NULL and a record on failure. */
+char *dl_asprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* A bump allocator: many small objects with one owner and one end (a parsed configuration). */
+typedef struct dl_arena dl_arena;
+dl_arena *dl_arena_new(void);
+void dl_arena_destroy(dl_arena **arena);
+void *dl_arena_alloc(dl_arena *arena, size_t bytes); /* zeroed, 16-byte aligned; NULL and a record on failure */
+char *dl_arena_strdup(dl_arena *arena, const char *text);
+char *dl_arena_printf(dl_arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#endif

@@ -1,0 +1,225 @@
+/* node_read.c - YAML text to nodes, event by event, through libfyaml.
+ *
+ * Events rather than libfyaml's own documents: every node gets its exact place, duplicate keys are found with theirs, and
+ * aliases are copied under a bound on the number of nodes, so that no small text becomes a large tree.
+ */
+#include <libfyaml.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/node.h"
+
+#define MAX_TEXT (1u << 20)
+#define MAX_NODES 100000
+#define MAX_DEPTH 64
+#define MAX_ANCHORS 256
+
+typedef struct reader {
+  struct fy_parser *parser;
+  dl_arena *arena;
+  const char *name; /* in the arena */
+  int nodes, depth, anchors;
+  struct { const char *name; const dl_node *node; } anchor[MAX_ANCHORS];
+} reader;
+
+static dl_status read_node(reader *r, struct fy_parser *parser, struct fy_event *event, dl_node **out);
+
+static dl_status fail_at_event(const reader *r, struct fy_event *event, const char *message) {
+  const struct fy_mark *mark = fy_event_start_mark(event);
+  return dl_fail_at(DL_ERR_USAGE, r->name, mark ? mark->line + 1 : 0, mark ? mark->column + 1 : 0, "%s", message);
+}
+
+/* What the parser collected, or a general sentence. */
+static dl_status syntax_error(const reader *r) {
+  void *at = NULL;
+  struct fy_diag *diag = fy_parser_get_diag(r->parser);
+  struct fy_diag_error *error = diag ? fy_diag_errors_iterate(diag, &at) : NULL;
+  dl_status status = error ? dl_fail_at(DL_ERR_USAGE, r->name, error->line, error->column, "not valid YAML: %s", error->msg)
+                           : dl_fail_at(DL_ERR_USAGE, r->name, 0, 0, "not valid YAML");
+  if (diag) fy_diag_unref(diag);
+  return status;
+}
+
+static char *token_text(reader *r, struct fy_token *token) {
+  size_t length = 0;
+  const char *text = token ? fy_token_get_text(token, &length) : "";
+  return dl_arena_printf(r->arena, "%.*s", (int)length, text ? text : "");
+}
+
+static dl_status new_node(reader *r, struct fy_event *event, dl_node_kind kind, dl_node **out) {
+  if (++r->nodes > MAX_NODES) return fail_at_event(r, event, "the document has more than 100,000 nodes");
+  const struct fy_mark *mark = fy_event_start_mark(event);
+  dl_node *node = dl_arena_alloc(r->arena, sizeof *node);
+  if (!node) return DL_ERR_NOMEM;
+  *node = (dl_node){.kind = kind, .text = "", .file = r->name, .arena = r->arena,
+                    .line = mark ? mark->line + 1 : 0, .column = mark ? mark->column + 1 : 0};
+  *out = node;
+  return DL_OK;
+}
+
+static dl_status next_event(reader *r, struct fy_event **out) {
+  *out = fy_parser_parse(r->parser);
+  return *out ? DL_OK : syntax_error(r);
+}
+
+static bool is_null(const char *text) {
+  return !*text || !strcmp(text, "~") || !strcmp(text, "null") || !strcmp(text, "Null") || !strcmp(text, "NULL");
+}
+
+static dl_status read_scalar(reader *r, struct fy_event *event, dl_node **out) {
+  DL_TRY(new_node(r, event, DL_NODE_SCALAR, out));
+  struct fy_token *token = event->scalar.value;
+  (*out)->text = token_text(r, token);
+  if (!(*out)->text) return DL_ERR_NOMEM;
+  (*out)->quoted = token && fy_scalar_token_get_style(token) != FYSS_PLAIN;
+  if (!(*out)->quoted && is_null((*out)->text)) {
+    (*out)->kind = DL_NODE_NULL;
+    (*out)->text = "";
+  }
+  return DL_OK;
+}
+
+static dl_status read_list(reader *r, struct fy_event *event, dl_node **out) {
+  DL_TRY(new_node(r, event, DL_NODE_LIST, out));
+  for (;;) {
+    struct fy_event *item;
+    DL_TRY(next_event(r, &item));
+    bool end = item->type == FYET_SEQUENCE_END;
+    dl_node *child = NULL;
+    dl_status status = end ? DL_OK : read_node(r, r->parser, item, &child);
+    fy_parser_event_free(r->parser, item);
+    if (end || status != DL_OK) return status;
+    DL_TRY(dl_node_put(*out, NULL, child));
+  }
+}
+
+/* One key: a scalar that the map does not have yet. */
+static dl_status read_key(reader *r, struct fy_event *event, const dl_node *map, dl_node **key) {
+  if (event->type != FYET_SCALAR) return fail_at_event(r, event, "a key must be plain text");
+  DL_TRY(read_scalar(r, event, key));
+  const dl_node *old = dl_node_get(map, (*key)->text);
+  if (!old) return DL_OK;
+  dl_node_fail(*key, false, "key '%s' stands twice", (*key)->text);
+  return dl_hint("it was set in line %d already: remove one of them", old->key_line);
+}
+
+static dl_status read_map(reader *r, struct fy_event *event, dl_node **out) {
+  DL_TRY(new_node(r, event, DL_NODE_MAP, out));
+  for (;;) {
+    struct fy_event *item;
+    DL_TRY(next_event(r, &item));
+    bool end = item->type == FYET_MAPPING_END;
+    dl_node *key = NULL, *value = NULL;
+    dl_status status = end ? DL_OK : read_key(r, item, *out, &key);
+    fy_parser_event_free(r->parser, item);
+    if (end || status != DL_OK) return status;
+    DL_TRY(next_event(r, &item));
+    status = read_node(r, r->parser, item, &value);
+    fy_parser_event_free(r->parser, item);
+    DL_TRY(status);
+    DL_TRY(dl_node_put(*out, key->text, value));
+    value->key_line = key->line;
+    value->key_column = key->column;
+  }
+}
+
+static int count_nodes(const dl_node *node) {
+  int n = 1;
+  for (const dl_node *child = node->first; child; child = child->next) n += count_nodes(child);
+  return n;
+}
+
+static dl_status read_alias(reader *r, struct fy_event *event, dl_node **out) {
+  const char *name = token_text(r, event->alias.anchor);
+  if (!name) return DL_ERR_NOMEM;
+  for (int i = r->anchors; i-- > 0;) {
+    if (strcmp(r->anchor[i].name, name)) continue;
+    r->nodes += count_nodes(r->anchor[i].node);
+    if (r->nodes > MAX_NODES) return fail_at_event(r, event, "aliases make the document larger than 100,000 nodes");
+    *out = dl_node_clone(r->anchor[i].node, r->arena);
+    if (!*out) return DL_ERR_NOMEM;
+    (*out)->key = NULL;
+    return DL_OK;
+  }
+  return fail_at_event(r, event, "an alias of an anchor that was not set before");
+}
+
+static dl_status keep_anchor(reader *r, struct fy_event *event, struct fy_token *anchor, const dl_node *node) {
+  if (!anchor) return DL_OK;
+  if (r->anchors == MAX_ANCHORS) return fail_at_event(r, event, "more than 256 anchors");
+  r->anchor[r->anchors].name = token_text(r, anchor);
+  r->anchor[r->anchors++].node = node;
+  return r->anchor[r->anchors - 1].name ? DL_OK : DL_ERR_NOMEM;
+}
+
+static dl_status read_node(reader *r, struct fy_parser *parser, struct fy_event *event, dl_node **out) {
+  (void)parser;
+  if (++r->depth > MAX_DEPTH) return fail_at_event(r, event, "nested deeper than 64 levels");
+  struct fy_token *anchor = NULL;
+  dl_status status;
+  switch (event->type) {
+    case FYET_SCALAR:
+      status = read_scalar(r, event, out);
+      anchor = event->scalar.anchor;
+      break;
+    case FYET_SEQUENCE_START:
+      status = read_list(r, event, out);
+      anchor = event->sequence_start.anchor;
+      break;
+    case FYET_MAPPING_START:
+      status = read_map(r, event, out);
+      anchor = event->mapping_start.anchor;
+      break;
+    case FYET_ALIAS: status = read_alias(r, event, out); break;
+    default: status = fail_at_event(r, event, "not valid YAML: a value is missing"); break;
+  }
+  r->depth--;
+  return status == DL_OK ? keep_anchor(r, event, anchor, *out) : status;
+}
+
+/* Skips what stands around the one document; an empty text gives an empty map. */
+static dl_status read_stream(reader *r, dl_node **root) {
+  for (;;) {
+    struct fy_event *event = fy_parser_parse(r->parser);
+    if (!event) return fy_parser_get_stream_error(r->parser) ? syntax_error(r) : DL_OK;
+    enum fy_event_type type = event->type;
+    bool content = type == FYET_SCALAR || type == FYET_SEQUENCE_START || type == FYET_MAPPING_START || type == FYET_ALIAS;
+    dl_status status = DL_OK;
+    if (content && *root)
+      status = fail_at_event(r, event, "a second document in the file");
+    else if (content)
+      status = read_node(r, r->parser, event, root);
+    fy_parser_event_free(r->parser, event);
+    DL_TRY(status);
+    if (type == FYET_STREAM_END) return DL_OK;
+  }
+}
+
+dl_status dl_document_parse(const char *text, size_t bytes, const char *name, dl_document *out) {
+  *out = (dl_document){0};
+  if (bytes > MAX_TEXT) return dl_fail_at(DL_ERR_USAGE, name, 0, 0, "is too large: more than 1 MiB of YAML");
+  if (memchr(text, 0, bytes)) return dl_fail_at(DL_ERR_USAGE, name, 0, 0, "not valid YAML: it holds a 0 byte");
+  out->arena = dl_arena_new();
+  if (!out->arena) return DL_ERR_NOMEM;
+  reader *r = dl_arena_alloc(out->arena, sizeof *r);
+  struct fy_parse_cfg config = {.flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG};
+  dl_status status = DL_ERR_NOMEM;
+  if (r && (r->name = dl_arena_strdup(out->arena, name))) {
+    r->arena = out->arena;
+    r->parser = fy_parser_create(&config);
+    status = r->parser && !fy_parser_set_string(r->parser, text, bytes)
+                 ? read_stream(r, &out->root)
+                 : dl_fail(DL_ERR_SYSTEM, "the YAML parser could not be started");
+    if (r->parser) fy_parser_destroy(r->parser);
+  }
+  if (status == DL_OK && !out->root) {
+    out->root = dl_arena_alloc(out->arena, sizeof *out->root);
+    if (out->root)
+      *out->root = (dl_node){.kind = DL_NODE_MAP, .text = "", .file = r->name, .line = 1, .column = 1, .arena = out->arena};
+    else
+      status = DL_ERR_NOMEM;
+  }
+  if (status != DL_OK) dl_document_destroy(out);
+  return status;
+}

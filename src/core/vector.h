@@ -1,0 +1,18 @@
+/* vector.h - sums of float buffers, compiled per instruction set (floor: core). */
+#ifndef DL_CORE_VECTOR_H
+#define DL_CORE_VECTOR_H
+
+#include <stddef.h>
+
+typedef struct dl_vector_ops {
+  void (*add)(float *restrict into, const float *restrict x, size_t n);                          /* into += x */
+  void (*sum2)(float *restrict out, const float *restrict a, const float *restrict b, size_t n); /* out = a + b */
+  void (*scale)(float *x, float factor, size_t n);                                               /* x *= factor */
+  /* Sum of squares in float64 over 8 lanes, lanes added pairwise: the same bits on every instruction set. */
+  double (*sumsq)(const float *x, size_t n);
+} dl_vector_ops;
+
+/* The table in force. */
+const dl_vector_ops *dl_vector(void);
+
+#endif

@@ -1,0 +1,17 @@
+/* The table of metrics, in the order of dl_task. */
+#include "metrics/kinds.h"
+
+static const dl_metrics_kind *const kinds[] = {
+    [DL_TASK_CLASSIFICATION] = &dl_metrics_classification,
+    [DL_TASK_BINARY] = &dl_metrics_binary,
+    [DL_TASK_MULTILABEL] = &dl_metrics_multilabel,
+    [DL_TASK_REGRESSION] = &dl_metrics_regression,
+};
+enum { KINDS = sizeof(kinds) / sizeof(kinds[0]) };
+
+const dl_metrics_kind *const *dl_metrics_kinds(int *n) {
+  *n = KINDS;
+  return kinds;
+}
+
+const dl_metrics_kind *dl_metrics_for(int task) { return task >= 0 && task < KINDS ? kinds[task] : NULL; }

@@ -1,0 +1,374 @@
+/* kernels.isa.c - element-wise arithmetic: plain loops, one compilation an instruction set.
+ *
+ * Every element goes through the same IEEE operations whichever way a loop is vectorised, and sums keep LANES partial sums
+ * in float64 (element i goes to lane i % LANES), so all instruction sets give the same bits. The exponential is ours because
+ * libm's is neither vectorisable nor the same everywhere: e^x = 2^k e^r with k = round(x / ln 2), |r| <= ln 2 / 2, and a
+ * polynomial of degree 6 for e^r (minimax fit, 0.05 ulp before rounding).
+ */
+#include <math.h>
+#include <string.h>
+
+#include "core/isa.h"
+#include "nn/kernels.h"
+
+#define LANES 8
+
+/* The loop may run on one buffer in place: iteration i touches element i alone. */
+#if defined(__clang__)
+#define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
+static inline uint32_t bits_of(float x) {
+  uint32_t u;
+  memcpy(&u, &x, sizeof u);
+  return u;
+}
+
+static inline float float_of(uint32_t u) {
+  float x;
+  memcpy(&x, &u, sizeof x);
+  return x;
+}
+
+static inline double add_lanes(const double lane[LANES]) {
+  return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+}
+
+/* ---- functions of one number ---- */
+
+static inline float exp1(float x) {
+  const float shifter = 0x1.8p23f; /* adding it rounds to an integer, kept in the low bits */
+  x = x > 89.0f ? 89.0f : x;       /* NaN passes both */
+  x = x < -104.0f ? -104.0f : x;
+  float t = x * 0x1.715476p0f + shifter;
+  float k = t - shifter;
+  float r = (x - k * 0x1.62e4p-1f) - k * 0x1.7f7d1cp-20f; /* the first product is exact */
+  float p = 0x1.6a21acp-10f;
+  p = p * r + 0x1.123b6ap-7f;
+  p = p * r + 0x1.5558fap-5f;
+  p = p * r + 0x1.55549p-3f;
+  p = p * r + 0x1.fffffcp-2f;
+  float y = 1.0f + (r + r * r * p);
+  /* 2^k in two halves, so that the last multiplication overflows or underflows gradually where the result does. */
+  uint32_t n = bits_of(t) - bits_of(shifter), half = ((n + 256u) >> 1) - 128u;
+  return y * float_of((half + 127u) << 23) * float_of((n - half + 127u) << 23);
+}
+
+static inline float sigmoid1(float x) {
+  float e = exp1(-fabsf(x));
+  return (x < 0 ? e : 1.0f) / (1.0f + e);
+}
+
+/* Below 5/8 an odd polynomial (minimax fit), above 1 - 2 / (e^2x + 1). */
+static inline float tanh1(float x) {
+  float a = fabsf(x), z = a * a;
+  float p = -0x1.76ac0ep-8f;
+  p = p * z + 0x1.5256d4p-6f;
+  p = p * z + -0x1.b84448p-5f;
+  p = p * z + 0x1.110768p-3f;
+  p = p * z + -0x1.555534p-2f;
+  float small = a + a * (z * p);
+  float large = 1.0f - 2.0f / (exp1(2.0f * a) + 1.0f);
+  return copysignf(a < 0.625f ? small : large, x);
+}
+
+static void exp_all(size_t n, const float *x, float *y) {
+  INDEPENDENT for (size_t i = 0; i < n; i++) y[i] = exp1(x[i]);
+}
+
+static void sigmoid_all(size_t n, const float *x, float *y) {
+  INDEPENDENT for (size_t i = 0; i < n; i++) y[i] = sigmoid1(x[i]);
+}
+
+static void tanh_all(size_t n, const float *x, float *y) {
+  INDEPENDENT for (size_t i = 0; i < n; i++) y[i] = tanh1(x[i]);
+}
+
+/* A NaN goes through, forward and backward. */
+static void relu(size_t n, const float *x, float *y) {
+  INDEPENDENT for (size_t i = 0; i < n; i++) y[i] = x[i] < 0 ? 0.0f : x[i];
+}
+
+static void relu_backward(size_t n, const float *y, const float *dy, float *dx) {
+  INDEPENDENT for (size_t i = 0; i < n; i++) dx[i] = y[i] <= 0 ? 0.0f : dy[i];
+}
+
+static void sigmoid_backward(size_t n, const float *y, const float *dy, float *dx) {
+  INDEPENDENT for (size_t i = 0; i < n; i++) dx[i] = dy[i] * (1.0f - y[i]) * y[i];
+}
+
+static void tanh_backward(size_t n, const float *y, const float *dy, float *dx) {
+  INDEPENDENT for (size_t i = 0; i < n; i++) dx[i] = dy[i] * (1.0f - y[i] * y[i]);
+}
+
+/* ---- rows ---- */
+
+static inline float largest(int64_t n, const float *x) {
+  float lane[16];
+  for (int j = 0; j < 16; j++) lane[j] = -INFINITY;
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16)
+    for (int j = 0; j < 16; j++) lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
+  for (int j = 0; i < n; i++, j++) lane[j] = x[i] > lane[j] ? x[i] : lane[j];
+  float most = lane[0];
+  for (int j = 1; j < 16; j++) most = lane[j] > most ? lane[j] : most;
+  return most;
+}
+
+static inline double sum_of(int64_t n, const float *x) {
+  double lane[LANES] = {0};
+  int64_t i = 0;
+  for (; i + LANES <= n; i += LANES)
+    for (int j = 0; j < LANES; j++) lane[j] += (double)x[i + j];
+  for (int j = 0; i < n; i++, j++) lane[j] += (double)x[i];
+  return add_lanes(lane);
+}
+
+/* y = e^(x - max); returns the sum of y. */
+static inline double exp_shifted(int64_t n, const float *x, float shift, float *y) {
+  INDEPENDENT for (int64_t i = 0; i < n; i++) y[i] = exp1(x[i] - shift);
+  return sum_of(n, y);
+}
+
+static void softmax(int64_t rows, int64_t cols, const float *x, float *y) {
+  for (int64_t r = 0; r < rows; r++, x += cols, y += cols) {
+    float factor = (float)(1.0 / exp_shifted(cols, x, largest(cols, x), y));
+    for (int64_t i = 0; i < cols; i++) y[i] *= factor;
+  }
+}
+
+/* dx = y * (dy - sum(dy * y)) */
+static void softmax_backward(int64_t rows, int64_t cols, const float *y, const float *dy, float *dx) {
+  for (int64_t r = 0; r < rows; r++, y += cols, dy += cols, dx += cols) {
+    double lane[LANES] = {0};
+    int64_t i = 0;
+    for (; i + LANES <= cols; i += LANES)
+      for (int j = 0; j < LANES; j++) lane[j] += (double)dy[i + j] * (double)y[i + j];
+    for (int j = 0; i < cols; i++, j++) lane[j] += (double)dy[i] * (double)y[i];
+    float dot = (float)add_lanes(lane);
+    INDEPENDENT for (i = 0; i < cols; i++) dx[i] = y[i] * (dy[i] - dot);
+  }
+}
+
+static void bias_add(int64_t rows, int64_t cols, const float *restrict bias, float *restrict y) {
+  for (int64_t r = 0; r < rows; r++, y += cols)
+    for (int64_t c = 0; c < cols; c++) y[c] += bias[c];
+}
+
+/* 64 columns at a time stay in registers over all rows. */
+static void column_sums(int64_t rows, int64_t cols, const float *restrict x, float *restrict out) {
+  int64_t c = 0;
+  for (; c + 64 <= cols; c += 64) {
+    float sum[64] = {0};
+    for (int64_t r = 0; r < rows; r++)
+      for (int j = 0; j < 64; j++) sum[j] += x[r * cols + c + j];
+    memcpy(out + c, sum, sizeof sum);
+  }
+  if (c == cols) return;
+  memset(out + c, 0, (size_t)(cols - c) * sizeof *out);
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t j = c; j < cols; j++) out[j] += x[r * cols + j];
+}
+
+static void multiply(size_t n, const float *a, const float *x, float *y) {
+  INDEPENDENT for (size_t i = 0; i < n; i++) y[i] = a[i] * x[i];
+}
+
+/* ---- random numbers: sixteen blocks of Philox4x32-10 side by side ---- */
+
+#define BLOCKS 16
+
+static inline void philox_blocks(dl_rng_key key, uint32_t time, uint64_t sample, uint32_t first,
+                                 uint32_t words[restrict 4 * BLOCKS]) {
+  uint32_t c0[BLOCKS], c1[BLOCKS], c2[BLOCKS], c3[BLOCKS], k0 = key.k[0], k1 = key.k[1];
+  for (uint32_t j = 0; j < BLOCKS; j++) {
+    c0[j] = first + j;
+    c1[j] = (uint32_t)sample;
+    c2[j] = (uint32_t)(sample >> 32);
+    c3[j] = time;
+  }
+  for (int round = 0; round < 10; round++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u)
+    for (int j = 0; j < BLOCKS; j++) {
+      uint64_t p0 = (uint64_t)0xD2511F53u * c0[j], p1 = (uint64_t)0xCD9E8D57u * c2[j];
+      c0[j] = (uint32_t)(p1 >> 32) ^ c1[j] ^ k0;
+      c1[j] = (uint32_t)p1;
+      c2[j] = (uint32_t)(p0 >> 32) ^ c3[j] ^ k1;
+      c3[j] = (uint32_t)p0;
+    }
+  for (int j = 0; j < BLOCKS; j++) {
+    words[4 * j] = c0[j];
+    words[4 * j + 1] = c1[j];
+    words[4 * j + 2] = c2[j];
+    words[4 * j + 3] = c3[j];
+  }
+}
+
+static void random_words(size_t n, dl_rng_key key, uint32_t time, uint64_t sample, uint32_t *restrict out) {
+  uint32_t words[4 * BLOCKS];
+  for (size_t i = 0; i < n; i += 4 * BLOCKS) {
+    philox_blocks(key, time, sample, (uint32_t)(i / 4), words);
+    memcpy(out + i, words, (n - i < 4 * BLOCKS ? n - i : 4 * BLOCKS) * sizeof *out);
+  }
+}
+
+static void random_mask(size_t n, dl_rng_key key, uint32_t time, uint64_t sample, uint32_t threshold, float scale,
+                        float *restrict mask) {
+  uint32_t words[4 * BLOCKS];
+  float factors[4 * BLOCKS];
+  for (size_t i = 0; i < n; i += 4 * BLOCKS) {
+    philox_blocks(key, time, sample, (uint32_t)(i / 4), words);
+    for (int j = 0; j < 4 * BLOCKS; j++) factors[j] = (words[j] >> 8) < threshold ? 0.0f : scale;
+    memcpy(mask + i, factors, (n - i < 4 * BLOCKS ? n - i : 4 * BLOCKS) * sizeof *mask);
+  }
+}
+
+/* ---- losses of one sample ---- */
+
+/* With log p_j = x_j - max - log(sum): loss = -(1 - s) log p_label - s / n sum_j log p_j. */
+static double cross_entropy_row(int64_t n, const float *restrict x, int64_t label, float smoothing, float weight,
+                                float *restrict gradient) {
+  float shift = largest(n, x), spread = smoothing / (float)n;
+  double sum, linear = 0;
+  if (gradient) {
+    sum = exp_shifted(n, x, shift, gradient);
+    float factor = (float)(1.0 / sum);
+    for (int64_t i = 0; i < n; i++) gradient[i] = weight * (gradient[i] * factor - spread);
+    gradient[label] -= weight * (1.0f - smoothing);
+  } else {
+    float part[256];
+    double lane_sum = 0;
+    for (int64_t i = 0; i < n; i += 256) lane_sum += exp_shifted(n - i < 256 ? n - i : 256, x + i, shift, part);
+    sum = lane_sum;
+  }
+  double log_sum = log(sum) + (double)shift;
+  if (smoothing > 0) linear = (log_sum - sum_of(n, x) / (double)n) * (double)smoothing;
+  return (log_sum - (double)x[label]) * (1.0 - (double)smoothing) + linear;
+}
+
+/* loss = max(x, 0) - x y + log(1 + e^-|x|); the logarithms of up to PRODUCT factors in [1, 2] are taken as one. */
+#define PRODUCT 1008
+static double bce_row(int64_t n, const float *restrict x, const float *restrict y, float weight, float *restrict gradient) {
+  double loss = 0;
+  for (int64_t begin = 0; begin < n; begin += PRODUCT) {
+    double sum[LANES] = {0}, product[LANES] = {1, 1, 1, 1, 1, 1, 1, 1};
+    int64_t end = n - begin < PRODUCT ? n : begin + PRODUCT, i = begin;
+    for (; i + LANES <= end; i += LANES)
+      for (int j = 0; j < LANES; j++) {
+        float v = x[i + j];
+        sum[j] += (double)(v < 0 ? 0.0f : v) - (double)v * (double)y[i + j];
+        product[j] *= 1.0 + (double)exp1(-fabsf(v));
+      }
+    for (int j = 0; i < end; i++, j++) {
+      sum[j] += (double)(x[i] < 0 ? 0.0f : x[i]) - (double)x[i] * (double)y[i];
+      product[j] *= 1.0 + (double)exp1(-fabsf(x[i]));
+    }
+    double all = ((product[0] * product[4]) * (product[2] * product[6])) *
+                 ((product[1] * product[5]) * (product[3] * product[7]));
+    loss += add_lanes(sum) + log(all);
+  }
+  if (gradient)
+    for (int64_t i = 0; i < n; i++) gradient[i] = weight * (sigmoid1(x[i]) - y[i]);
+  return loss;
+}
+
+static inline double squared1(double d) { return d * d; }
+static inline double absolute1(double d) { return fabs(d); }
+
+/* Sum of f(output - y) over a row. */
+#define ROW_SUM(f)                                                                                     \
+  double lane[LANES] = {0};                                                                            \
+  int64_t i = 0;                                                                                       \
+  for (; i + LANES <= n; i += LANES)                                                                   \
+    for (int j = 0; j < LANES; j++) lane[j] += f((double)x[i + j] - (double)y[i + j]);                 \
+  for (int j = 0; i < n; i++, j++) lane[j] += f((double)x[i] - (double)y[i])
+
+static double mse_row(int64_t n, const float *restrict x, const float *restrict y, float weight, float *restrict gradient) {
+  ROW_SUM(squared1);
+  if (gradient)
+    for (i = 0; i < n; i++) gradient[i] = weight * (2.0f * (x[i] - y[i]));
+  return add_lanes(lane);
+}
+
+static double mae_row(int64_t n, const float *restrict x, const float *restrict y, float weight, float *restrict gradient) {
+  ROW_SUM(absolute1);
+  if (gradient)
+    for (i = 0; i < n; i++) {
+      float d = x[i] - y[i];
+      gradient[i] = weight * (d > 0 ? 1.0f : d < 0 ? -1.0f : d); /* 0 at 0; NaN stays */
+    }
+  return add_lanes(lane);
+}
+
+static double huber_row(int64_t n, const float *restrict x, const float *restrict y, float delta, float weight,
+                        float *restrict gradient) {
+  const double h = (double)delta;
+#define HUBER(d) (fabs(d) < h ? 0.5 * (d) * (d) : h * (fabs(d) - 0.5 * h))
+  ROW_SUM(HUBER);
+#undef HUBER
+  if (gradient)
+    for (i = 0; i < n; i++) {
+      float d = x[i] - y[i];
+      gradient[i] = weight * (d > delta ? delta : d < -delta ? -delta : d);
+    }
+  return add_lanes(lane);
+}
+
+/* ---- optimizers ---- */
+
+/* Kingma and Ba, "Adam", 2015, in the order of PyTorch: denominator = sqrt(v) / sqrt(1 - beta2^t) + eps. */
+static void adam(const dl_adam_step *step, size_t n, float *restrict w, const float *restrict g, float *restrict m,
+                 float *restrict v) {
+  const dl_adam_step s = *step;
+  for (size_t i = 0; i < n; i++) {
+    float p = w[i] * s.keep;
+    float d = g[i] + s.l2 * p;
+    m[i] = m[i] * s.beta1 + d * s.one_minus_beta1;
+    v[i] = v[i] * s.beta2 + s.one_minus_beta2 * d * d;
+    w[i] = p - s.step_size * m[i] / (sqrtf(v[i]) * s.inverse_sqrt_bias2 + s.eps);
+  }
+}
+
+static void sgd(const dl_sgd_step *step, size_t n, float *restrict w, const float *restrict g) {
+  const dl_sgd_step s = *step;
+  for (size_t i = 0; i < n; i++) w[i] -= s.lr * (g[i] + s.l2 * w[i]);
+}
+
+static void sgd_momentum(const dl_sgd_step *step, size_t n, float *restrict w, const float *restrict g,
+                         float *restrict buffer) {
+  const dl_sgd_step s = *step;
+  /* Nesterov looks one step ahead: d + momentum * buffer; the plain form takes the buffer alone. */
+  const float of_gradient = s.nesterov ? 1.0f : 0.0f, of_buffer = s.nesterov ? s.momentum : 1.0f;
+  for (size_t i = 0; i < n; i++) {
+    float d = g[i] + s.l2 * w[i];
+    buffer[i] = s.momentum * buffer[i] + d;
+    w[i] -= s.lr * (of_gradient * d + of_buffer * buffer[i]);
+  }
+}
+
+extern const dl_kernels DL_ISA_NAME(dl_kernel_table);
+const dl_kernels DL_ISA_NAME(dl_kernel_table) = {
+    .exp = exp_all,
+    .sigmoid = sigmoid_all,
+    .tanh = tanh_all,
+    .relu = relu,
+    .sigmoid_backward = sigmoid_backward,
+    .tanh_backward = tanh_backward,
+    .relu_backward = relu_backward,
+    .softmax = softmax,
+    .softmax_backward = softmax_backward,
+    .bias_add = bias_add,
+    .column_sums = column_sums,
+    .multiply = multiply,
+    .random_words = random_words,
+    .random_mask = random_mask,
+    .cross_entropy_row = cross_entropy_row,
+    .bce_row = bce_row,
+    .mse_row = mse_row,
+    .mae_row = mae_row,
+    .huber_row = huber_row,
+    .adam = adam,
+    .sgd = sgd,
+    .sgd_momentum = sgd_momentum,
+};

@@ -1,6 +1,6 @@
-/* The last who arrives resets the count and raises the generation; the others watch the generation, first by looking, then
- * asleep on a futex. The futex is not private, so that it works across processes, and is slept on in slices, so that the
- * deadline and a broken team are seen even where nobody wakes the sleeper. */
+/* The last who arrives resets the count and raises the generation; the others watch the generation, first by looking,
+ * then asleep on a futex. The futex is not private, so that it works across processes, and is slept on in slices, so
+ * that the deadline and a broken team are seen even where nobody wakes the sleeper. */
 #include "comm/gate.h"
 
 #include <linux/futex.h>
@@ -22,11 +22,11 @@ static inline void relax(void) {
 
 static void futex_sleep(_Atomic uint32_t *word, uint32_t while_value) {
   struct timespec slice = {0, SLICE_NS};
-  syscall(SYS_futex, (void *)word, FUTEX_WAIT, while_value, &slice, NULL, 0);
+  syscall(SYS_futex, (void *)(uintptr_t)word, FUTEX_WAIT, while_value, &slice, NULL, 0);
 }
 
 static void futex_wake_all(_Atomic uint32_t *word) {
-  syscall(SYS_futex, (void *)word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+  syscall(SYS_futex, (void *)(uintptr_t)word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
 }
 
 static void open_gate(dl_gate *gate) {
@@ -56,6 +56,7 @@ static dl_gate_end sleep_until_open(dl_gate *gate, uint32_t generation, const dl
 }
 
 dl_gate_end dl_gate_pass(dl_gate *gate, int members, const dl_gate_watch *watch) {
+  if (watch->broken && atomic_load_explicit(watch->broken, memory_order_acquire) != 0) return DL_GATE_BROKEN;
   uint32_t generation = atomic_load_explicit(&gate->generation, memory_order_relaxed);
   if (atomic_fetch_add_explicit(&gate->arrived, 1, memory_order_acq_rel) == (uint32_t)members - 1) {
     open_gate(gate);

@@ -1,7 +1,7 @@
 /* gate.h - the one place where members wait for each other in memory (floor: comm).
  *
- * A gate opens when all members stand before it. It is plain memory without addresses inside, so it works between threads
- * and, in a shared mapping, between processes.
+ * A gate opens when all members stand before it. It is plain memory without addresses inside, so it works between
+ * threads and, in a shared mapping, between processes.
  */
 #ifndef DL_COMM_GATE_H
 #define DL_COMM_GATE_H
@@ -25,8 +25,9 @@ typedef struct dl_gate_watch {
 
 typedef enum dl_gate_end { DL_GATE_PASSED, DL_GATE_BROKEN, DL_GATE_LATE } dl_gate_end;
 
-/* Waits until `members` have called it. What they wrote before is seen by all after. A gate that was broken or late is not
- * used again. Cost: an atomic add, and a system call for those who sleep. */
+/* Waits until `members` have called it. What they wrote before is seen by all after. Once broken it stays so: whoever
+ * left cannot have opened a gate that this caller has not come to yet. A gate that was late is not used again. Cost: an
+ * atomic add, and a system call for those who sleep. */
 dl_gate_end dl_gate_pass(dl_gate *gate, int members, const dl_gate_watch *watch);
 
 #endif

@@ -8,8 +8,8 @@
  *                           dl_sync_leaf_done(sync, leaf, sums)
  *   dl_sync_finish(sync, &request, &result)       reduce; verdict; norm; apply
  *
- * Sums run along the canonical tree (core/tree.h): the weights after a step do not depend on the number of members, nor on
- * the transport. All functions but dl_sync_gradients and dl_sync_leaf_done are Collective.
+ * Sums run along the canonical tree (core/tree.h): the weights after a step do not depend on the number of members, nor
+ * on the transport. All functions but dl_sync_gradients and dl_sync_leaf_done are Collective.
  */
 #ifndef DL_COMM_SYNC_H
 #define DL_COMM_SYNC_H
@@ -24,9 +24,9 @@
 typedef struct dl_sync dl_sync;
 
 typedef struct dl_sync_options {
-  int transport;       /* dl_transport */
-  int64_t shards;      /* V: with the team's size it decides how many gradient buffers are needed */
-  bool norm_first;     /* the step needs the gradient norm before it applies (clipping, LAMB) */
+  int transport;   /* dl_transport */
+  int64_t shards;  /* V: with the team's size it decides how many gradient buffers are needed */
+  bool norm_first; /* the step needs the gradient norm before it applies (clipping, LAMB) */
 } dl_sync_options;
 
 typedef struct dl_sync_request {
@@ -40,12 +40,13 @@ typedef struct dl_sync_result {
   double sums[DL_LEAF_SUMS]; /* over all leaves along the tree: [0] loss sum, [1] normaliser */
   double grad_norm;          /* of the mean gradient, before clipping */
   bool stop;
-  bool finite;               /* loss and gradient norm are finite */
-  double sync_s, update_s;   /* this member's time in exchange (waiting included) and in applying */
+  bool finite;             /* loss and gradient norm are finite */
+  double sync_s, update_s; /* this member's time in exchange (waiting included) and in applying */
 } dl_sync_result;
 
 /* Makes weights (zero), optimizer state (zero) and gradient buffers. Borrows team and group. Errors are agreed on. With
- * transport auto, shared memory is taken where all members are on one node and it can be had; else a warning and messages. */
+ * transport auto, shared memory is taken where all members are on one node and it can be had; else a warning and
+ * messages. */
 dl_status dl_sync_new(dl_team *team, const dl_param_group *group, const dl_sync_options *options, dl_sync **out);
 void dl_sync_destroy(dl_sync **sync);
 const char *dl_sync_transport(const dl_sync *sync); /* "shm" or "mpi" */
@@ -56,21 +57,24 @@ void dl_sync_memory(const dl_sync *sync, size_t *member_bytes, size_t *node_byte
 const float *dl_sync_weights(const dl_sync *sync);
 
 dl_status dl_sync_begin(dl_sync *sync, const dl_cut *cut);
-float *dl_sync_gradients(dl_sync *sync);                            /* where the next leaf's gradient goes; gaps stay zero */
+float *dl_sync_gradients(dl_sync *sync); /* where the next leaf's gradient goes; gaps stay zero */
 void dl_sync_leaf_done(dl_sync *sync, int64_t leaf, const double sums[DL_LEAF_SUMS]);
-/* On DL_OK all members have the same result and weights. Otherwise all return the same error and no weight has changed; a
- * result that is not finite is DL_OK with result->finite false: with norm_first the weights have not changed. */
+/* On DL_OK all members have the same result and weights. Otherwise all return the same error and no weight has changed;
+ * a result that is not finite is DL_OK with result->finite false: with norm_first the weights have not changed. */
 dl_status dl_sync_finish(dl_sync *sync, const dl_sync_request *request, dl_sync_result *result);
-/* Notes of all members of the last finished step: size x DL_SYNC_NOTES, borrowed until the next finish. Not collective. */
+/* Notes of all members of the last finished step: size x DL_SYNC_NOTES, borrowed until the next finish. Not collective.
+ */
 const double *dl_sync_notes(const dl_sync *sync);
 
-/* Whole buffers in and out, for initialisation and checkpoints. slot -1: the weights; 0..: optimizer slots. `values` has
- * group->count floats and is read (set) or written (get) on `root` alone; NULL elsewhere. */
+/* Whole buffers in and out, for initialisation and checkpoints. slot -1: the weights; 0..: optimizer slots. `values`
+ * has group->count floats and is read (set) or written (get) on `root` alone; NULL elsewhere. */
 dl_status dl_sync_set(dl_sync *sync, int slot, const float *values, int root);
 dl_status dl_sync_get(dl_sync *sync, int slot, float *values, int root);
 
 /* The table of synchronisers, for `dldist list sync`. */
-typedef struct dl_sync_kind { const char *name, *help; } dl_sync_kind;
+typedef struct dl_sync_kind {
+  const char *name, *help;
+} dl_sync_kind;
 const dl_sync_kind *dl_sync_kinds(int *n);
 
 #endif

@@ -1,13 +1,14 @@
-/* Non-blocking calls and a loop of MPI_Test around them: Open MPI 4.1 makes no progress by itself and none of its blocking
- * calls can time out. The loop looks, then yields, then sleeps a little, because ranks may outnumber cores.
+/* Non-blocking calls and a loop of MPI_Test around them: Open MPI 4.1 makes no progress by itself and none of its
+ * blocking calls can time out. The loop looks, then yields, then sleeps a little, because ranks may outnumber cores.
  *
- * Who is missing after a time-out: whoever waits long sends the others, on a communicator of its own, a note with the number
- * of the wait it is in. Who has sent no note of this wait by the deadline is not in it. */
+ * Who is missing after a time-out: whoever waits long sends the others, on a communicator of its own, a note with the
+ * number of the wait it is in. Who has sent no note of this wait by the deadline is not in it. */
 #include "comm/wire.h"
 
 #include <limits.h>
 #include <mpi.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -19,6 +20,7 @@
 #define PIECE_BYTES ((size_t)1 << 30) /* MPI counts are ints */
 #define TAG_NOTE 1
 #define NOTES_AFTER_S 10.0
+#define LEAVE_WORD_S 2
 
 struct dl_wire {
   dl_wire_place place;
@@ -34,7 +36,8 @@ struct dl_wire {
   int n_posts, max_posts;
 };
 
-/* ---- errors ------------------------------------------------------------------------------------------------------- */
+/* ---- errors -------------------------------------------------------------------------------------------------------
+ */
 
 static dl_status check(int code, const char *call) {
   if (code == MPI_SUCCESS) return DL_OK;
@@ -44,7 +47,8 @@ static dl_status check(int code, const char *call) {
   return dl_fail(DL_ERR_SYSTEM, "%s failed: %s", call, text);
 }
 
-/* ---- waiting ------------------------------------------------------------------------------------------------------ */
+/* ---- waiting ------------------------------------------------------------------------------------------------------
+ */
 
 static void drain_notes(dl_wire *wire) {
   for (;;) {
@@ -52,7 +56,8 @@ static void drain_notes(dl_wire *wire) {
     MPI_Status from;
     if (MPI_Iprobe(MPI_ANY_SOURCE, TAG_NOTE, wire->side, &there, &from) != MPI_SUCCESS || !there) return;
     int64_t wait = 0;
-    if (MPI_Recv(&wait, 1, MPI_INT64_T, from.MPI_SOURCE, TAG_NOTE, wire->side, MPI_STATUS_IGNORE) != MPI_SUCCESS) return;
+    if (MPI_Recv(&wait, 1, MPI_INT64_T, from.MPI_SOURCE, TAG_NOTE, wire->side, MPI_STATUS_IGNORE) != MPI_SUCCESS)
+      return;
     if (wait > wire->heard[from.MPI_SOURCE]) wire->heard[from.MPI_SOURCE] = wait;
   }
 }
@@ -71,8 +76,10 @@ static void send_notes(dl_wire *wire) {
 static dl_status fail_late(dl_wire *wire, const char *what) {
   char missing[512] = "";
   size_t used = 0;
+  bool lowest = true;
   drain_notes(wire);
   for (int process = 0; process < wire->place.size; process++) {
+    if (process < wire->place.rank && wire->heard[process] >= wire->waits) lowest = false;
     if (process == wire->place.rank || wire->heard[process] >= wire->waits) continue;
     char one[32];
     int n = snprintf(one, sizeof one, "%s%d", used ? ", " : "", process * wire->threads);
@@ -81,10 +88,12 @@ static dl_status fail_late(dl_wire *wire, const char *what) {
     used += (size_t)n;
   }
   wire->late = true;
+  if (!lowest) sleep(LEAVE_WORD_S); /* the lowest that waits speaks and ends the job */
   if (used)
     dl_fail(DL_ERR_TRAIN, "waited %.0f s in '%s' for rank %s", wire->timeout_s, what, missing);
   else
-    dl_fail(DL_ERR_TRAIN, "waited %.0f s in '%s': all ranks are there, the network does not deliver", wire->timeout_s, what);
+    dl_fail(DL_ERR_TRAIN, "waited %.0f s in '%s': all ranks are there, the network does not deliver", wire->timeout_s,
+            what);
   return dl_hint("a rank is lost or very slow; sync.timeout says how long to wait");
 }
 
@@ -119,7 +128,8 @@ static dl_status wait_all(dl_wire *wire, MPI_Request *requests, int n, const cha
   }
 }
 
-/* ---- set-up ------------------------------------------------------------------------------------------------------- */
+/* ---- set-up -------------------------------------------------------------------------------------------------------
+ */
 
 /* What each process tells the others at set-up. */
 typedef struct introduction {
@@ -150,7 +160,8 @@ static dl_status check_thread_level(int threads) {
   DL_TRY(check(MPI_Query_thread(&provided), "MPI_Query_thread"));
   DL_TRY(check(MPI_Is_thread_main(&is_main), "MPI_Is_thread_main"));
   if (threads > 1 && provided < MPI_THREAD_FUNNELED) {
-    dl_fail(DL_ERR_USAGE, "%d threads a rank need MPI_THREAD_FUNNELED, but MPI was initialised without threads", threads);
+    dl_fail(DL_ERR_USAGE, "%d threads a rank need MPI_THREAD_FUNNELED, but MPI was initialised without threads",
+            threads);
     return dl_hint("call MPI_Init_thread with MPI_THREAD_FUNNELED or higher");
   }
   if (!is_main && provided < MPI_THREAD_SERIALIZED) {
@@ -237,8 +248,12 @@ static dl_status wire_over(MPI_Comm given, int threads, dl_wire **out) {
   int64_t *heard = dl_calloc((size_t)size, sizeof *heard);
   dl_status status = DL_ERR_NOMEM;
   if (wire && all && heard) {
-    *wire = (dl_wire){.place = {.size = size, .rank = rank}, .comm = MPI_COMM_NULL, .side = MPI_COMM_NULL,
-                      .threads = threads, .timeout_s = 300, .heard = heard};
+    *wire = (dl_wire){.place = {.size = size, .rank = rank},
+                      .comm = MPI_COMM_NULL,
+                      .side = MPI_COMM_NULL,
+                      .threads = threads,
+                      .timeout_s = 300,
+                      .heard = heard};
     heard = NULL;
     status = settle(wire, outer, all);
   }
@@ -279,7 +294,8 @@ bool dl_wire_late(const dl_wire *wire) { return wire->late; }
 void dl_wire_set_timeout(dl_wire *wire, double timeout_s) { wire->timeout_s = timeout_s; }
 int dl_wire_tag_limit(const dl_wire *wire) { return wire->tag_limit; }
 
-/* ---- collectives -------------------------------------------------------------------------------------------------- */
+/* ---- collectives --------------------------------------------------------------------------------------------------
+ */
 
 dl_status dl_wire_barrier(dl_wire *wire, const char *what) {
   MPI_Request request;
@@ -310,7 +326,8 @@ dl_status dl_wire_allgather(dl_wire *wire, void *receive, size_t bytes) {
   return wait_all(wire, &request, 1, "allgather");
 }
 
-/* ---- point to point ----------------------------------------------------------------------------------------------- */
+/* ---- point to point -----------------------------------------------------------------------------------------------
+ */
 
 static dl_status reserve_posts(dl_wire *wire, size_t bytes) {
   size_t pieces = bytes / PIECE_BYTES + 1;
@@ -329,7 +346,8 @@ dl_status dl_wire_send(dl_wire *wire, const void *data, size_t bytes, int proces
   DL_TRY(reserve_posts(wire, bytes));
   for (size_t done = 0; done < bytes; done += PIECE_BYTES) { /* pieces of a tag do not overtake each other */
     size_t n = bytes - done < PIECE_BYTES ? bytes - done : PIECE_BYTES;
-    DL_TRY(check(MPI_Isend(at + done, (int)n, MPI_BYTE, process, tag, wire->comm, &wire->posts[wire->n_posts]), "MPI_Isend"));
+    DL_TRY(check(MPI_Isend(at + done, (int)n, MPI_BYTE, process, tag, wire->comm, &wire->posts[wire->n_posts]),
+                 "MPI_Isend"));
     wire->n_posts++;
   }
   return DL_OK;
@@ -340,7 +358,8 @@ dl_status dl_wire_receive(dl_wire *wire, void *data, size_t bytes, int process, 
   DL_TRY(reserve_posts(wire, bytes));
   for (size_t done = 0; done < bytes; done += PIECE_BYTES) {
     size_t n = bytes - done < PIECE_BYTES ? bytes - done : PIECE_BYTES;
-    DL_TRY(check(MPI_Irecv(at + done, (int)n, MPI_BYTE, process, tag, wire->comm, &wire->posts[wire->n_posts]), "MPI_Irecv"));
+    DL_TRY(check(MPI_Irecv(at + done, (int)n, MPI_BYTE, process, tag, wire->comm, &wire->posts[wire->n_posts]),
+                 "MPI_Irecv"));
     wire->n_posts++;
   }
   return DL_OK;
@@ -352,7 +371,8 @@ dl_status dl_wire_flush(dl_wire *wire, const char *what) {
   return wait_all(wire, wire->posts, n, what);
 }
 
-/* ---- the end ------------------------------------------------------------------------------------------------------ */
+/* ---- the end ------------------------------------------------------------------------------------------------------
+ */
 
 bool dl_wire_last_words(dl_wire *wire, dl_status *status, dl_error *error, double patience_s) {
   if (wire->late) return false;

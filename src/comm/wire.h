@@ -1,7 +1,7 @@
 /* wire.h - messages between processes: the one user of MPI (floor: comm).
  *
- * Called by one thread of each process only, its leader, which is the thread that MPI was initialised on. Every wait has a
- * deadline. Processes are numbered by (node, rank in node), whatever order the launcher chose.
+ * Called by one thread of each process only, its leader, which is the thread that MPI was initialised on. Every wait
+ * has a deadline. Processes are numbered by (node, rank in node), whatever order the launcher chose.
  */
 #ifndef DL_COMM_WIRE_H
 #define DL_COMM_WIRE_H
@@ -23,15 +23,15 @@ typedef struct dl_wire_place {
 dl_status dl_wire_begin(bool *ours);
 void dl_wire_end(bool ours);
 
-/* Over a copy of the MPI_Comm at `communicator` (NULL: all processes). `threads` must be equal on all. Collective. *out is
- * NULL where this process is the only one. */
+/* Over a copy of the MPI_Comm at `communicator` (NULL: all processes). `threads` must be equal on all. Collective. *out
+ * is NULL where this process is the only one. */
 dl_status dl_wire_new(const void *communicator, int threads, dl_wire **out);
 dl_status dl_wire_new_fortran(int communicator, int threads, dl_wire **out);
 void dl_wire_destroy(dl_wire **wire);
 dl_wire_place dl_wire_where(const dl_wire *wire);
 
-/* True after a wait ran out of time: nothing more can be said on this wire. Processes missing are named in the record as
- * members, `threads` of each process. */
+/* True after a wait ran out of time: nothing more can be said on this wire. Processes missing are named in the record
+ * as members, `threads` of each process. */
 bool dl_wire_late(const dl_wire *wire);
 void dl_wire_set_timeout(dl_wire *wire, double timeout_s);
 
@@ -40,8 +40,8 @@ dl_status dl_wire_barrier(dl_wire *wire, const char *what);
 dl_status dl_wire_broadcast(dl_wire *wire, void *data, size_t bytes, int root);
 dl_status dl_wire_allgather(dl_wire *wire, void *receive, size_t bytes); /* in place: mine lies at rank * bytes */
 
-/* Point to point: any number of posts, then one flush, which every process calls. Buffers stay as they are until then. A
- * pair of processes uses a tag at most once per direction between two flushes. */
+/* Point to point: any number of posts, then one flush, which every process calls. Buffers stay as they are until then.
+ * A pair of processes uses a tag at most once per direction between two flushes. */
 dl_status dl_wire_send(dl_wire *wire, const void *data, size_t bytes, int process, int tag);
 dl_status dl_wire_receive(dl_wire *wire, void *data, size_t bytes, int process, int tag);
 dl_status dl_wire_flush(dl_wire *wire, const char *what);

@@ -121,7 +121,7 @@ dl_status dl_dir_make(const char *path) {
   char *copy = dl_strdup(path);
   if (!copy) return DL_ERR_NOMEM;
   dl_status status = DL_OK;
-  for (char *p = copy + 1; status == DL_OK; p++) {
+  for (char *p = copy + (*copy != 0); status == DL_OK; p++) {
     if (*p != '/' && *p) continue;
     char kept = *p;
     *p = 0;

@@ -65,13 +65,12 @@ bool dl_json_bool(const dl_json *value, bool fallback) {
   return json_is_boolean(value) ? json_boolean_value(value) : fallback;
 }
 
-bool dl_json_item(const dl_json *object, size_t index, const char **key, const dl_json **value) {
+bool dl_json_next(const dl_json *object, void **position, const char **key, const dl_json **value) {
   /* jansson's iterators want a pointer to non-const; nothing is changed. */
   json_t *o = (json_t *)(uintptr_t)object;
-  void *item = json_object_iter(o);
-  for (size_t i = 0; item && i < index; i++) item = json_object_iter_next(o, item);
-  if (!item) return false;
-  *key = json_object_iter_key(item);
-  *value = json_object_iter_value(item);
+  *position = *position ? json_object_iter_next(o, *position) : json_object_iter(o);
+  if (!*position) return false;
+  *key = json_object_iter_key(*position);
+  *value = json_object_iter_value(*position);
   return true;
 }

@@ -39,7 +39,7 @@ const char *dl_json_string(const dl_json *value);             /* NULL unless a s
 int64_t dl_json_int(const dl_json *value, int64_t fallback);
 double dl_json_real(const dl_json *value, double fallback);
 bool dl_json_bool(const dl_json *value, bool fallback);
-/* Walks an object in file order: index from 0; false at the end. */
-bool dl_json_item(const dl_json *object, size_t index, const char **key, const dl_json **value);
+/* Walks an object in file order: *position NULL at the start, kept by the walk; false at the end. */
+bool dl_json_next(const dl_json *object, void **position, const char **key, const dl_json **value);
 
 #endif

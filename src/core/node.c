@@ -107,22 +107,22 @@ static dl_status put_at(dl_node *root, const char *path, dl_node *value) {
     if (node->kind == DL_NODE_NULL) node->kind = DL_NODE_MAP;
     dl_node *child = step(node, path, &rest);
     if (node->kind == DL_NODE_LIST && !child) return dl_fail(DL_ERR_USAGE, "the list has no entry %s", key);
-    if (node->kind == DL_NODE_SCALAR && rest == NULL && node != root) {
+    if (node->kind == DL_NODE_SCALAR && node != root) {
       /* `optimizer: adam` and --set optimizer.lr=1: the text was the name. */
       dl_node *name = dl_node_new(node, DL_NODE_SCALAR, node->text);
       if (!name) return DL_ERR_NOMEM;
       copy_place(name, node);
       node->kind = DL_NODE_MAP;
+      node->text = "";
+      node->quoted = false;
       DL_TRY(dl_node_put(node, "name", name));
     }
-    if (!rest) {
-      if (node->kind == DL_NODE_LIST) {
-        replace_child(node, child, value);
-        return DL_OK;
-      }
-      if (node->kind != DL_NODE_MAP) return dl_fail(DL_ERR_USAGE, "'%s' cannot be set: its parent is no map", path);
-      return dl_node_put(node, key, value);
+    if (node->kind == DL_NODE_SCALAR) return dl_fail(DL_ERR_USAGE, "'%s' cannot be set: its parent is no map", path);
+    if (!rest && node->kind == DL_NODE_LIST) {
+      replace_child(node, child, value);
+      return DL_OK;
     }
+    if (!rest) return dl_node_put(node, key, value);
     if (!child || child->kind == DL_NODE_NULL) {
       if (!child) {
         child = dl_node_new(node, DL_NODE_MAP, NULL);
@@ -162,9 +162,9 @@ dl_status dl_node_set_yaml(dl_node *root, const char *assignment) {
   if (empty) value->kind = DL_NODE_NULL; /* --set key= is null */
   dl_status status = put_at(root, path, value);
   if (status == DL_OK) {
-    /* A key made here has no place in the file: its errors are those of the option. */
+    /* The key's place is in the file, the node's is the option: errors are those of the option. */
     dl_node *put = dl_node_find(root, path);
-    if (put && !put->key_line) put->key_line = put->key_column = 0;
+    if (put) put->key_line = put->key_column = 0;
   }
   return status;
 }

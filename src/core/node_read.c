@@ -20,14 +20,26 @@ typedef struct reader {
   dl_arena *arena;
   const char *name; /* in the arena */
   int nodes, depth, anchors;
+  size_t copied_bytes; /* of text, by aliases */
   struct { const char *name; const dl_node *node; } anchor[MAX_ANCHORS];
 } reader;
 
 static dl_status read_node(reader *r, struct fy_parser *parser, struct fy_event *event, dl_node **out);
 
-static dl_status fail_at_event(const reader *r, struct fy_event *event, const char *message) {
+/* From 1, 0 where not known. libfyaml's mark of a quoted text or an alias stands behind the quote or the asterisk. */
+static void place_of(struct fy_event *event, int *line, int *column) {
   const struct fy_mark *mark = fy_event_start_mark(event);
-  return dl_fail_at(DL_ERR_USAGE, r->name, mark ? mark->line + 1 : 0, mark ? mark->column + 1 : 0, "%s", message);
+  struct fy_token *token = event->type == FYET_SCALAR ? event->scalar.value : NULL;
+  enum fy_scalar_style style = token ? fy_scalar_token_get_style(token) : FYSS_PLAIN;
+  bool behind = event->type == FYET_ALIAS || style == FYSS_SINGLE_QUOTED || style == FYSS_DOUBLE_QUOTED;
+  *line = mark ? mark->line + 1 : 0;
+  *column = mark ? mark->column + !(behind && mark->column) : 0;
+}
+
+static dl_status fail_at_event(const reader *r, struct fy_event *event, const char *message) {
+  int line, column;
+  place_of(event, &line, &column);
+  return dl_fail_at(DL_ERR_USAGE, r->name, line, column, "%s", message);
 }
 
 /* What the parser collected, or a general sentence. */
@@ -47,13 +59,19 @@ static char *token_text(reader *r, struct fy_token *token) {
   return dl_arena_printf(r->arena, "%.*s", (int)length, text ? text : "");
 }
 
+/* A text with "\0" in it would end there without a word. */
+static bool holds_zero(struct fy_token *token) {
+  size_t length = 0;
+  const char *text = token ? fy_token_get_text(token, &length) : NULL;
+  return text && memchr(text, 0, length);
+}
+
 static dl_status new_node(reader *r, struct fy_event *event, dl_node_kind kind, dl_node **out) {
   if (++r->nodes > MAX_NODES) return fail_at_event(r, event, "the document has more than 100,000 nodes");
-  const struct fy_mark *mark = fy_event_start_mark(event);
   dl_node *node = dl_arena_alloc(r->arena, sizeof *node);
   if (!node) return DL_ERR_NOMEM;
-  *node = (dl_node){.kind = kind, .text = "", .file = r->name, .arena = r->arena,
-                    .line = mark ? mark->line + 1 : 0, .column = mark ? mark->column + 1 : 0};
+  *node = (dl_node){.kind = kind, .text = "", .file = r->name, .arena = r->arena};
+  place_of(event, &node->line, &node->column);
   *out = node;
   return DL_OK;
 }
@@ -70,6 +88,7 @@ static bool is_null(const char *text) {
 static dl_status read_scalar(reader *r, struct fy_event *event, dl_node **out) {
   DL_TRY(new_node(r, event, DL_NODE_SCALAR, out));
   struct fy_token *token = event->scalar.value;
+  if (holds_zero(token)) return fail_at_event(r, event, "a text with a 0 byte in it");
   (*out)->text = token_text(r, token);
   if (!(*out)->text) return DL_ERR_NOMEM;
   (*out)->quoted = token && fy_scalar_token_get_style(token) != FYSS_PLAIN;
@@ -124,10 +143,12 @@ static dl_status read_map(reader *r, struct fy_event *event, dl_node **out) {
   }
 }
 
-static int count_nodes(const dl_node *node) {
-  int n = 1;
-  for (const dl_node *child = node->first; child; child = child->next) n += count_nodes(child);
-  return n;
+/* Adds what a copy of `node` would take, at `depth`. */
+static void measure(const dl_node *node, int depth, reader *r, int *deepest) {
+  r->nodes++;
+  r->copied_bytes += strlen(node->text) + (node->key ? strlen(node->key) : 0);
+  if (depth > *deepest) *deepest = depth;
+  for (const dl_node *child = node->first; child; child = child->next) measure(child, depth + 1, r, deepest);
 }
 
 static dl_status read_alias(reader *r, struct fy_event *event, dl_node **out) {
@@ -135,8 +156,11 @@ static dl_status read_alias(reader *r, struct fy_event *event, dl_node **out) {
   if (!name) return DL_ERR_NOMEM;
   for (int i = r->anchors; i-- > 0;) {
     if (strcmp(r->anchor[i].name, name)) continue;
-    r->nodes += count_nodes(r->anchor[i].node);
+    int deepest = 0;
+    measure(r->anchor[i].node, r->depth, r, &deepest);
     if (r->nodes > MAX_NODES) return fail_at_event(r, event, "aliases make the document larger than 100,000 nodes");
+    if (r->copied_bytes > MAX_TEXT) return fail_at_event(r, event, "aliases make the document larger than 1 MiB");
+    if (deepest > MAX_DEPTH) return fail_at_event(r, event, "nested deeper than 64 levels");
     *out = dl_node_clone(r->anchor[i].node, r->arena);
     if (!*out) return DL_ERR_NOMEM;
     (*out)->key = NULL;
@@ -196,18 +220,63 @@ static dl_status read_stream(reader *r, dl_node **root) {
   }
 }
 
+/* Bytes of the UTF-8 character at `p`, 0 where there is none. */
+static size_t character_length(const unsigned char *p, size_t left) {
+  static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+  size_t n = *p < 0x80 ? 1 : *p >> 5 == 6 ? 2 : *p >> 4 == 14 ? 3 : *p >> 3 == 30 ? 4 : 0;
+  if (n < 2) return n;
+  if (n > left) return 0;
+  uint32_t code = *p & (0x7Fu >> n);
+  for (size_t i = 1; i < n; i++) {
+    if (p[i] >> 6 != 2) return 0;
+    code = code << 6 | (p[i] & 0x3Fu);
+  }
+  return code >= least[n] && code <= 0x10FFFF && (code < 0xD800 || code > 0xDFFF) ? n : 0;
+}
+
+/* libfyaml takes a comment that is not UTF-8 for the end of the text. */
+static dl_status check_encoding(const char *text, size_t bytes, const char *name) {
+  int line = 1, column = 1;
+  for (size_t at = 0, n; at < bytes; at += n) {
+    n = character_length((const unsigned char *)text + at, bytes - at);
+    if (!n || !text[at])
+      return dl_fail_at(DL_ERR_USAGE, name, line, column, "not valid YAML: %s", n ? "a 0 byte" : "not UTF-8");
+    column = text[at] == '\n' ? 1 : column + 1;
+    line += text[at] == '\n';
+  }
+  return DL_OK;
+}
+
+static void print_nothing(struct fy_diag *diag, void *user, const char *text, size_t bytes) {
+  (void)diag, (void)user, (void)text, (void)bytes;
+}
+
+/* A parser that keeps what it has to say instead of printing it. */
+static struct fy_parser *quiet_parser(void) {
+  struct fy_diag_cfg silence;
+  fy_diag_cfg_default(&silence);
+  silence.fp = NULL;
+  silence.output_fn = print_nothing;
+  struct fy_diag *diag = fy_diag_create(&silence);
+  if (!diag) return NULL;
+  fy_diag_set_collect_errors(diag, true);
+  struct fy_parse_cfg config = {.flags = FYPCF_QUIET, .diag = diag};
+  struct fy_parser *parser = fy_parser_create(&config);
+  fy_diag_unref(diag); /* the parser holds it */
+  return parser;
+}
+
 dl_status dl_document_parse(const char *text, size_t bytes, const char *name, dl_document *out) {
   *out = (dl_document){0};
   if (bytes > MAX_TEXT) return dl_fail_at(DL_ERR_USAGE, name, 0, 0, "is too large: more than 1 MiB of YAML");
-  if (memchr(text, 0, bytes)) return dl_fail_at(DL_ERR_USAGE, name, 0, 0, "not valid YAML: it holds a 0 byte");
+  DL_TRY(check_encoding(text, bytes, name));
   out->arena = dl_arena_new();
   if (!out->arena) return DL_ERR_NOMEM;
   reader *r = dl_arena_alloc(out->arena, sizeof *r);
-  struct fy_parse_cfg config = {.flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG};
   dl_status status = DL_ERR_NOMEM;
   if (r && (r->name = dl_arena_strdup(out->arena, name))) {
     r->arena = out->arena;
-    r->parser = fy_parser_create(&config);
+    r->parser = quiet_parser();
     status = r->parser && !fy_parser_set_string(r->parser, text, bytes)
                  ? read_stream(r, &out->root)
                  : dl_fail(DL_ERR_SYSTEM, "the YAML parser could not be started");

@@ -6,7 +6,6 @@
 
 #include "core/node.h"
 
-
 static bool has_nested(const dl_node *node) {
   for (const dl_node *child = node->first; child; child = child->next)
     if (child->first) return true;
@@ -15,9 +14,10 @@ static bool has_nested(const dl_node *node) {
 
 /* Plain text is safe when it is made of these alone and would not read as something else. */
 static bool plain_is_safe(const char *text) {
-  if (!*text || !strcmp(text, "~") || !strcasecmp(text, "null")) return false;
+  if (!*text || !strcasecmp(text, "null") || !strcmp(text, "...")) return false;
   for (const char *p = text; *p; p++)
-    if (!isalnum((unsigned char)*p) && !strchr("_./+", *p) && !(*p == '-' && (p > text || isdigit((unsigned char)p[1]))))
+    if (!isalnum((unsigned char)*p) && !strchr("_./+", *p) &&
+        !(*p == '-' && (p > text || isdigit((unsigned char)p[1]) || p[1] == '.')))
       return false;
   return true;
 }

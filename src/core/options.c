@@ -63,7 +63,8 @@ static int distance(const char *a, const char *b) {
 const char *dl_nearest_name(const char *word, const char *const *names, int n) {
   for (size_t s = 0; s < sizeof synonyms / sizeof synonyms[0]; s++)
     for (int i = 0; i < n; i++)
-      if (distance(word, synonyms[s][0]) <= 1 && !strcmp(names[i], synonyms[s][1])) return names[i];
+      if (distance(word, synonyms[s][0]) <= (strlen(synonyms[s][0]) > 4) && !strcmp(names[i], synonyms[s][1]))
+        return names[i];
   int best = -1, least = 1 + (int)strlen(word) / 3;
   for (int i = 0; i < n; i++) {
     int d = distance(word, names[i]);
@@ -80,7 +81,7 @@ const char *dl_nearest_name(const char *word, const char *const *names, int n) {
 static dl_status check_range(const dl_option *option, const dl_node *node, double value) {
   if (option->min == 0 && option->max == 0) return DL_OK;
   if (value >= option->min && value <= option->max) return DL_OK;
-  if (option->max >= 9e15)
+  if (option->max >= 9e15 && value < option->min)
     return dl_node_fail(node, false, "%s must be at least %.10g, not %s", option->key, option->min, node->text);
   return dl_node_fail(node, false, "%s must lie within %.10g and %.10g, not %s", option->key, option->min, option->max,
                       node->text);

@@ -46,7 +46,10 @@ void dl_norm_clear(dl_norm *norm);
  * `valid` off where it is a fraction (random by the seed, stratified for classification), computes the normalisation from what
  * is left of train. Reads each file once per node. Collective; errors are agreed on: DL_ERR_DATA with file and data set for
  * missing files or names, unfit shapes, NaN, labels out of range; DL_ERR_USAGE for a configuration that does not fit.
- * `need`: a bit (1 << dl_split_kind) for each split that must be there; others are taken where they are. */
+ * `need`: a bit (1 << dl_split_kind) for each split that must be there, with its y; others are taken where they are (in
+ * training, which needs train, those that the configuration names must be there too). */
+#define DL_DATA_WITHOUT_Y (1u << 8)   /* y may be absent: prediction */
+#define DL_DATA_ONLY_NEEDED (1u << 9) /* splits that are not needed are not read: evaluation and prediction */
 dl_status dl_data_open(dl_team *team, const dl_config *config, unsigned need, dl_data **out);
 
 /* The same for arrays of the caller's, which stay theirs and are borrowed: x (n, x_shape), y (n, y_size) float32 or labels
@@ -67,6 +70,9 @@ int dl_data_shuffle(const dl_data *data);                          /* the order 
 const dl_norm *dl_data_norm(const dl_data *data);
 /* Class names where the file has them ("/class_names"), else NULL; *n is 0 or the number of classes. */
 const char *const *dl_data_class_names(const dl_data *data, int *n);
+/* Whether a model with `classes` outputs can learn or judge these labels: DL_ERR_DATA that names file, data set, row and label
+ * of the first one out of range. DL_OK where there are no labels. Not collective. */
+dl_status dl_data_check_labels(const dl_data *data, int64_t classes);
 /* Uses another norm (a checkpoint's) from now on; copied. Fails where it does not fit the shape. Not collective. */
 dl_status dl_data_set_norm(dl_data *data, const dl_norm *norm);
 size_t dl_data_bytes(const dl_data *data); /* memory per node */

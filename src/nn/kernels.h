@@ -1,7 +1,8 @@
 /* kernels.h - element-wise arithmetic of layers, losses and optimizers, one table per instruction set (floor: nn).
  *
  * All tables give the same bits: sums run over a fixed number of lanes in float64, nothing is contracted to fused
- * multiply-adds. Where a function takes x and y (or dy and dx), both may be the same memory; otherwise they do not overlap.
+ * multiply-adds. Where a function takes x and y (or dy and dx), both may be the same memory; otherwise they do not
+ * overlap.
  */
 #ifndef DL_NN_KERNELS_H
 #define DL_NN_KERNELS_H
@@ -11,11 +12,11 @@
 
 /* The factors of one Adam step, worked out in float64. */
 typedef struct dl_adam_step {
-  float keep;                /* weights *= keep first: 1 - lr * weight_decay for adamw, else 1 */
-  float l2;                  /* gradient += l2 * weights */
+  float keep; /* weights *= keep first: 1 - lr * weight_decay for adamw, else 1 */
+  float l2;   /* gradient += l2 * weights */
   float beta1, one_minus_beta1, beta2, one_minus_beta2;
-  float step_size;           /* lr / (1 - beta1^t) */
-  float inverse_sqrt_bias2;  /* 1 / sqrt(1 - beta2^t) */
+  float step_size;          /* lr / (1 - beta1^t) */
+  float inverse_sqrt_bias2; /* 1 / sqrt(1 - beta2^t) */
   float eps;
 } dl_adam_step;
 
@@ -38,7 +39,7 @@ typedef struct dl_kernels {
   void (*softmax)(int64_t rows, int64_t cols, const float *x, float *y);
   void (*softmax_backward)(int64_t rows, int64_t cols, const float *y, const float *dy, float *dx);
 
-  void (*bias_add)(int64_t rows, int64_t cols, const float *bias, float *y); /* y (rows, cols) += bias (cols) */
+  void (*bias_add)(int64_t rows, int64_t cols, const float *bias, float *y);   /* y (rows, cols) += bias (cols) */
   void (*column_sums)(int64_t rows, int64_t cols, const float *x, float *out); /* each column from row 0 on, in order */
   void (*multiply)(size_t n, const float *a, const float *x, float *y);        /* y = a * x; y may be x */
 
@@ -48,9 +49,10 @@ typedef struct dl_kernels {
   void (*random_mask)(size_t n, dl_rng_key key, uint32_t time, uint64_t sample, uint32_t threshold, float scale,
                       float *mask);
 
-  /* Loss of one sample from its row of outputs, not weighted; writes weight * d loss / d outputs where `gradient` is not
-   * NULL. */
-  double (*cross_entropy_row)(int64_t n, const float *logits, int64_t label, float smoothing, float weight, float *gradient);
+  /* Loss of one sample from its row of outputs, not weighted; writes weight * d loss / d outputs where `gradient` is
+   * not NULL. */
+  double (*cross_entropy_row)(int64_t n, const float *logits, int64_t label, float smoothing, float weight,
+                              float *gradient);
   double (*bce_row)(int64_t n, const float *logits, const float *y, float weight, float *gradient);
   double (*mse_row)(int64_t n, const float *output, const float *y, float weight, float *gradient);
   double (*mae_row)(int64_t n, const float *output, const float *y, float weight, float *gradient);

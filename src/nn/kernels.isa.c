@@ -1,9 +1,9 @@
 /* kernels.isa.c - element-wise arithmetic: plain loops, one compilation an instruction set.
  *
- * Every element goes through the same IEEE operations whichever way a loop is vectorised, and sums keep LANES partial sums
- * in float64 (element i goes to lane i % LANES), so all instruction sets give the same bits. The exponential is ours because
- * libm's is neither vectorisable nor the same everywhere: e^x = 2^k e^r with k = round(x / ln 2), |r| <= ln 2 / 2, and a
- * polynomial of degree 6 for e^r (minimax fit, 0.05 ulp before rounding).
+ * Every element goes through the same IEEE operations whichever way a loop is vectorised, and sums keep LANES partial
+ * sums in float64 (element i goes to lane i % LANES), so all instruction sets give the same bits. The exponential is
+ * ours because libm's is neither vectorisable nor the same everywhere: e^x = 2^k e^r with k = round(x / ln 2), |r| <=
+ * ln 2 / 2, and a polynomial of degree 6 for e^r (minimax fit, 0.05 ulp before rounding).
  */
 #include <math.h>
 #include <string.h>
@@ -117,12 +117,16 @@ static inline float largest(int64_t n, const float *x) {
   return most;
 }
 
-static inline double sum_of(int64_t n, const float *x) {
-  double lane[LANES] = {0};
+static inline void add_to_lanes(double lane[LANES], int64_t n, const float *x) {
   int64_t i = 0;
   for (; i + LANES <= n; i += LANES)
     for (int j = 0; j < LANES; j++) lane[j] += (double)x[i + j];
   for (int j = 0; i < n; i++, j++) lane[j] += (double)x[i];
+}
+
+static inline double sum_of(int64_t n, const float *x) {
+  double lane[LANES] = {0};
+  add_to_lanes(lane, n, x);
   return add_lanes(lane);
 }
 
@@ -130,6 +134,19 @@ static inline double sum_of(int64_t n, const float *x) {
 static inline double exp_shifted(int64_t n, const float *x, float shift, float *y) {
   INDEPENDENT for (int64_t i = 0; i < n; i++) y[i] = exp1(x[i] - shift);
   return sum_of(n, y);
+}
+
+/* The same sum without a place for y. */
+static inline double exp_shifted_sum(int64_t n, const float *x, float shift) {
+  enum { PIECE = 32 * LANES };
+  double lane[LANES] = {0};
+  float piece[PIECE];
+  for (int64_t i = 0; i < n; i += PIECE) {
+    int64_t m = n - i < PIECE ? n - i : PIECE;
+    for (int64_t j = 0; j < m; j++) piece[j] = exp1(x[i + j] - shift);
+    add_to_lanes(lane, m, piece);
+  }
+  return add_lanes(lane);
 }
 
 static void softmax(int64_t rows, int64_t cols, const float *x, float *y) {
@@ -182,26 +199,20 @@ static void multiply(size_t n, const float *a, const float *x, float *y) {
 
 static inline void philox_blocks(dl_rng_key key, uint32_t time, uint64_t sample, uint32_t first,
                                  uint32_t words[restrict 4 * BLOCKS]) {
-  uint32_t c0[BLOCKS], c1[BLOCKS], c2[BLOCKS], c3[BLOCKS], k0 = key.k[0], k1 = key.k[1];
   for (uint32_t j = 0; j < BLOCKS; j++) {
-    c0[j] = first + j;
-    c1[j] = (uint32_t)sample;
-    c2[j] = (uint32_t)(sample >> 32);
-    c3[j] = time;
-  }
-  for (int round = 0; round < 10; round++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u)
-    for (int j = 0; j < BLOCKS; j++) {
-      uint64_t p0 = (uint64_t)0xD2511F53u * c0[j], p1 = (uint64_t)0xCD9E8D57u * c2[j];
-      c0[j] = (uint32_t)(p1 >> 32) ^ c1[j] ^ k0;
-      c1[j] = (uint32_t)p1;
-      c2[j] = (uint32_t)(p0 >> 32) ^ c3[j] ^ k1;
-      c3[j] = (uint32_t)p0;
+    uint32_t c0 = first + j, c1 = (uint32_t)sample, c2 = (uint32_t)(sample >> 32), c3 = time;
+#pragma GCC unroll 10
+    for (uint32_t round = 0; round < 10; round++) {
+      uint64_t p0 = (uint64_t)0xD2511F53u * c0, p1 = (uint64_t)0xCD9E8D57u * c2;
+      c0 = (uint32_t)(p1 >> 32) ^ c1 ^ (key.k[0] + round * 0x9E3779B9u);
+      c1 = (uint32_t)p1;
+      c2 = (uint32_t)(p0 >> 32) ^ c3 ^ (key.k[1] + round * 0xBB67AE85u);
+      c3 = (uint32_t)p0;
     }
-  for (int j = 0; j < BLOCKS; j++) {
-    words[4 * j] = c0[j];
-    words[4 * j + 1] = c1[j];
-    words[4 * j + 2] = c2[j];
-    words[4 * j + 3] = c3[j];
+    words[4 * j] = c0;
+    words[4 * j + 1] = c1;
+    words[4 * j + 2] = c2;
+    words[4 * j + 3] = c3;
   }
 }
 
@@ -230,17 +241,11 @@ static void random_mask(size_t n, dl_rng_key key, uint32_t time, uint64_t sample
 static double cross_entropy_row(int64_t n, const float *restrict x, int64_t label, float smoothing, float weight,
                                 float *restrict gradient) {
   float shift = largest(n, x), spread = smoothing / (float)n;
-  double sum, linear = 0;
+  double sum = gradient ? exp_shifted(n, x, shift, gradient) : exp_shifted_sum(n, x, shift), linear = 0;
   if (gradient) {
-    sum = exp_shifted(n, x, shift, gradient);
     float factor = (float)(1.0 / sum);
     for (int64_t i = 0; i < n; i++) gradient[i] = weight * (gradient[i] * factor - spread);
     gradient[label] -= weight * (1.0f - smoothing);
-  } else {
-    float part[256];
-    double lane_sum = 0;
-    for (int64_t i = 0; i < n; i += 256) lane_sum += exp_shifted(n - i < 256 ? n - i : 256, x + i, shift, part);
-    sum = lane_sum;
   }
   double log_sum = log(sum) + (double)shift;
   if (smoothing > 0) linear = (log_sum - sum_of(n, x) / (double)n) * (double)smoothing;
@@ -249,7 +254,8 @@ static double cross_entropy_row(int64_t n, const float *restrict x, int64_t labe
 
 /* loss = max(x, 0) - x y + log(1 + e^-|x|); the logarithms of up to PRODUCT factors in [1, 2] are taken as one. */
 #define PRODUCT 1008
-static double bce_row(int64_t n, const float *restrict x, const float *restrict y, float weight, float *restrict gradient) {
+static double bce_row(int64_t n, const float *restrict x, const float *restrict y, float weight,
+                      float *restrict gradient) {
   double loss = 0;
   for (int64_t begin = 0; begin < n; begin += PRODUCT) {
     double sum[LANES] = {0}, product[LANES] = {1, 1, 1, 1, 1, 1, 1, 1};
@@ -277,21 +283,23 @@ static inline double squared1(double d) { return d * d; }
 static inline double absolute1(double d) { return fabs(d); }
 
 /* Sum of f(output - y) over a row. */
-#define ROW_SUM(f)                                                                                     \
-  double lane[LANES] = {0};                                                                            \
-  int64_t i = 0;                                                                                       \
-  for (; i + LANES <= n; i += LANES)                                                                   \
-    for (int j = 0; j < LANES; j++) lane[j] += f((double)x[i + j] - (double)y[i + j]);                 \
+#define ROW_SUM(f)                                                                     \
+  double lane[LANES] = {0};                                                            \
+  int64_t i = 0;                                                                       \
+  for (; i + LANES <= n; i += LANES)                                                   \
+    for (int j = 0; j < LANES; j++) lane[j] += f((double)x[i + j] - (double)y[i + j]); \
   for (int j = 0; i < n; i++, j++) lane[j] += f((double)x[i] - (double)y[i])
 
-static double mse_row(int64_t n, const float *restrict x, const float *restrict y, float weight, float *restrict gradient) {
+static double mse_row(int64_t n, const float *restrict x, const float *restrict y, float weight,
+                      float *restrict gradient) {
   ROW_SUM(squared1);
   if (gradient)
     for (i = 0; i < n; i++) gradient[i] = weight * (2.0f * (x[i] - y[i]));
   return add_lanes(lane);
 }
 
-static double mae_row(int64_t n, const float *restrict x, const float *restrict y, float weight, float *restrict gradient) {
+static double mae_row(int64_t n, const float *restrict x, const float *restrict y, float weight,
+                      float *restrict gradient) {
   ROW_SUM(absolute1);
   if (gradient)
     for (i = 0; i < n; i++) {

@@ -15,6 +15,20 @@ typedef struct dl_shape {
 int64_t dl_shape_size(const dl_shape *shape);
 char *dl_shape_text(const dl_shape *shape, char *text, size_t size); /* "(3, 32, 32)" */
 
+#define DL_LAYER_MAX_INPUTS 8
+#define DL_LAYER_MAX_TENSORS 8
+
+/* How weights start: `auto` is what PyTorch does for the kind; the others are torch.nn.init's, for the weight alone. */
+#define DL_INIT_NAMES "auto|kaiming_uniform|kaiming_normal|xavier_uniform|xavier_normal|zeros"
+typedef enum dl_init {
+  DL_INIT_AUTO,
+  DL_INIT_KAIMING_UNIFORM,
+  DL_INIT_KAIMING_NORMAL,
+  DL_INIT_XAVIER_UNIFORM,
+  DL_INIT_XAVIER_NORMAL,
+  DL_INIT_ZEROS,
+} dl_init;
+
 typedef struct dl_layer_kind dl_layer_kind;
 
 /* A layer of a network. The kind's own data hang on `options` (parsed) and `state` (laid out by setup). */
@@ -26,13 +40,17 @@ typedef struct dl_layer {
   void *options;          /* kind->options_size bytes */
   bool trainable;
   double lr_scale;
-  int n_inputs;
-  int inputs[8];          /* numbers of the layers it reads, -1: the network's input */
+  int init;               /* dl_init */
+  int n_inputs;           /* 1 unless the kind joins */
+  int inputs[DL_LAYER_MAX_INPUTS]; /* numbers of the layers it reads, -1: the network's input */
+  const dl_shape *input_shapes[DL_LAYER_MAX_INPUTS];
   dl_shape in, out;       /* in: of inputs[0] */
   int first_tensor, n_tensors;
   size_t work_count;      /* floats of workspace a sample that setup asks for (kept from forward to backward) */
   double multiply_adds;   /* a sample, forward */
   bool in_place;          /* output may share the input's buffer (setup may set it: element-wise layers) */
+  bool same_values;       /* output is the input in another shape, in the same memory (setup may set it) */
+  bool reads_output;      /* backward reads y: nobody may write into the output's buffer */
 } dl_layer;
 
 /* What forward and backward get: shapes are (n, in) and (n, out). */
@@ -41,12 +59,14 @@ typedef struct dl_layer_run {
   const dl_pass *pass;
   int64_t n;
   const float *const *weights; /* per tensor of the layer */
-  float *const *gradients;     /* per tensor; NULL in forward. Written, not added to */
+  float *const *gradients;     /* per tensor; NULL in forward and where the layer is frozen. Written, not added to */
   const float *x;              /* (n, in) */
   float *y;                    /* (n, out) */
   const float *dy;             /* (n, out): backward */
   float *dx;                   /* (n, in): backward writes it; NULL where nobody needs it. May be the same memory as dy where in_place */
   float *work;                 /* (n, work_count) */
+  const float *const *xs;      /* x of every input, for kinds that join; xs[0] is x */
+  float *const *dxs;           /* dx of every input; dxs[0] is dx */
 } dl_layer_run;
 
 /* Setup declares the layer's parameters through this. */
@@ -59,6 +79,8 @@ struct dl_layer_kind {
   int n_options;
   size_t options_size;
   const char *value_option; /* the option that `dense: 64` sets, NULL: none */
+  bool joins;               /* reads several inputs (`from: [a, b]`) */
+  bool squashes;            /* makes probabilities: not allowed at the end before a loss on logits */
   /* Checks layer->in, sets layer->out, work_count, multiply_adds, in_place; declares tensors. */
   dl_status (*setup)(dl_layer *layer, dl_layer_builder *builder);
   /* Initial values of tensor `tensor` (0 ..) of the layer; NULL where it has none. */
@@ -67,6 +89,23 @@ struct dl_layer_kind {
   void (*backward)(const dl_layer *layer, const dl_layer_run *run);
 };
 const dl_layer_kind *const *dl_layer_kinds(int *n);
-const dl_layer_kind *dl_layer_kind_find(const char *name);
+const dl_layer_kind *dl_layer_kind_find(const char *name); /* NULL where there is none */
+
+/* The options that every layer takes, beside its kind's own. */
+typedef struct dl_layer_common {
+  const char *name;
+  dl_node *from;
+  bool trainable;
+  double lr_scale;
+  int init;
+} dl_layer_common;
+const dl_option *dl_layer_common_options(int *n);
+
+/* Fails at the layer's place in the configuration: "layers.2 (dense): ...". */
+dl_status dl_layer_fail(const dl_layer *layer, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Fills `values` of tensor `tensor` by a distribution of `init`, or U(-bound, bound) for DL_INIT_AUTO. */
+void dl_init_fill(int init, double bound, int64_t fan_in, int64_t fan_out, dl_rng_key key, int tensor, float *values,
+                  size_t count);
 
 #endif

@@ -12,7 +12,7 @@ typedef struct dl_loss {
   int n_options;
   size_t options_size;
   /* Over n samples: writes the sum of losses and the normaliser; writes d(sum)/d(outputs) to `gradient` (n, outputs) where it
-   * is not NULL. */
+   * is not NULL. Truth is `label` for classification, else `y`. A label that is no class makes the sum NaN. */
   void (*compute)(const void *options, int64_t n, int64_t outputs, const float *output, const int32_t *label, const float *y,
                   const float *weight, double *loss_sum, double *normaliser, float *gradient);
 } dl_loss;

@@ -24,6 +24,8 @@ struct dl_optimizer_kind {
   const dl_option *options;
   int n_options;
   size_t options_size;
+  /* What the rows cannot say of the options together; NULL: nothing. Fails at `node`, the optimizer's map. */
+  dl_status (*check)(const void *options, const dl_node *node);
   int (*slots)(const dl_optimizer *optimizer);
   const char *slot_names[DL_MAX_OPTIMIZER_SLOTS]; /* "exp_avg", "exp_avg_sq": names in optimizer.safetensors */
   double (*lr)(const void *options);

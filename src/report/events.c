@@ -1,6 +1,6 @@
-/* The file is only ever appended to and cut, never written anew: a crash at any point leaves whole lines and at most one torn
- * line at the end, which the next resume cuts off. The cut is found by reading line after line through one buffer that grows
- * up to DL_EVENT_BYTES.
+/* The file is only ever appended to and cut, never written anew: a crash at any point leaves whole lines and at most
+ * one torn line at the end, which the next resume cuts off. The cut is found by reading line after line through one
+ * buffer that grows up to DL_EVENT_BYTES.
  */
 #include "report/events.h"
 
@@ -56,13 +56,13 @@ static dl_status make_room(dl_line_reader *reader) {
   return DL_OK;
 }
 
-/* The next whole line without its newline; *line is NULL at the end of the file or before a line without an end or longer
- * than DL_EVENT_BYTES. */
+/* The next whole line without its newline; *line is NULL at the end of the file or before a line without an end or
+ * longer than DL_EVENT_BYTES. */
 static dl_status next_line(const dl_events *events, dl_line_reader *reader, const char **line, size_t *bytes) {
   size_t searched = 0;
   for (*line = NULL;;) {
     size_t unread = reader->end - reader->begin;
-    char *from = reader->buffer + reader->begin;
+    char *from = unread > 0 ? reader->buffer + reader->begin : NULL;
     char *newline = unread > searched ? memchr(from + searched, '\n', unread - searched) : NULL;
     if (newline) {
       *line = from;
@@ -80,7 +80,8 @@ static dl_status next_line(const dl_events *events, dl_line_reader *reader, cons
   }
 }
 
-/* Step and time of a line; false where it is not a JSON object. A line without a step belongs to what stands before it. */
+/* Step and time of a line; false where it is not a JSON object. A line without a step belongs to what stands before it.
+ */
 static bool read_line(const dl_events *events, const char *line, size_t bytes, int64_t *step, double *time_s) {
   dl_json *object = NULL;
   if (dl_json_parse(line, bytes, events->path, &object) != DL_OK) return false;
@@ -92,8 +93,8 @@ static bool read_line(const dl_events *events, const char *line, size_t bytes, i
 }
 
 /* Finds how much of the file of `size` bytes stays: *bytes, and the time of its last line. */
-static dl_status find_cut(const dl_events *events, dl_line_reader *reader, int64_t resume_step, off_t size, off_t *bytes,
-                          double *time_s) {
+static dl_status find_cut(const dl_events *events, dl_line_reader *reader, int64_t resume_step, off_t size,
+                          off_t *bytes, double *time_s) {
   int64_t step = 0, number = 0;
   double line_time = 0;
   for (*bytes = 0, *time_s = 0;; number++) {
@@ -161,7 +162,7 @@ void dl_events_close(dl_events **events) {
   *events = NULL;
 }
 
-double dl_events_time(const dl_events *events) { return round((dl_now_s() - events->zero_s) * 1e6) * 1e-6; }
+double dl_events_time(const dl_events *events) { return round((dl_now_s() - events->zero_s) * 1e6) / 1e6; }
 
 dl_json *dl_event_new(const char *event, int64_t step) {
   dl_json *object = dl_json_object();

@@ -1,0 +1,157 @@
+/* cmd_judge.c - dldist eval and dldist predict. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/command.h"
+#include "comm/launch.h"
+#include "core/log.h"
+#include "core/options.h"
+#include "report/summary.h"
+#include "train/judge.h"
+#include "train/run.h"
+
+static const dl_arg eval_args[] = {
+    {"--run", NULL, "DIR", "a run's folder: its newest checkpoint is taken"},
+    {"--checkpoint", NULL, "DIR", "a checkpoint's folder"},
+    {"--data", NULL, "FILE.h5", "another data set than the one the model was trained with"},
+    {"--split", NULL, "train|valid|test", "which split; default: test where there is one, else valid, else train"},
+    {"--json", NULL, NULL, "one JSON object instead of a table"},
+    {"-j", "--threads", "THREADS", "threads; default: all cores alone, 1 under mpirun or srun"},
+};
+static const dl_arg predict_args[] = {
+    {"--run", NULL, "DIR", "a run's folder: its newest checkpoint is taken"},
+    {"--checkpoint", NULL, "DIR", "a checkpoint's folder"},
+    {"--data", NULL, "FILE.h5", "the data set; y is not needed"},
+    {"--split", NULL, "train|valid|test", "which split; default: test where there is one, else valid, else train"},
+    {"-o", "--output", "PREDICTIONS.h5", "the file to write"},
+    {"-j", "--threads", "THREADS", "threads; default: all cores alone, 1 under mpirun or srun"},
+};
+
+typedef struct job {
+  dl_judge_options judge;
+  bool json;
+  const char *output;
+} job;
+
+static dl_status read_options(const dl_command *command, const dl_args *args, job *out, int *threads) {
+  *out = (job){.judge = {.run = dl_option_of(command, args, "--run"), .checkpoint = dl_option_of(command, args, "--checkpoint"),
+                         .data = dl_option_of(command, args, "--data"), .split = -1}};
+  const char *split = dl_option_of(command, args, "--split");
+  if (!out->judge.run == !out->judge.checkpoint) {
+    dl_fail(DL_ERR_USAGE, "dldist %s needs --run DIR or --checkpoint DIR", command->name);
+    return dl_hint("see dldist help %s", command->name);
+  }
+  if (split && (out->judge.split = dl_choice_index(DL_SPLIT_NAMES, split)) < 0)
+    return dl_fail(DL_ERR_USAGE, "dldist %s: --split is one of %s, not '%s'", command->name, DL_SPLIT_NAMES, split);
+  return dl_threads_option(command, args, threads);
+}
+
+/* ---- eval ---- */
+
+static dl_status print_json(const dl_model *model, dl_split_kind split, const dl_evaluation *e) {
+  char name[16], *text = NULL;
+  dl_json *object = dl_json_object();
+  dl_run_put_evaluation(object, dl_choice_name(DL_SPLIT_NAMES, split, name, sizeof name), model->at.epoch, e);
+  dl_status status = dl_json_text(object, false, &text);
+  if (status == DL_OK) printf("%s\n", text);
+  free(text);
+  dl_json_destroy(&object);
+  return status;
+}
+
+static void print_confusion(const dl_model *model, const dl_evaluation *e) {
+  if (!e->confusion || e->outputs > 20) return;
+  printf("\nconfusion counts (row: truth, column: predicted)\n%12s", "");
+  for (int64_t c = 0; c < e->outputs; c++) printf("%7lld", (long long)c);
+  printf("\n");
+  for (int64_t r = 0; r < e->outputs; r++) {
+    char label[32];
+    snprintf(label, sizeof label, "%lld", (long long)r);
+    printf("%12.12s", r < model->n_class_names ? model->class_names[r] : label);
+    for (int64_t c = 0; c < e->outputs; c++) printf("%7lld", (long long)e->confusion[r * e->outputs + c]);
+    printf("\n");
+  }
+}
+
+static dl_status print_table(const dl_model *model, dl_split_kind split, const dl_evaluation *e) {
+  char name[16], *text = NULL;
+  dl_figure figures[DL_METRICS_MAX + 1] = {{"loss", e->loss}};
+  for (int i = 0; i < e->n_metrics; i++) figures[i + 1] = (dl_figure){e->metrics[i].name, e->metrics[i].value};
+  DL_TRY(dl_summary_scores(dl_choice_name(DL_SPLIT_NAMES, split, name, sizeof name), e->samples, figures, e->n_metrics + 1,
+                           &text));
+  fputs(text, stdout);
+  free(text);
+  print_confusion(model, e);
+  return DL_OK;
+}
+
+static dl_status eval_member(dl_team *team, void *context) {
+  const job *j = context;
+  dl_model *model = NULL;
+  dl_split_kind split;
+  dl_evaluation evaluation = {0};
+  if (team->rank == 0) dl_log_set_sink(dl_print_warning, NULL);
+  dl_status status = dl_judge_open(team, &j->judge, true, &model, &split);
+  if (status == DL_OK) status = dl_evaluate(model, split, &evaluation);
+  if (status == DL_OK && team->rank == 0)
+    status = j->json ? print_json(model, split, &evaluation) : print_table(model, split, &evaluation);
+  dl_evaluation_clear(&evaluation);
+  dl_model_destroy(&model);
+  dl_log_set_sink(NULL, NULL);
+  return dl_team_agree(team, status);
+}
+
+static dl_status run_eval(const dl_command *command, const dl_args *args) {
+  job j;
+  int threads;
+  DL_TRY(read_options(command, args, &j, &threads));
+  j.json = dl_option_of(command, args, "--json") != NULL;
+  return dl_launch(threads, eval_member, &j);
+}
+
+const dl_command dl_command_eval = {
+    .name = "eval",
+    .usage = "(--run DIR | --checkpoint DIR) [--data FILE.h5] [--split train|valid|test] [--json] [-j THREADS]",
+    .help = "evaluates a trained network on a split, exactly",
+    .more = "",
+    .args = eval_args,
+    .n_args = sizeof eval_args / sizeof eval_args[0],
+    .run = run_eval,
+};
+
+/* ---- predict ---- */
+
+static dl_status predict_member(dl_team *team, void *context) {
+  const job *j = context;
+  dl_model *model = NULL;
+  dl_split_kind split;
+  if (team->rank == 0) dl_log_set_sink(dl_print_warning, NULL);
+  dl_status status = dl_judge_open(team, &j->judge, false, &model, &split);
+  if (status == DL_OK) status = dl_judge_predict(model, split, j->output);
+  if (status == DL_OK && team->rank == 0)
+    fprintf(stderr, "%lld predictions written to %s\n", (long long)dl_data_samples(model->data, split), j->output);
+  dl_model_destroy(&model);
+  dl_log_set_sink(NULL, NULL);
+  return dl_team_agree(team, status);
+}
+
+static dl_status run_predict(const dl_command *command, const dl_args *args) {
+  job j;
+  int threads;
+  DL_TRY(read_options(command, args, &j, &threads));
+  j.output = dl_option_of(command, args, "-o");
+  if (!j.output) return dl_fail(DL_ERR_USAGE, "dldist predict needs -o PREDICTIONS.h5");
+  return dl_launch(threads, predict_member, &j);
+}
+
+const dl_command dl_command_predict = {
+    .name = "predict",
+    .usage = "(--run DIR | --checkpoint DIR) --data FILE.h5 [--split train|valid|test] -o PREDICTIONS.h5 [-j THREADS]",
+    .help = "writes a network's predictions for a split, in file order",
+    .more = "The file holds /scores float32 (samples, outputs): probabilities for classification, binary and multilabel, values "
+            "for regression; /labels int64 for classification; /y the truth where the split has it.",
+    .args = predict_args,
+    .n_args = sizeof predict_args / sizeof predict_args[0],
+    .run = run_predict,
+};

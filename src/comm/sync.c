@@ -1,0 +1,386 @@
+/* The part of a step that is the same for all synchronisers.
+ *
+ * A member sums its leaves with a binary counter into a few gradient buffers. What is left on its stack are the maximal
+ * subtrees of its run: everybody can work out which they are from the cut, so none of that is sent. The sums of doubles
+ * (loss, normaliser ...) go with the headers and are folded by everyone alike, along the same tree. */
+#include "comm/sync_common.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "core/log.h"
+
+#define EXACT_SHARDS 512 /* up to here every possible batch is looked at to find how many buffers are needed */
+
+static const dl_sync_ops *const synchronisers[] = {&dl_sync_shm_ops, &dl_sync_message_ops};
+#define N_SYNCHRONISERS ((int)(sizeof synchronisers / sizeof *synchronisers))
+
+const dl_sync_kind *dl_sync_kinds(int *n) {
+  static dl_sync_kind kinds[N_SYNCHRONISERS];
+  for (int i = 0; i < N_SYNCHRONISERS; i++) kinds[i] = (dl_sync_kind){synchronisers[i]->name, synchronisers[i]->help};
+  *n = N_SYNCHRONISERS;
+  return kinds;
+}
+
+/* ---- how much is needed -------------------------------------------------------------------------------------------
+ */
+
+static int larger(int a, int b) { return a > b ? a : b; }
+
+static void measure_cut(dl_sync *sync, int64_t samples) {
+  dl_cut cut = dl_cut_make(samples, sync->options.shards);
+  dl_tree_node cover[DL_TREE_DEPTH];
+  int nodes = 0;
+  for (int r = 0; r < sync->team->size; r++) {
+    int64_t begin, end;
+    dl_cut_rank_leaves(&cut, r, sync->team->size, &begin, &end);
+    nodes += dl_tree_cover(cut.leaves, begin, end, cover);
+    sync->slots = larger(sync->slots, dl_tree_slots(cut.leaves, begin, end));
+  }
+  sync->max_fold = larger(sync->max_fold, nodes);
+}
+
+/* A run of L leaves is covered by at most 2 log2(L) nodes; one more is the leaf in work. */
+static void bound_cuts(dl_sync *sync) {
+  int64_t longest = sync->options.shards / sync->team->size + 1;
+  int height = 0;
+  while (((int64_t)1 << height) < longest) height++;
+  sync->slots = 2 * height + 2;
+  sync->max_fold = sync->team->size * sync->slots;
+}
+
+/* Only batches of fewer samples than shards differ from the whole one: one cut each. */
+static void measure(dl_sync *sync) {
+  sync->slots = 1;
+  sync->max_fold = 1;
+  if (sync->options.shards > EXACT_SHARDS) {
+    bound_cuts(sync);
+    return;
+  }
+  for (int64_t samples = 1; samples <= sync->options.shards; samples++) measure_cut(sync, samples);
+}
+
+/* The fold's stack holds pending left siblings: one a level, and the node in work. */
+static int fold_height(int64_t shards) {
+  int height = 2;
+  while (shards > 1) {
+    shards = (shards + 1) / 2;
+    height++;
+  }
+  return height;
+}
+
+/* ---- life ---------------------------------------------------------------------------------------------------------
+ */
+
+static void *keep(dl_sync *sync, size_t count, size_t size) {
+  void *p = dl_calloc_aligned(count, size);
+  if (p) sync->member_bytes += count * size;
+  return p;
+}
+
+static dl_status allocate_common(dl_sync *sync) {
+  size_t size = (size_t)sync->team->size, slots = (size_t)sync->slots, blocks = (size_t)sync->n_blocks;
+  size_t depth = (size_t)fold_height(sync->options.shards);
+  sync->header_bytes = sizeof(dl_header) + slots * DL_LEAF_SUMS * sizeof(double);
+  sync->header_bytes = (sync->header_bytes + DL_CACHE_LINE - 1) / DL_CACHE_LINE * DL_CACHE_LINE;
+  sync->fold_depth = (int)depth;
+  sync->blocks = keep(sync, blocks, sizeof *sync->blocks);
+  sync->fold = keep(sync, (size_t)sync->max_fold, sizeof *sync->fold);
+  sync->sums = keep(sync, slots, DL_LEAF_SUMS * sizeof(double));
+  sync->fold_buffer = keep(sync, depth * DL_BLOCK, sizeof(float));
+  sync->norm_scratch = keep(sync, blocks + (size_t)sync->group->n_tensors, sizeof(double));
+  sync->sum_scratch = keep(sync, depth, DL_LEAF_SUMS * sizeof(double));
+  sync->notes = keep(sync, size, DL_SYNC_NOTES * sizeof(double));
+  bool all = sync->blocks && sync->fold && sync->sums && sync->fold_buffer && sync->norm_scratch && sync->sum_scratch &&
+             sync->notes;
+  if (!all) return DL_ERR_NOMEM;
+  dl_group_list_blocks(sync->group, sync->blocks);
+  return DL_OK;
+}
+
+static dl_status check_options(const dl_sync *sync) {
+  if (sync->options.shards < 1 || sync->options.shards > ((int64_t)1 << 40))
+    return dl_fail(DL_ERR_USAGE, "sync.shards: %lld is not a number of shards", (long long)sync->options.shards);
+  if (sync->group->n_slots < 0 || sync->group->n_slots > DL_MAX_OPTIMIZER_SLOTS || sync->group->count % 16)
+    return dl_fail(DL_ERR_INTERNAL, "a parameter group of %zu floats and %d slots", sync->group->count,
+                   sync->group->n_slots);
+  if (sync->options.transport == DL_TRANSPORT_SHM && sync->team->nodes > 1) {
+    dl_fail(DL_ERR_USAGE, "sync.transport: shm needs all ranks on one node, these are on %d", sync->team->nodes);
+    return dl_hint("leave it out, or set sync.transport: auto");
+  }
+  return DL_OK;
+}
+
+static dl_status setup_with(dl_sync *sync, const dl_sync_ops *ops) {
+  size_t before = sync->member_bytes;
+  sync->ops = ops;
+  dl_status status = ops->setup(sync);
+  if (status == DL_OK) return DL_OK;
+  ops->teardown(sync);
+  sync->ops = NULL;
+  sync->member_bytes = before;
+  return status;
+}
+
+static dl_status setup_transport(dl_sync *sync) {
+  int transport = sync->options.transport;
+  if (transport == DL_TRANSPORT_MPI || sync->team->nodes > 1) return setup_with(sync, &dl_sync_message_ops);
+  dl_status status = setup_with(sync, &dl_sync_shm_ops);
+  if (status != DL_ERR_SYSTEM || transport == DL_TRANSPORT_SHM) return status;
+  dl_warn("shared_memory", "%s; gradients go as messages, which is slower", dl_error_last()->message);
+  return setup_with(sync, &dl_sync_message_ops);
+}
+
+dl_status dl_sync_new(dl_team *team, const dl_param_group *group, const dl_sync_options *options, dl_sync **out) {
+  *out = NULL;
+  dl_sync *sync = dl_calloc(1, sizeof *sync);
+  dl_status status = sync ? DL_OK : DL_ERR_NOMEM;
+  if (sync) {
+    sync->team = team;
+    sync->group = group;
+    sync->options = *options;
+    sync->fold_leaves = -1;
+    sync->n_blocks = dl_group_blocks(group);
+    status = check_options(sync);
+    if (status == DL_OK) measure(sync);
+    if (status == DL_OK) status = allocate_common(sync);
+  }
+  status = dl_team_agree(team, status);
+  if (status == DL_OK) status = setup_transport(sync);
+  if (status != DL_OK) dl_sync_destroy(&sync);
+  *out = sync;
+  return status;
+}
+
+void dl_sync_destroy(dl_sync **sync) {
+  dl_sync *s = *sync;
+  if (!s) return;
+  if (s->ops) s->ops->teardown(s);
+  void *const mine[] = {s->blocks, s->fold, s->sums, s->fold_buffer, s->norm_scratch, s->sum_scratch, s->notes};
+  for (size_t i = 0; i < sizeof mine / sizeof *mine; i++) free(mine[i]);
+  free(s);
+  *sync = NULL;
+}
+
+const char *dl_sync_transport(const dl_sync *sync) { return sync->ops->name; }
+const float *dl_sync_weights(const dl_sync *sync) { return sync->weights; }
+const double *dl_sync_notes(const dl_sync *sync) { return sync->notes; }
+
+void dl_sync_memory(const dl_sync *sync, size_t *member_bytes, size_t *node_bytes) {
+  *member_bytes = sync->member_bytes;
+  *node_bytes = sync->node_bytes;
+}
+
+/* ---- the leaves of a step -----------------------------------------------------------------------------------------
+ */
+
+/* Depends on the number of leaves alone, so the two cuts of an epoch need it once each. */
+static dl_status plan_fold(dl_sync *sync) {
+  if (sync->fold_leaves == sync->cut.leaves) return DL_OK;
+  dl_tree_stack stack;
+  dl_tree_stack_reset(&stack, sync->cut.leaves);
+  sync->n_fold = 0;
+  for (int r = 0; r < sync->team->size; r++) {
+    dl_tree_node cover[DL_TREE_DEPTH];
+    int64_t begin, end;
+    dl_cut_rank_leaves(&sync->cut, r, sync->team->size, &begin, &end);
+    int nodes = dl_tree_cover(sync->cut.leaves, begin, end, cover);
+    for (int k = 0; k < nodes; k++) {
+      if (sync->n_fold >= sync->max_fold || stack.depth + 1 > sync->fold_depth)
+        return dl_fail(DL_ERR_INTERNAL, "the tree over %lld leaves does not fit", (long long)sync->cut.leaves);
+      int merges = dl_tree_stack_push(&stack, cover[k]);
+      sync->fold[sync->n_fold++] = (dl_fold_node){r, k, merges};
+    }
+  }
+  if (stack.depth != (sync->cut.leaves > 0)) return dl_fail(DL_ERR_INTERNAL, "the tree has %d roots", stack.depth);
+  sync->fold_leaves = sync->cut.leaves;
+  return DL_OK;
+}
+
+dl_status dl_sync_begin(dl_sync *sync, const dl_cut *cut) {
+  if (cut->shards != sync->options.shards || cut->samples < 1)
+    return dl_fail(DL_ERR_INTERNAL, "a step of %lld samples in %lld shards, but %lld shards were asked for",
+                   (long long)cut->samples, (long long)cut->shards, (long long)sync->options.shards);
+  sync->cut = *cut;
+  sync->step++;
+  dl_cut_rank_leaves(cut, sync->team->rank, sync->team->size, &sync->first_leaf, &sync->end_leaf);
+  dl_tree_stack_reset(&sync->stack, cut->leaves);
+  return plan_fold(sync);
+}
+
+float *dl_sync_gradients(dl_sync *sync) { return sync->gradients + (size_t)sync->stack.depth * sync->group->count; }
+
+static void add_sums(double *restrict into, const double *restrict x) {
+  for (int k = 0; k < DL_LEAF_SUMS; k++) into[k] += x[k];
+}
+
+void dl_sync_leaf_done(dl_sync *sync, int64_t leaf, const double sums[DL_LEAF_SUMS]) {
+  size_t count = sync->group->count;
+  int top = sync->stack.depth;
+  memcpy(sync->sums + top * DL_LEAF_SUMS, sums, DL_LEAF_SUMS * sizeof *sums);
+  int merges = dl_tree_stack_push_leaf(&sync->stack, leaf);
+  for (; merges > 0; merges--, top--) {
+    dl_vector()->add(sync->gradients + (size_t)(top - 1) * count, sync->gradients + (size_t)top * count, count);
+    add_sums(sync->sums + (top - 1) * DL_LEAF_SUMS, sync->sums + top * DL_LEAF_SUMS);
+  }
+}
+
+/* ---- the verdict --------------------------------------------------------------------------------------------------
+ */
+
+static int own_nodes(const dl_sync *sync) {
+  int nodes = 0;
+  for (int i = 0; i < sync->n_fold; i++) nodes += sync->fold[i].member == sync->team->rank;
+  return nodes;
+}
+
+static dl_status check_leaves(const dl_sync *sync) {
+  if (sync->stack.depth == own_nodes(sync)) return DL_OK;
+  return dl_fail(DL_ERR_INTERNAL, "leaves %lld to %lld were not all delivered", (long long)sync->first_leaf,
+                 (long long)sync->end_leaf);
+}
+
+static void write_header(dl_sync *sync, const dl_sync_request *request, dl_status status) {
+  dl_header *header = sync->ops->header(sync);
+  header->status = (int32_t)status;
+  header->stop = request->stop;
+  if (request->notes) memcpy(header->notes, request->notes, sizeof header->notes);
+  memcpy(header->sums, sync->sums, (size_t)sync->stack.depth * DL_LEAF_SUMS * sizeof(double));
+}
+
+/* The doubles along the same tree as the gradients, by everyone. */
+static void fold_sums(dl_sync *sync, double out[DL_LEAF_SUMS]) {
+  double *stack = sync->sum_scratch;
+  int depth = 0;
+  memset(out, 0, DL_LEAF_SUMS * sizeof *out);
+  for (int i = 0; i < sync->n_fold; i++) {
+    const dl_fold_node *node = &sync->fold[i];
+    const double *sums = dl_sync_header(sync, node->member)->sums + node->slot * DL_LEAF_SUMS;
+    memcpy(stack + depth * DL_LEAF_SUMS, sums, DL_LEAF_SUMS * sizeof *out);
+    depth++;
+    for (int m = 0; m < node->merges; m++, depth--)
+      add_sums(stack + (depth - 2) * DL_LEAF_SUMS, stack + (depth - 1) * DL_LEAF_SUMS);
+  }
+  if (depth) memcpy(out, stack, DL_LEAF_SUMS * sizeof *out);
+}
+
+/* True where a member failed. */
+static bool read_headers(dl_sync *sync, dl_sync_result *result) {
+  bool failed = false;
+  for (int r = 0; r < sync->team->size; r++) {
+    const dl_header *header = dl_sync_header(sync, r);
+    failed |= header->status != DL_OK;
+    result->stop |= header->stop != 0;
+    memcpy(sync->notes + (size_t)r * DL_SYNC_NOTES, header->notes, sizeof header->notes);
+  }
+  return failed;
+}
+
+dl_status dl_sync_finish(dl_sync *sync, const dl_sync_request *request, dl_sync_result *result) {
+  double begin = dl_now_s();
+  *result = (dl_sync_result){.grad_norm = NAN};
+  dl_status mine = request->status;
+  if (mine == DL_OK) mine = check_leaves(sync);
+  if (mine == DL_OK && request->clip_norm > 0 && !sync->options.norm_first)
+    mine = dl_fail(DL_ERR_INTERNAL, "clipping needs the norm first");
+  write_header(sync, request, mine);
+  DL_TRY(sync->ops->publish(sync));
+  if (read_headers(sync, result)) return dl_team_agree(sync->team, mine); /* all adopt the lowest one's record */
+  fold_sums(sync, result->sums);
+  double normaliser = result->sums[1];
+  result->finite = isfinite(result->sums[0]) && isfinite(normaliser) && normaliser > 0;
+  if (result->finite) DL_TRY(sync->ops->reduce(sync, (float)(1.0 / normaliser), request->clip_norm, result));
+  result->sync_s = dl_now_s() - begin - result->update_s;
+  return DL_OK;
+}
+
+/* ---- parts of a reduction -----------------------------------------------------------------------------------------
+ */
+
+size_t dl_sync_block_offset(const dl_sync *sync, int64_t block) {
+  return block < sync->n_blocks ? sync->blocks[block].offset : sync->group->count;
+}
+
+/* The stack holds pointers: a node that has not been added to yet is read where it lies, so every node is read once and
+ * sums stay in the first cache. */
+void dl_sync_fold_block(dl_sync *sync, const dl_block_ref *block, dl_fold_source source, float factor, float *out) {
+  const dl_vector_ops *v = dl_vector();
+  const float *stack[DL_TREE_DEPTH];
+  int depth = 0;
+  for (int i = 0; i < sync->n_fold; i++) {
+    stack[depth++] = source(sync, &sync->fold[i], block->offset);
+    for (int m = 0; m < sync->fold[i].merges; m++, depth--) {
+      const float *left = stack[depth - 2], *right = stack[depth - 1];
+      float *sum = depth == 2 ? out : sync->fold_buffer + (size_t)(depth - 2) * DL_BLOCK;
+      if (left == sum)
+        v->add(sum, right, block->n);
+      else
+        v->sum2(sum, left, right, block->n);
+      stack[depth - 2] = sum;
+    }
+  }
+  if (stack[0] != out) memcpy(out, stack[0], block->n * sizeof *out);
+  v->scale(out, factor, block->n);
+}
+
+/* Blocks of a tensor along their tree, then tensors along theirs. */
+double dl_sync_norm(dl_sync *sync) {
+  double *blocks = sync->norm_scratch, *tensors = blocks + sync->n_blocks, sum = 0;
+  memcpy(blocks, sync->block_sumsq, (size_t)sync->n_blocks * sizeof *blocks);
+  for (int t = 0; t < sync->group->n_tensors; t++) {
+    int64_t n = (int64_t)((sync->group->tensors[t].count + DL_BLOCK - 1) / DL_BLOCK);
+    dl_tree_sum_rows(blocks, n, 1, &tensors[t]);
+    blocks += n;
+  }
+  dl_tree_sum_rows(tensors, sync->group->n_tensors, 1, &sum);
+  return sqrt(sum);
+}
+
+float dl_sync_clip_factor(double norm, double clip_norm) {
+  if (clip_norm <= 0) return 1;
+  double factor = clip_norm / (norm + 1e-6);
+  return factor < 1 ? (float)factor : 1;
+}
+
+void dl_sync_apply_block(dl_sync *sync, const dl_block_ref *block, const float *gradient) {
+  const dl_param_group *group = sync->group;
+  float *state[DL_MAX_OPTIMIZER_SLOTS];
+  for (int k = 0; k < group->n_slots; k++) state[k] = sync->state[k] + (block->offset - sync->state_begin);
+  group->apply(group->apply_context, &group->tensors[block->tensor], block->n, sync->weights + block->offset, gradient,
+               state);
+}
+
+void dl_sync_apply_slice(dl_sync *sync, const float *means, size_t begin, float factor) {
+  for (int64_t b = sync->first_block; b < sync->end_block; b++) {
+    const dl_block_ref *block = &sync->blocks[b];
+    const float *gradient = means + (block->offset - begin);
+    if (!dl_sync_trains(sync, block)) continue;
+    if (factor < 1) {
+      memcpy(sync->fold_buffer, gradient, block->n * sizeof *gradient);
+      dl_vector()->scale(sync->fold_buffer, factor, block->n);
+      gradient = sync->fold_buffer;
+    }
+    dl_sync_apply_block(sync, block, gradient);
+  }
+}
+
+/* ---- whole buffers in and out -------------------------------------------------------------------------------------
+ */
+
+static dl_status check_slot(const dl_sync *sync, int slot) {
+  if (slot >= -1 && slot < sync->group->n_slots) return DL_OK;
+  return dl_fail(DL_ERR_INTERNAL, "there is no optimizer slot %d", slot);
+}
+
+dl_status dl_sync_set(dl_sync *sync, int slot, const float *values, int root) {
+  DL_TRY(dl_team_agree(sync->team, check_slot(sync, slot)));
+  return sync->ops->set(sync, slot, values, root);
+}
+
+dl_status dl_sync_get(dl_sync *sync, int slot, float *values, int root) {
+  DL_TRY(dl_team_agree(sync->team, check_slot(sync, slot)));
+  return sync->ops->get(sync, slot, values, root);
+}

@@ -1,0 +1,115 @@
+/* sync_common.h - what the synchronisers share (floor: comm, private).
+ *
+ * sync.c holds everything that does not depend on how gradients travel: the stack of leaves, the notes that members
+ * publish with a step, the verdict, the norm, the application of a block. A synchroniser is a row of the table in
+ * sync.c: it places the buffers and brings the nodes of the tree together.
+ */
+#ifndef DL_COMM_SYNC_COMMON_H
+#define DL_COMM_SYNC_COMMON_H
+
+#include "comm/crew.h"
+#include "comm/sync.h"
+#include "core/vector.h"
+
+/* What a member publishes with a step, followed by its nodes' sums: `nodes` rows of DL_LEAF_SUMS doubles. */
+typedef struct dl_header {
+  int32_t status;
+  int32_t stop;
+  double notes[DL_SYNC_NOTES];
+  double sums[];
+} dl_header;
+
+/* Node i of the published nodes, in tree order: slot `slot` of member `member`. After it is pushed, the top of the
+ * stack is added into what lies below it `merges` times. */
+typedef struct dl_fold_node {
+  int32_t member, slot, merges;
+} dl_fold_node;
+
+typedef struct dl_sync_ops {
+  const char *name, *help;
+  /* Makes the buffers: weights, state, slots. All members return the same. */
+  dl_status (*setup)(dl_sync *sync);
+  void (*teardown)(dl_sync *sync);
+  /* Where this member writes what it publishes with this step. */
+  dl_header *(*header)(dl_sync *sync);
+  /* Waits for all members' headers; sync->headers points at `size` of them afterwards, until the next step's. */
+  dl_status (*publish)(dl_sync *sync);
+  /* Sums, scales by `factor`, takes the norm and applies. result->grad_norm, finite, update_s. */
+  dl_status (*reduce)(dl_sync *sync, float factor, double clip_norm, dl_sync_result *result);
+  dl_status (*set)(dl_sync *sync, int slot, const float *values, int root);
+  dl_status (*get)(dl_sync *sync, int slot, float *values, int root);
+} dl_sync_ops;
+
+struct dl_sync {
+  const dl_sync_ops *ops;
+  dl_team *team;
+  const dl_param_group *group;
+  dl_sync_options options;
+  int64_t step; /* steps begun */
+
+  /* Blocks and the slice of them that this member owns. */
+  dl_block_ref *blocks;
+  int64_t n_blocks, first_block, end_block;
+
+  /* The cut in force and its tree. */
+  dl_cut cut;
+  int64_t first_leaf, end_leaf;
+  dl_fold_node *fold; /* published nodes of all members */
+  int n_fold;
+  int fold_depth;      /* the stack's height while folding */
+  int64_t fold_leaves; /* leaves that `fold` was made for; -1: none */
+  int slots;           /* gradient buffers of a member: the largest stack of any member and batch */
+  int max_fold;        /* the largest n_fold */
+
+  /* This member's stack of leaves. */
+  dl_tree_stack stack;
+  float *gradients; /* slots x count */
+  double *sums;     /* slots x DL_LEAF_SUMS */
+
+  float *weights;
+  float *state[DL_MAX_OPTIMIZER_SLOTS]; /* from element `state_begin` of the group on */
+  size_t state_begin;
+  double *block_sumsq; /* n_blocks, all members' after the norm phase */
+
+  char *headers; /* size x header_bytes */
+  size_t header_bytes;
+
+  /* Scratch of this member. */
+  float *fold_buffer;   /* fold_depth x DL_BLOCK */
+  double *norm_scratch; /* n_blocks + n_tensors */
+  double *sum_scratch;  /* fold_depth x DL_LEAF_SUMS */
+  double *notes;        /* size x DL_SYNC_NOTES */
+
+  size_t member_bytes, node_bytes;
+  void *own; /* the synchroniser's */
+};
+
+extern const dl_sync_ops dl_sync_shm_ops, dl_sync_message_ops;
+
+static inline const dl_header *dl_sync_header(const dl_sync *sync, int member) {
+  return (const dl_header *)(const void *)(sync->headers + (size_t)member * sync->header_bytes);
+}
+static inline bool dl_sync_trains(const dl_sync *sync, const dl_block_ref *block) {
+  return sync->group->tensors[block->tensor].trainable;
+}
+/* First float of block `block`; the end of the buffer for one past the last; the gap before a tensor goes with it. */
+size_t dl_sync_block_offset(const dl_sync *sync, int64_t block);
+
+/* Where node `node` of the tree lies for the elements at `offset`. */
+typedef const float *(*dl_fold_source)(const dl_sync *sync, const dl_fold_node *node, size_t offset);
+
+/* Folds all nodes over one block in tree order and multiplies by `factor`: out (n) = mean gradient. No bits depend on
+ * who calls it. `source` finds a node's elements; `out` is none of them, and may be sync->fold_buffer. */
+void dl_sync_fold_block(dl_sync *sync, const dl_block_ref *block, dl_fold_source source, float factor, float *out);
+
+/* The gradient norm from all blocks' sums of squares. */
+double dl_sync_norm(dl_sync *sync);
+/* min(1, clip / (norm + 1e-6)), as torch.nn.utils.clip_grad_norm_; 1 where clip is 0. */
+float dl_sync_clip_factor(double norm, double clip_norm);
+
+/* Applies the optimizer to one block with this (mean) gradient. */
+void dl_sync_apply_block(dl_sync *sync, const dl_block_ref *block, const float *gradient);
+/* The same for all trained blocks of this member's slice: `means` (from element `begin` on) times `factor`. */
+void dl_sync_apply_slice(dl_sync *sync, const float *means, size_t begin, float factor);
+
+#endif

@@ -1,0 +1,76 @@
+/* data_batch.c - batches: rows of the block found by number and converted on the way.
+ *
+ * Place i of an epoch's order is sample permute(i) of what is left of train: a keyed permutation that any member can
+ * evaluate anywhere, so an epoch's order is never written down.
+ */
+#include <string.h>
+
+#include "data/data_set.h"
+
+int64_t dl_data_steps(const dl_data *data, int64_t batch, bool drop_last) {
+  int64_t n = data->plan.samples[DL_SPLIT_TRAIN];
+  return n / batch + (!drop_last && n % batch != 0);
+}
+
+int64_t dl_data_step_samples(const dl_data *data, int64_t batch, int64_t step) {
+  int64_t n = data->plan.samples[DL_SPLIT_TRAIN], full = n / batch;
+  return step < 0 || step > full ? 0 : step < full ? batch : n % batch;
+}
+
+static void convert_row(const dl_data *data, const void *in, float *out) {
+  const dl_convert_ops *ops = &DL_ISA_CHOOSE(dl_convert_kernels)->of[data->plan.element];
+  const dl_norm *norm = &data->norm;
+  size_t n = (size_t)data->plan.shape.x_size;
+  if (norm->kind == DL_NORMALIZE_PER_FEATURE) {
+    ops->each(out, in, n, norm->shift, norm->scale);
+    return;
+  }
+  size_t run = n / (size_t)norm->n, bytes = run * dl_element_bytes(data->plan.element);
+  for (size_t c = 0; c < (size_t)norm->n; c++)
+    ops->uniform(out + c * run, (const char *)in + c * bytes, run, norm->shift[c], norm->scale[c]);
+}
+
+static dl_status check_wanted(const dl_data *data, const dl_part *part, const dl_batch *out) {
+  if (out->x && !part->x) return dl_fail(DL_ERR_INTERNAL, "a batch of a split that is absent");
+  if ((out->y && !part->y) || (out->label && !part->labels))
+    return part->y || part->labels ? dl_fail(DL_ERR_INTERNAL, "a batch wants %s, which the task has not", out->y ? "values" : "labels")
+                                   : dl_fail(DL_ERR_DATA, "the data set has no y");
+  (void)data;
+  return DL_OK;
+}
+
+static void take(const dl_data *data, const dl_part *part, int64_t sample, int64_t row, const dl_batch *out) {
+  size_t s = (size_t)sample, r = (size_t)row, size = (size_t)data->plan.shape.x_size, y_size = (size_t)data->plan.shape.y_size;
+  if (out->x) convert_row(data, (const char *)part->x + s * size * dl_element_bytes(data->plan.element), out->x + r * size);
+  if (out->y) memcpy(out->y + r * y_size, part->y + s * y_size, y_size * sizeof(float));
+  if (out->label) out->label[r] = part->labels[s];
+  if (out->weight) out->weight[r] = part->weight ? part->weight[s] : 1.0f;
+}
+
+dl_status dl_data_read_step(const dl_data *data, int64_t epoch, int64_t batch, int64_t step, int64_t begin, int64_t end,
+                            dl_batch *out) {
+  if (batch < 1 || epoch < 0 || begin < 0 || begin > end || end > dl_data_step_samples(data, batch, step))
+    return dl_fail(DL_ERR_INTERNAL, "samples %lld to %lld of step %lld are not in the epoch", (long long)begin, (long long)end,
+                   (long long)step);
+  const dl_part *part = &data->part[DL_SPLIT_TRAIN];
+  const int64_t *order = data->order[DL_SPLIT_TRAIN];
+  uint64_t n = (uint64_t)data->plan.samples[DL_SPLIT_TRAIN];
+  if (begin < end) DL_TRY(check_wanted(data, part, out));
+  for (int64_t i = begin; i < end; i++) {
+    int64_t sample = step * batch + i;
+    if (data->shuffle == DL_SHUFFLE_FULL)
+      sample = (int64_t)dl_rng_permute(data->order_key, (uint32_t)epoch, n, (uint64_t)sample);
+    take(data, part, order ? order[sample] : sample, i - begin, out);
+  }
+  return DL_OK;
+}
+
+dl_status dl_data_read(const dl_data *data, dl_split_kind split, int64_t begin, int64_t end, dl_batch *out) {
+  if (begin < 0 || begin > end || end > data->plan.samples[split])
+    return dl_fail(DL_ERR_INTERNAL, "samples %lld to %lld are not in the split", (long long)begin, (long long)end);
+  const dl_part *part = &data->part[data->source_part[split]];
+  const int64_t *order = data->order[split];
+  if (begin < end) DL_TRY(check_wanted(data, part, out));
+  for (int64_t i = begin; i < end; i++) take(data, part, order ? order[i] : i, i - begin, out);
+  return DL_OK;
+}

@@ -1,0 +1,228 @@
+/* data_load.c - reading what the plan found, once, straight into its place, and checking the values.
+ *
+ * x is read in one call a file in the element type it is kept in; images with channels last are turned to channels first
+ * there and then, so that batches are plain runs. Labels are read as doubles a block of whole chunks at a time: every integer
+ * below 2^53 and every label written as a float is exact.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/mem.h"
+#include "data/data_plan.h"
+#include "data/hdf5_file.h"
+
+/* ---- x ---- */
+
+/* One sample (pixels, channels) to (channels, pixels). */
+#define TRANSPOSE(type)                                                      \
+  static void transpose_##type(void *sample, void *copy, int64_t pixels, int64_t channels) { \
+    type *out = sample, *in = copy;                                          \
+    memcpy(in, out, (size_t)(pixels * channels) * sizeof *in);               \
+    for (int64_t c = 0; c < channels; c++)                                   \
+      for (int64_t p = 0; p < pixels; p++) *out++ = in[p * channels + c];    \
+  }
+TRANSPOSE(uint8_t)
+TRANSPOSE(uint16_t)
+TRANSPOSE(float)
+
+static dl_status channels_first(const dl_data_plan *plan, int64_t rows, void *x) {
+  void (*transpose)(void *, void *, int64_t, int64_t) =
+      (void (*[])(void *, void *, int64_t, int64_t)){[1] = transpose_uint8_t, [2] = transpose_uint16_t,
+                                                     [4] = transpose_float}[dl_element_bytes(plan->element)];
+  int64_t channels = plan->shape.x_shape[0], pixels = plan->shape.x_size / channels;
+  size_t bytes = (size_t)plan->shape.x_size * dl_element_bytes(plan->element);
+  if (channels == 1) return DL_OK;
+  void *copy = dl_calloc(1, bytes);
+  if (!copy) return DL_ERR_NOMEM;
+  for (int64_t i = 0; i < rows; i++) transpose((char *)x + (size_t)i * bytes, copy, pixels, channels);
+  free(copy);
+  return DL_OK;
+}
+
+/* Fails at the first value that is not a finite float32. */
+static dl_status check_finite(const dl_h5_set *set, const float *values, int64_t rows) {
+  int64_t n = rows * set->row_values;
+  for (int64_t i = 0; i < n; i++)
+    if (!isfinite(values[i]))
+      return dl_fail_at(DL_ERR_DATA, set->file->path, 0, 0, "'%s' has %s in row %lld", set->name,
+                        isnan(values[i]) ? "NaN" : "a value that is infinite as float32", (long long)(i / set->row_values));
+  return DL_OK;
+}
+
+static dl_status load_x(const dl_data_plan *plan, const dl_h5_set *set, int layout, void *out) {
+  DL_TRY(dl_h5_read(set, 0, set->dim[0], dl_h5_memory_type((dl_element)plan->element), out));
+  if (plan->element == DL_ELEMENT_F32) DL_TRY(check_finite(set, out, set->dim[0]));
+  return set->dims >= 4 && layout == DL_LAYOUT_NHWC ? channels_first(plan, set->dim[0], out) : DL_OK;
+}
+
+/* ---- y ---- */
+
+typedef struct label_check {
+  int64_t names; /* of classes; 0: not known */
+  int64_t classes;
+} label_check;
+
+static dl_status take_label(const dl_h5_set *set, int64_t row, double value, label_check *check, int32_t *out) {
+  const char *path = set->file->path;
+  if (!(value == floor(value)))
+    return dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' has %g in row %lld: labels are whole numbers", set->name, value, (long long)row);
+  if (value < 0) return dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' has the label %.0f in row %lld: labels start at 0", set->name, value, (long long)row);
+  if (check->names && value >= (double)check->names)
+    return dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' has the label %.0f in row %lld, but there are %lld class names: labels run from 0 to %lld",
+                      set->name, value, (long long)row, (long long)check->names, (long long)check->names - 1);
+  if (value >= DL_MAX_CLASSES)
+    return dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' has the label %.0f in row %lld: labels must be below %d", set->name, value,
+                      (long long)row, DL_MAX_CLASSES);
+  *out = (int32_t)value;
+  if (*out >= check->classes) check->classes = *out + 1;
+  return DL_OK;
+}
+
+static dl_status take_one_hot(const dl_h5_set *set, int64_t row, const double *values, label_check *check, int32_t *out) {
+  int64_t hot = -1;
+  for (int64_t c = 0; c < set->row_values; c++) {
+    if (values[c] == 0) continue;
+    if (values[c] != 1 || hot >= 0) {
+      hot = -1;
+      break;
+    }
+    hot = c;
+  }
+  if (hot < 0)
+    return dl_fail_at(DL_ERR_DATA, set->file->path, 0, 0, "'%s' has %lld columns, but row %lld is not one-hot (a single 1, else 0)",
+                      set->name, (long long)set->row_values, (long long)row);
+  DL_TRY(take_label(set, row, (double)hot, check, out));
+  if (check->classes < set->row_values) check->classes = set->row_values;
+  return DL_OK;
+}
+
+static dl_status load_labels(const dl_h5_set *set, label_check *check, int32_t *out) {
+  int64_t block = dl_h5_block_rows(set), columns = set->row_values;
+  double *values = dl_calloc((size_t)(block * columns), sizeof *values);
+  if (!values) return DL_ERR_NOMEM;
+  dl_status status = DL_OK;
+  for (int64_t first = 0; first < set->dim[0] && status == DL_OK; first += block) {
+    int64_t rows = set->dim[0] - first < block ? set->dim[0] - first : block;
+    status = dl_h5_read(set, first, rows, H5T_NATIVE_DOUBLE, values);
+    for (int64_t i = 0; i < rows && status == DL_OK; i++)
+      status = columns == 1 ? take_label(set, first + i, values[i], check, &out[first + i])
+                            : take_one_hot(set, first + i, values + i * columns, check, &out[first + i]);
+  }
+  free(values);
+  return status;
+}
+
+static dl_status load_values(const dl_h5_set *set, int task, float *out) {
+  DL_TRY(dl_h5_read(set, 0, set->dim[0], H5T_NATIVE_FLOAT, out));
+  DL_TRY(check_finite(set, out, set->dim[0]));
+  if (task == DL_TASK_REGRESSION) return DL_OK;
+  for (int64_t i = 0; i < set->dim[0] * set->row_values; i++)
+    if (out[i] != 0 && out[i] != 1)
+      return dl_fail_at(DL_ERR_DATA, set->file->path, 0, 0, "'%s' has %g in row %lld: %s wants 0 or 1", set->name, (double)out[i],
+                        (long long)(i / set->row_values), dl_choice_name(DL_TASK_NAMES, task, (char[32]){0}, 32));
+  return DL_OK;
+}
+
+static dl_status load_weights(const dl_h5_set *set, float *out) {
+  DL_TRY(dl_h5_read(set, 0, set->dim[0], H5T_NATIVE_FLOAT, out));
+  DL_TRY(check_finite(set, out, set->dim[0]));
+  for (int64_t i = 0; i < set->dim[0]; i++)
+    if (out[i] < 0)
+      return dl_fail_at(DL_ERR_DATA, set->file->path, 0, 0, "'%s' has the weight %g in row %lld: weights are not negative", set->name,
+                        (double)out[i], (long long)i);
+  return DL_OK;
+}
+
+/* ---- files ---- */
+
+/* Opens a data set that the plan saw and that must be as it was. */
+static dl_status open_again(const dl_h5_file *file, const char *name, int64_t rows, int64_t row_values, dl_h5_set *out) {
+  bool found;
+  DL_TRY(dl_h5_set_open(file, name, &found, out));
+  if (found && out->dim[0] == rows && (!row_values || out->row_values == row_values)) return DL_OK;
+  dl_h5_set_close(out);
+  return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "'%s' changed while it was read", name);
+}
+
+static dl_status load_piece(const dl_scan *scan, const dl_config *config, const dl_h5_file *file, const dl_piece *piece, char *block,
+                            label_check *check) {
+  const dl_data_plan *plan = &scan->plan;
+  const dl_part_plan *part = &plan->part[piece->split];
+  const dl_split_names *names = &scan->source.split[piece->split];
+  size_t x_row = (size_t)plan->shape.x_size * dl_element_bytes(plan->element), first = (size_t)piece->first;
+  size_t y_row = (size_t)plan->shape.y_size * sizeof(float);
+  dl_h5_set set;
+  DL_TRY(open_again(file, names->x, piece->rows, plan->shape.x_size, &set));
+  dl_status status = load_x(plan, &set, config->data.layout, block + part->x + first * x_row);
+  dl_h5_set_close(&set);
+  if (status == DL_OK && (part->y || part->labels)) {
+    DL_TRY(open_again(file, names->y, piece->rows, part->y ? plan->shape.y_size : 0, &set));
+    status = part->labels ? load_labels(&set, check, (int32_t *)(void *)(block + part->labels) + first)
+                          : load_values(&set, config->task, (float *)(void *)(block + part->y + first * y_row));
+    dl_h5_set_close(&set);
+  }
+  if (status == DL_OK && part->weight) {
+    DL_TRY(open_again(file, names->weight, piece->rows, 1, &set));
+    status = load_weights(&set, (float *)(void *)(block + part->weight) + first);
+    dl_h5_set_close(&set);
+  }
+  return status;
+}
+
+static dl_status load_files(const dl_scan *scan, const dl_config *config, char *block, label_check *check) {
+  dl_status status = DL_OK;
+  for (int64_t p = 0; p < scan->plan.n_pieces && status == DL_OK;) { /* the pieces of a file stand together */
+    int number = scan->pieces[p].file;
+    dl_h5_file file;
+    DL_TRY(dl_h5_open(scan->source.files[number], &file));
+    for (; p < scan->plan.n_pieces && scan->pieces[p].file == number && status == DL_OK; p++)
+      status = load_piece(scan, config, &file, &scan->pieces[p], block, check);
+    dl_h5_close(&file);
+  }
+  return status;
+}
+
+/* A quick sum over the block from `begin`: four multiply-and-add chains over 8-byte words. */
+static uint64_t sum_up(const char *block, int64_t begin, int64_t end) {
+  uint64_t lane[4] = {1, 2, 3, 4}, word[4];
+  for (int64_t i = begin; i + 32 <= end; i += 32) {
+    memcpy(word, block + i, 32);
+    for (int k = 0; k < 4; k++) lane[k] = (lane[k] ^ word[k]) * 0x9e3779b97f4a7c15u;
+  }
+  return lane[0] ^ (lane[1] >> 7) ^ (lane[2] >> 13) ^ (lane[3] >> 29);
+}
+
+static void put_names(const dl_scan *scan, char *block) {
+  const dl_data_plan *plan = &scan->plan;
+  if (plan->n_pieces) memcpy(block + plan->pieces, scan->pieces, (size_t)plan->n_pieces * sizeof(dl_piece));
+  char *names = block + plan->file_names;
+  for (int64_t i = 0; i < plan->n_pieces; i++) {
+    const char *file = scan->source.files[scan->pieces[i].file], *y = scan->source.split[scan->pieces[i].split].y;
+    size_t length = strlen(file) + 1;
+    memcpy(names + scan->pieces[i].file_name, file, length);
+    memcpy(names + scan->pieces[i].file_name + length, y, strlen(y) + 1);
+  }
+  if (plan->class_names) memcpy(block + plan->class_names, scan->class_names, (size_t)plan->class_names_bytes);
+}
+
+dl_status dl_scan_load(const dl_scan *scan, const dl_config *config, bool checksum, void *block) {
+  const dl_data_plan *plan = &scan->plan;
+  char *to = block;
+  label_check check = {.names = plan->n_class_names, .classes = plan->n_class_names};
+  put_names(scan, to);
+  dl_h5_turn turn;
+  dl_h5_enter(&turn);
+  dl_status status = load_files(scan, config, to, &check);
+  dl_h5_leave(&turn);
+  DL_TRY(status);
+  dl_facts *facts = block;
+  facts->classes = check.classes;
+  int64_t first = plan->class_names ? plan->class_names : plan->file_names;
+  if (checksum) facts->checksum = sum_up(to, first, plan->bytes);
+  if (!plan->order[DL_SPLIT_VALID]) return DL_OK;
+  const dl_part_plan *train = &plan->part[DL_SPLIT_TRAIN];
+  return dl_valid_cut((uint64_t)config->seed, train->samples, plan->samples[DL_SPLIT_VALID],
+                      train->labels ? (const int32_t *)(void *)(to + train->labels) : NULL, check.classes,
+                      (int64_t *)(void *)(to + plan->order[DL_SPLIT_TRAIN]), (int64_t *)(void *)(to + plan->order[DL_SPLIT_VALID]));
+}

@@ -1,0 +1,295 @@
+/* data_plan.c - from files to a plan: shapes found out and held against each other before memory is asked for.
+ *
+ * A split is the samples of all files that have it, in order. A file may lack a split (train and test in files of their
+ * own) but not all of them: a shard that was misnamed would be lost in silence.
+ */
+#include "data/data_plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/hdf5_file.h"
+
+/* What stands fixed once the first file of a split is seen. */
+typedef struct looked {
+  const char *x, *file; /* the first x of all, NULL: none yet; the others must be like it */
+  char type[16];
+  int64_t y_values[DL_SPLITS];
+  bool has_y[DL_SPLITS], has_weight[DL_SPLITS];
+} looked;
+
+/* ---- x ---- */
+
+/* The shape of one sample as the network gets it. */
+static void sample_shape(const dl_h5_set *set, int layout, dl_data_shape *out) {
+  int dims = set->dims - 1;
+  const int64_t *dim = set->dim + 1;
+  memset(out->x_shape, 0, sizeof out->x_shape);
+  out->x_size = set->row_values;
+  if (dims == 0) { /* (N): one feature */
+    out->x_dims = 1;
+    out->x_shape[0] = 1;
+  } else if (dims == 2) { /* (N, H, W): one channel */
+    out->x_dims = 3;
+    out->x_shape[0] = 1;
+    memcpy(out->x_shape + 1, dim, 2 * sizeof *dim);
+  } else if (dims >= 3 && layout == DL_LAYOUT_NHWC) {
+    out->x_dims = dims;
+    out->x_shape[0] = dim[dims - 1];
+    memcpy(out->x_shape + 1, dim, (size_t)(dims - 1) * sizeof *dim);
+  } else {
+    out->x_dims = dims;
+    memcpy(out->x_shape, dim, (size_t)dims * sizeof *dim);
+  }
+}
+
+static dl_status check_x(dl_scan *scan, looked *seen, const dl_h5_set *x, int layout) {
+  dl_data_plan *plan = &scan->plan;
+  dl_data_shape shape;
+  memcpy(&shape, &plan->shape, sizeof shape); /* gaps included: plans of several nodes are compared as bytes */
+  sample_shape(x, layout, &shape);
+  if (!seen->x) {
+    memcpy(&plan->shape, &shape, sizeof shape);
+    plan->element = (int32_t)x->number.element;
+    plan->integer = x->number.integer;
+    plan->unit_max = x->number.unit_max;
+    seen->x = x->name;
+    seen->file = x->file->path;
+    memcpy(seen->type, x->number.name, sizeof seen->type);
+    return DL_OK;
+  }
+  if (shape.x_dims != plan->shape.x_dims || memcmp(shape.x_shape, plan->shape.x_shape, sizeof shape.x_shape) != 0) {
+    char text[160], both[160];
+    return dl_fail_at(DL_ERR_DATA, x->file->path, 0, 0, "samples of '%s' have the shape %s, but those of '%s' in %s have %s", x->name,
+                      dl_h5_dims_text(shape.x_dims, shape.x_shape, text, sizeof text), seen->x, seen->file,
+                      dl_h5_dims_text(plan->shape.x_dims, plan->shape.x_shape, both, sizeof both));
+  }
+  if ((int)x->number.element != plan->element || x->number.unit_max != plan->unit_max)
+    return dl_fail_at(DL_ERR_DATA, x->file->path, 0, 0, "'%s' is of type %s, but '%s' in %s is of type %s", x->name,
+                      x->number.name, seen->x, seen->file, seen->type);
+  return DL_OK;
+}
+
+/* ---- y ---- */
+
+typedef struct y_form {
+  const char *wanted;
+  int max_dims;
+  bool one_column;
+} y_form;
+static const y_form y_forms[] = {
+    [DL_TASK_CLASSIFICATION] = {"labels (N,) or (N, 1), or one-hot rows (N, C)", 2, false},
+    [DL_TASK_BINARY] = {"one column of 0 and 1: (N,) or (N, 1)", 2, true},
+    [DL_TASK_MULTILABEL] = {"rows of 0 and 1: (N, K)", 2, false},
+    [DL_TASK_REGRESSION] = {"values (N,) or (N, K)", 2, false},
+};
+
+static dl_status check_y(dl_scan *scan, looked *seen, int split, const dl_h5_set *x, const dl_h5_set *y, int task) {
+  const y_form *form = &y_forms[task];
+  const char *path = y->file->path;
+  char text[160];
+  if (y->dim[0] != x->dim[0])
+    return dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' has %lld samples but '%s' has %lld", x->name, (long long)x->dim[0], y->name,
+                      (long long)y->dim[0]);
+  if (y->dims > form->max_dims || (form->one_column && y->row_values != 1))
+    return dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' has the shape %s; %s wants %s", y->name,
+                      dl_h5_dims_text(y->dims, y->dim, text, sizeof text),
+                      dl_choice_name(DL_TASK_NAMES, task, (char[32]){0}, 32), form->wanted);
+  if (seen->y_values[split] && seen->y_values[split] != y->row_values)
+    return dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' has %lld values a sample here, %lld in the files before", y->name,
+                      (long long)y->row_values, (long long)seen->y_values[split]);
+  if (task == DL_TASK_CLASSIFICATION && y->row_values > DL_MAX_CLASSES)
+    return dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' has %lld one-hot columns; at most %d", y->name, (long long)y->row_values, DL_MAX_CLASSES);
+  int64_t size = task == DL_TASK_CLASSIFICATION ? 1 : y->row_values;
+  if (scan->plan.shape.y_size && scan->plan.shape.y_size != size)
+    return dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' has %lld values a sample, but another split has %lld", y->name, (long long)size,
+                      (long long)scan->plan.shape.y_size);
+  scan->plan.shape.y_size = size;
+  seen->y_values[split] = y->row_values;
+  scan->y_sparse[split] = y->row_values == 1;
+  return DL_OK;
+}
+
+static dl_status check_weight(const dl_h5_set *x, const dl_h5_set *weight) {
+  if (weight->dim[0] == x->dim[0] && weight->row_values == 1) return DL_OK;
+  char text[160];
+  return dl_fail_at(DL_ERR_DATA, x->file->path, 0, 0, "weights '%s' have the shape %s; one for each of the %lld samples is wanted",
+                    weight->name, dl_h5_dims_text(weight->dims, weight->dim, text, sizeof text), (long long)x->dim[0]);
+}
+
+/* ---- one split of one file ---- */
+
+/* Whether all files that have this split have this companion of x. */
+static dl_status check_everywhere(const dl_scan *scan, int split, bool *has, bool found, const dl_h5_file *file, const char *name) {
+  bool first = scan->plan.part[split].samples == 0;
+  if (!first && *has != found)
+    return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "there is %s data set '%s' here, unlike in the files before", found ? "a" : "no", name);
+  *has = found;
+  return DL_OK;
+}
+
+static dl_status look_companions(dl_scan *scan, looked *seen, int split, const dl_h5_set *x, int task) {
+  const dl_split_names *names = &scan->source.split[split];
+  dl_h5_set y = {.id = -1}, weight = {.id = -1};
+  bool found = false;
+  DL_TRY(dl_h5_set_open(x->file, names->y, &found, &y));
+  dl_status status = found ? check_y(scan, seen, split, x, &y, task) : DL_OK;
+  dl_h5_set_close(&y);
+  if (status == DL_OK && !found && names->needs_y) status = dl_h5_fail_missing(x->file, names->y);
+  if (status == DL_OK) status = check_everywhere(scan, split, &seen->has_y[split], found, x->file, names->y);
+  if (status != DL_OK || !names->weight) return status;
+  DL_TRY(dl_h5_set_open(x->file, names->weight, &found, &weight));
+  status = found ? check_weight(x, &weight) : dl_h5_fail_missing(x->file, names->weight);
+  dl_h5_set_close(&weight);
+  seen->has_weight[split] = found;
+  return status;
+}
+
+static dl_status add_piece(dl_scan *scan, int split, int file, int64_t rows) {
+  dl_data_plan *plan = &scan->plan;
+  dl_piece *more = dl_reallocarray(scan->pieces, (size_t)plan->n_pieces + 1, sizeof *more);
+  if (!more) return DL_ERR_NOMEM;
+  scan->pieces = more;
+  more[plan->n_pieces++] = (dl_piece){.split = split, .file = file, .first = plan->part[split].samples, .rows = rows};
+  plan->part[split].samples += rows;
+  if (plan->part[split].samples <= DL_H5_MAX_BYTES) return DL_OK;
+  return dl_fail(DL_ERR_DATA, "the files together hold more samples than can be");
+}
+
+static dl_status look_split(dl_scan *scan, looked *seen, const dl_config *config, int split, int file_number, const dl_h5_file *file,
+                            bool *found) {
+  dl_h5_set x;
+  DL_TRY(dl_h5_set_open(file, scan->source.split[split].x, found, &x));
+  if (!*found) return DL_OK;
+  dl_status status = check_x(scan, seen, &x, config->data.layout);
+  if (status == DL_OK) status = look_companions(scan, seen, split, &x, config->task);
+  if (status == DL_OK) status = add_piece(scan, split, file_number, x.dim[0]);
+  dl_h5_set_close(&x);
+  return status;
+}
+
+/* ---- one file ---- */
+
+static dl_status look_class_names(dl_scan *scan, const dl_h5_file *file) {
+  bool found;
+  int n;
+  char *names;
+  size_t bytes;
+  DL_TRY(dl_h5_read_texts(file, "class_names", &found, &n, &names, &bytes));
+  if (!found) return DL_OK;
+  dl_data_plan *plan = &scan->plan;
+  bool same = !scan->class_names || ((int64_t)bytes == plan->class_names_bytes && !memcmp(names, scan->class_names, bytes));
+  if (scan->class_names || !same) {
+    free(names);
+    return same ? DL_OK : dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "'class_names' differ from those of the files before");
+  }
+  scan->class_names = names;
+  plan->n_class_names = n;
+  plan->class_names_bytes = (int64_t)bytes;
+  return DL_OK;
+}
+
+static dl_status look_file(dl_scan *scan, looked *seen, const dl_config *config, int file_number) {
+  dl_h5_file file;
+  DL_TRY(dl_h5_open(scan->source.files[file_number], &file));
+  dl_status status = DL_OK;
+  const char *missing = NULL;
+  int splits = 0;
+  for (int s = 0; s < DL_SPLITS && status == DL_OK; s++) {
+    const dl_split_names *names = &scan->source.split[s];
+    bool found = false;
+    if (names->wanted) status = look_split(scan, seen, config, s, file_number, &file, &found);
+    splits += found;
+    if (!found && !missing && (names->needed || (s == DL_SPLIT_TEST && !splits))) missing = names->x;
+  }
+  /* Where there is but one file, what is missing is missing. */
+  bool wrong = scan->source.n_files == 1 || (!splits && !scan->source.only_needed);
+  if (status == DL_OK && missing && wrong) status = dl_h5_fail_missing(&file, missing);
+  if (status == DL_OK && config->task == DL_TASK_CLASSIFICATION) status = look_class_names(scan, &file);
+  dl_h5_close(&file);
+  return status;
+}
+
+/* ---- the whole ---- */
+
+static dl_status check_needed(const dl_scan *scan) {
+  const dl_source *source = &scan->source;
+  for (int s = 0; s < DL_SPLITS; s++)
+    if (source->split[s].needed && scan->plan.part[s].samples == 0)
+      return dl_fail(DL_ERR_DATA, "none of the %d data files (%s, ...) has a data set '%s'", source->n_files, source->files[0],
+                     source->split[s].x);
+  return DL_OK;
+}
+
+/* One 64-byte aligned piece of the block; 0 bytes are 0. */
+static int64_t place(int64_t *end, int64_t count, int64_t size) {
+  if (!count) return 0;
+  int64_t at = *end;
+  *end = (at + count * size + 63) / 64 * 64;
+  return at;
+}
+
+static dl_status lay_out(dl_scan *scan, const looked *seen, int task) {
+  dl_data_plan *plan = &scan->plan;
+  int64_t end = 0, element = (int64_t)dl_element_bytes(plan->element);
+  place(&end, 1, sizeof(dl_facts));
+  for (int64_t i = 0; i < plan->n_pieces; i++) {
+    const dl_piece *piece = &scan->pieces[i];
+    scan->pieces[i].file_name = plan->file_names_bytes;
+    plan->file_names_bytes += (int64_t)strlen(scan->source.files[piece->file]) + 1;
+    plan->file_names_bytes += (int64_t)strlen(scan->source.split[piece->split].y) + 1;
+  }
+  plan->pieces = place(&end, plan->n_pieces, sizeof(dl_piece));
+  plan->file_names = place(&end, plan->file_names_bytes, 1);
+  plan->class_names = place(&end, plan->class_names_bytes, 1);
+  for (int s = 0; s < DL_SPLITS; s++) {
+    dl_part_plan *part = &plan->part[s];
+    int64_t n = part->samples;
+    if (n > DL_H5_MAX_BYTES / 8 / (plan->shape.x_size + plan->shape.y_size + 1))
+      return dl_fail(DL_ERR_DATA, "the data set is too large to be kept in memory: %lld samples of %lld values", (long long)n,
+                     (long long)plan->shape.x_size);
+    part->x = place(&end, n, plan->shape.x_size * element);
+    if (seen->has_y[s] && task == DL_TASK_CLASSIFICATION) part->labels = place(&end, n, sizeof(int32_t));
+    if (seen->has_y[s] && task != DL_TASK_CLASSIFICATION) part->y = place(&end, n, plan->shape.y_size * 4);
+    if (seen->has_weight[s]) part->weight = place(&end, n, sizeof(float));
+    plan->samples[s] = n;
+  }
+  int64_t n = plan->part[DL_SPLIT_TRAIN].samples, n_valid = dl_valid_samples(scan->source.valid_fraction, n);
+  if (n_valid) {
+    plan->samples[DL_SPLIT_VALID] = n_valid;
+    plan->samples[DL_SPLIT_TRAIN] = n - n_valid;
+    plan->order[DL_SPLIT_TRAIN] = place(&end, n - n_valid, sizeof(int64_t));
+    plan->order[DL_SPLIT_VALID] = place(&end, n_valid, sizeof(int64_t));
+  }
+  plan->bytes = end;
+  return DL_OK;
+}
+
+dl_status dl_scan_make(const dl_config *config, unsigned need, dl_scan *out) {
+  memset(out, 0, sizeof *out);
+  looked seen = {.x = NULL};
+  DL_TRY(dl_source_make(config, need, &out->source));
+  dl_h5_turn turn;
+  dl_h5_enter(&turn);
+  dl_status status = DL_OK;
+  for (int f = 0; f < out->source.n_files && status == DL_OK; f++) status = look_file(out, &seen, config, f);
+  dl_h5_leave(&turn);
+  if (status == DL_OK) status = check_needed(out);
+  if (status == DL_OK && !seen.x) status = dl_fail(DL_ERR_DATA, "the data files hold no samples under the names wanted");
+  if (status == DL_OK) status = lay_out(out, &seen, config->task);
+  if (status == DL_OK && (need >> DL_SPLIT_TRAIN & 1) && !out->plan.samples[DL_SPLIT_TRAIN])
+    status = dl_config_fail(config, "data.valid", "data.valid leaves no samples to train on");
+  if (status == DL_OK && (need >> DL_SPLIT_VALID & 1) && !out->plan.samples[DL_SPLIT_VALID])
+    status = dl_config_fail(config, "data.valid", "the valid split has no samples: data.valid cuts none of %lld",
+                            (long long)out->plan.part[DL_SPLIT_TRAIN].samples);
+  if (status != DL_OK) dl_scan_clear(out);
+  return status;
+}
+
+void dl_scan_clear(dl_scan *scan) {
+  dl_source_clear(&scan->source);
+  free(scan->pieces);
+  free(scan->class_names);
+  scan->pieces = NULL;
+  scan->class_names = NULL;
+}

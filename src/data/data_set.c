@@ -1,0 +1,167 @@
+/* data_set.c - opening: the leader of each node looks, plans and reads; the others get the plan and see the same memory.
+ *
+ * Every phase ends in an agreement, so that one member's trouble is everybody's error. Where the node has no memory to share
+ * each member reads for itself.
+ */
+#include "data/data_set.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/log.h"
+#include "core/mem.h"
+#include "data/data_plan.h"
+
+/* ---- the plan and the block ---- */
+
+static dl_status share_plan(dl_data *data, const dl_scan *scan, bool reader) {
+  data->plan = scan->plan;
+  DL_TRY(dl_team_broadcast(data->team, &data->plan, sizeof data->plan, 0));
+  dl_status status = DL_OK;
+  if (reader && memcmp(&data->plan, &scan->plan, sizeof data->plan) != 0)
+    status = dl_fail(DL_ERR_DATA, "the data files on %s have other shapes than those on the first node", data->team->host);
+  return dl_team_agree(data->team, status);
+}
+
+/* Shared memory, or else a block of this member's own, for which it becomes a reader. */
+static dl_status make_block(dl_data *data, const dl_config *config, unsigned need, dl_scan *scan, bool *reader) {
+  dl_team *team = data->team;
+  size_t bytes = (size_t)data->plan.bytes;
+  dl_status status = team->ops->shared_new(team, bytes, "the data set", &data->shared);
+  data->block = data->shared.base;
+  if (status != DL_ERR_SYSTEM) return status;
+  data->shared = (dl_shared){.base = NULL};
+  dl_warn("shared_memory", "the data set is kept by each member for itself (%.1f MB each): %s", (double)bytes / 1e6,
+          dl_error_last()->message);
+  status = *reader ? DL_OK : dl_scan_make(config, need, scan);
+  *reader = true;
+  if (status == DL_OK && memcmp(&data->plan, &scan->plan, sizeof data->plan) != 0)
+    status = dl_fail(DL_ERR_DATA, "the data files changed while they were opened");
+  if (status == DL_OK && !(data->own_block = dl_calloc_aligned(bytes, 1))) status = DL_ERR_NOMEM;
+  data->block = data->own_block;
+  return dl_team_agree(team, status);
+}
+
+/* What was read must be the same everywhere. */
+static dl_status share_facts(dl_data *data) {
+  dl_facts mine = *(const dl_facts *)data->block, first = mine;
+  DL_TRY(dl_team_broadcast(data->team, &first, sizeof first, 0));
+  data->plan.shape.classes = first.classes;
+  dl_status status = DL_OK;
+  if (mine.classes != first.classes || mine.checksum != first.checksum)
+    status = dl_fail(DL_ERR_DATA, "the data files on %s have another content than those on the first node", data->team->host);
+  return dl_team_agree(data->team, status);
+}
+
+static const void *at(const dl_data *data, int64_t offset) { return offset ? (const char *)data->block + offset : NULL; }
+
+static void bind_parts(dl_data *data) {
+  for (int s = 0; s < DL_SPLITS; s++) {
+    const dl_part_plan *plan = &data->plan.part[s];
+    data->part[s] = (dl_part){plan->samples, at(data, plan->x), at(data, plan->y), at(data, plan->labels), at(data, plan->weight)};
+  }
+}
+
+static dl_status open_files(dl_data *data, const dl_config *config, unsigned need, dl_scan *scan) {
+  dl_team *team = data->team;
+  bool reader = team->node_rank == 0;
+  DL_TRY(dl_team_agree(team, reader ? dl_scan_make(config, need, scan) : DL_OK));
+  DL_TRY(share_plan(data, scan, reader));
+  DL_TRY(make_block(data, config, need, scan, &reader));
+  DL_TRY(dl_team_agree(team, reader ? dl_scan_load(scan, config, team->nodes > 1, data->block) : DL_OK));
+  DL_TRY(share_facts(data));
+  bind_parts(data);
+  return dl_data_finish(data, config);
+}
+
+/* ---- what files and arrays have in common ---- */
+
+static dl_status bind_class_names(dl_data *data) {
+  int64_t n = data->plan.n_class_names;
+  if (!n) return DL_OK;
+  data->class_names = dl_calloc((size_t)n, sizeof *data->class_names);
+  if (!data->class_names) return DL_ERR_NOMEM;
+  const char *name = at(data, data->plan.class_names);
+  for (int64_t i = 0; i < n; i++, name += strlen(name) + 1) data->class_names[i] = name;
+  return DL_OK;
+}
+
+dl_status dl_data_finish(dl_data *data, const dl_config *config) {
+  for (int s = 0; s < DL_SPLITS; s++) {
+    data->source_part[s] = s;
+    data->order[s] = at(data, data->plan.order[s]);
+  }
+  if (data->order[DL_SPLIT_VALID]) data->source_part[DL_SPLIT_VALID] = DL_SPLIT_TRAIN;
+  data->task = config->task;
+  data->shuffle = config->data.shuffle == DL_SHUFFLE_NONE ? DL_SHUFFLE_NONE : DL_SHUFFLE_FULL;
+  data->order_key = dl_rng_stream((uint64_t)config->seed, DL_RNG_SHUFFLE, 0);
+  DL_TRY(dl_team_agree(data->team, bind_class_names(data)));
+  return dl_norm_make(data, config);
+}
+
+dl_status dl_data_open(dl_team *team, const dl_config *config, unsigned need, dl_data **out) {
+  *out = NULL;
+  dl_data *data = dl_calloc(1, sizeof *data);
+  DL_TRY(dl_team_agree(team, data ? DL_OK : DL_ERR_NOMEM));
+  data->team = team;
+  dl_scan scan;
+  memset(&scan, 0, sizeof scan);
+  dl_status status = open_files(data, config, need, &scan);
+  dl_scan_clear(&scan);
+  if (status == DL_OK)
+    *out = data;
+  else
+    dl_data_destroy(&data);
+  return status;
+}
+
+void dl_data_destroy(dl_data **data) {
+  dl_data *d = *data;
+  if (!d) return;
+  if (d->shared.base) d->team->ops->shared_destroy(d->team, &d->shared);
+  free(d->own_block);
+  free(d->class_names);
+  dl_norm_clear(&d->norm);
+  free(d);
+  *data = NULL;
+}
+
+/* ---- questions ---- */
+
+const dl_data_shape *dl_data_shape_of(const dl_data *data) { return &data->plan.shape; }
+int64_t dl_data_samples(const dl_data *data, dl_split_kind split) { return data->plan.samples[split]; }
+int dl_data_shuffle(const dl_data *data) { return data->shuffle; }
+const dl_norm *dl_data_norm(const dl_data *data) { return &data->norm; }
+size_t dl_data_bytes(const dl_data *data) { return (size_t)data->plan.bytes; }
+
+bool dl_data_has_y(const dl_data *data, dl_split_kind split) {
+  const dl_part *part = &data->part[data->source_part[split]];
+  return data->plan.samples[split] > 0 && (part->y || part->labels);
+}
+
+const char *const *dl_data_class_names(const dl_data *data, int *n) {
+  if (n) *n = data->class_names ? (int)data->plan.n_class_names : 0;
+  return data->class_names;
+}
+
+/* Says which file and row holds sample `row` of a part. */
+static dl_status fail_label(const dl_data *data, int split, int64_t row, int64_t classes) {
+  long long label = data->part[split].labels[row];
+  const dl_piece *piece = at(data, data->plan.pieces);
+  for (int64_t i = 0; piece && i < data->plan.n_pieces; i++, piece++) {
+    if (piece->split != split || row < piece->first || row >= piece->first + piece->rows) continue;
+    const char *file = (const char *)at(data, data->plan.file_names) + piece->file_name, *y = file + strlen(file) + 1;
+    return dl_fail_at(DL_ERR_DATA, file, 0, 0, "'%s' has the label %lld in row %lld, but the model has %lld outputs: labels run from 0 to %lld",
+                      y, label, (long long)(row - piece->first), (long long)classes, (long long)classes - 1);
+  }
+  return dl_fail(DL_ERR_DATA, "sample %lld of %s has the label %lld, but the model has %lld outputs: labels run from 0 to %lld",
+                 (long long)row, dl_choice_name(DL_SPLIT_NAMES, split, (char[16]){0}, 16), label, (long long)classes, (long long)classes - 1);
+}
+
+dl_status dl_data_check_labels(const dl_data *data, int64_t classes) {
+  if (data->plan.shape.classes <= classes) return DL_OK;
+  for (int s = 0; s < DL_SPLITS; s++)
+    for (int64_t i = 0; data->part[s].labels && i < data->part[s].samples; i++)
+      if (data->part[s].labels[i] >= classes) return fail_label(data, s, i, classes);
+  return DL_OK;
+}

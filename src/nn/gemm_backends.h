@@ -1,0 +1,12 @@
+/* gemm_backends.h - the rows of the table of matrix products (floor: nn, private to gemm*.c). */
+#ifndef DL_NN_GEMM_BACKENDS_H
+#define DL_NN_GEMM_BACKENDS_H
+
+#include "nn/gemm.h"
+
+extern const dl_gemm_backend dl_gemm_openblas;
+#ifdef DLDIST_HAVE_ONEDNN
+extern const dl_gemm_backend dl_gemm_onednn;
+#endif
+
+#endif

@@ -1,0 +1,62 @@
+/* gemm_onednn.c - matrix products by oneDNN, whose sgemm is row-major; the only user of dnnl.h.
+ *
+ * It is the faster of the two where a leaf has few rows. What is used here is the same in oneDNN 2.x and 3.x.
+ */
+#ifdef DLDIST_HAVE_ONEDNN
+#include <math.h>
+#include <oneapi/dnnl/dnnl.h>
+#include <stdio.h>
+
+#include "nn/gemm_backends.h"
+
+#ifdef DLDIST_HAVE_OPENMP
+#include <omp.h>
+#endif
+
+/* A product fails only where oneDNN gets no memory for its copies: the result is made NaN, which the step's verdict
+ * finds. */
+static void sgemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
+                  const float *b, int64_t ldb, float beta, float *c, int64_t ldc) {
+  if (dnnl_sgemm(trans_a ? 'T' : 'N', trans_b ? 'T' : 'N', m, n, k, alpha, a, lda, b, ldb, beta, c, ldc) ==
+      dnnl_success)
+    return;
+  for (int64_t i = 0; i < m; i++)
+    for (int64_t j = 0; j < n; j++) c[i * ldc + j] = NAN;
+}
+
+/* OpenMP keeps the number for each calling thread. */
+static void one_thread(void) {
+#ifdef DLDIST_HAVE_OPENMP
+  omp_set_num_threads(1);
+#endif
+}
+
+static const struct {
+  dnnl_cpu_isa_t isa;
+  const char *name;
+} isas[] = {
+    {dnnl_cpu_isa_sse41, "sse41"},
+    {dnnl_cpu_isa_avx, "avx"},
+    {dnnl_cpu_isa_avx2, "avx2"},
+    {dnnl_cpu_isa_avx2_vnni, "avx2_vnni"},
+    {dnnl_cpu_isa_avx512_core, "avx512_core"},
+    {dnnl_cpu_isa_avx512_core_vnni, "avx512_core_vnni"},
+    {dnnl_cpu_isa_avx512_core_bf16, "avx512_core_bf16"},
+    {dnnl_cpu_isa_avx512_core_amx, "avx512_core_amx"},
+};
+
+static void describe(char *text, size_t size) {
+  const dnnl_version_t *version = dnnl_version();
+  dnnl_cpu_isa_t isa = dnnl_get_effective_cpu_isa();
+  char name[32];
+  snprintf(name, sizeof name, "isa-%#x", (unsigned)isa);
+  for (size_t i = 0; i < sizeof isas / sizeof isas[0]; i++)
+    if (isas[i].isa == isa) snprintf(name, sizeof name, "%s", isas[i].name);
+  snprintf(text, size, "oneDNN %d.%d.%d %s", version->major, version->minor, version->patch, name);
+}
+
+const dl_gemm_backend dl_gemm_onednn = {
+    .name = "onednn", .sgemm = sgemm, .one_thread = one_thread, .describe = describe};
+#else
+typedef int dl_gemm_onednn_is_not_built_in;
+#endif

@@ -1,0 +1,13 @@
+/* layer_kinds.h - every kind of layer there is, for the table in layer.c (floor: nn, private to it). */
+#ifndef DL_NN_LAYER_KINDS_H
+#define DL_NN_LAYER_KINDS_H
+
+#include "nn/layer.h"
+
+extern const dl_layer_kind dl_layer_dense;
+extern const dl_layer_kind dl_layer_relu, dl_layer_sigmoid, dl_layer_tanh, dl_layer_softmax;
+extern const dl_layer_kind dl_layer_dropout;
+extern const dl_layer_kind dl_layer_flatten;
+extern const dl_layer_kind dl_layer_add, dl_layer_concat;
+
+#endif

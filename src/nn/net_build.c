@@ -1,0 +1,274 @@
+/* net_build.c - from the model's list in the configuration to layers with shapes and tensors.
+ *
+ * The list is a graph in a fixed order: a layer reads the one before it, or those that `from` names, which stand above
+ * it. So one walk down the list knows all input shapes, and running the list in order is a topological order.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "nn/net_private.h"
+
+struct dl_layer_builder {
+  dl_net *net;
+  dl_layer *layer;
+};
+
+dl_status dl_layer_add_tensor(dl_layer_builder *builder, const char *suffix, int dims, const int64_t *shape,
+                              bool decays) {
+  dl_net *net = builder->net;
+  dl_layer *layer = builder->layer;
+  if (layer->n_tensors == DL_LAYER_MAX_TENSORS) return dl_fail(DL_ERR_INTERNAL, "a layer of too many tensors");
+  if (net->n_tensors == net->tensor_room) {
+    int room = 2 * net->tensor_room + 16;
+    dl_tensor *more = dl_reallocarray(net->tensors, (size_t)room, sizeof *more);
+    if (!more) return DL_ERR_NOMEM;
+    net->tensors = more;
+    net->tensor_room = room;
+  }
+  dl_tensor tensor = {.offset = net->buffer_count,
+                      .count = 1,
+                      .dims = dims,
+                      .trainable = layer->trainable,
+                      .decays = decays,
+                      .lr_scale = (float)layer->lr_scale};
+  for (int i = 0; i < dims; i++) {
+    tensor.shape[i] = shape[i];
+    if (__builtin_mul_overflow(tensor.count, (size_t)shape[i], &tensor.count) || tensor.count > SIZE_MAX / 64)
+      return dl_layer_fail(layer, "its %s is too large", suffix);
+  }
+  if (snprintf(tensor.name, sizeof tensor.name, "%s.%s", layer->name, suffix) >= (int)sizeof tensor.name)
+    return dl_layer_fail(layer, "its name is too long");
+  net->buffer_count += (tensor.count + 15) / 16 * 16;
+  net->tensors[net->n_tensors++] = tensor;
+  layer->n_tensors++;
+  return DL_OK;
+}
+
+/* ---- one entry of the list ---- */
+
+static const char *value_option(const char *name) {
+  const dl_layer_kind *kind = dl_layer_kind_find(name);
+  return kind ? kind->value_option : NULL;
+}
+
+static dl_status unknown_layer(const dl_node *entry, const char *word) {
+  const char *names[64];
+  int n;
+  const dl_layer_kind *const *kinds = dl_layer_kinds(&n);
+  for (int i = 0; i < n; i++) names[i] = kinds[i]->name;
+  const char *near = dl_nearest_name(word, names, n);
+  dl_node_fail(entry, true, "unknown layer '%.60s'", word);
+  return near ? dl_hint("did you mean '%s'?", near) : dl_hint("`dldist list layers` shows all");
+}
+
+static dl_status check_name(const dl_net *net, const dl_layer *layer, const dl_node *map) {
+  const dl_node *given = dl_node_get(map, "name");
+  const dl_node *node = given ? given : map;
+  if (!*layer->name || strlen(layer->name) > 64) return dl_node_fail(node, false, "a layer's name has 1 to 64 letters");
+  if (!strcmp(layer->name, "input"))
+    return dl_node_fail(node, false, "a layer cannot be called 'input': that is the network's input");
+  for (int i = 0; i < layer->number; i++)
+    if (!strcmp(net->layers[i].name, layer->name))
+      return dl_node_fail(node, false, "two layers are called '%s'", layer->name);
+  return DL_OK;
+}
+
+static dl_status find_input(const dl_net *net, dl_layer *layer, const dl_node *word) {
+  char text[96];
+  if (word->kind != DL_NODE_SCALAR)
+    return dl_node_fail(word, false, "from must be a layer's name or a list of names, not %s",
+                        dl_node_describe(word, text, sizeof text));
+  if (layer->n_inputs == DL_LAYER_MAX_INPUTS)
+    return dl_node_fail(word, false, "from names more than %d layers", DL_LAYER_MAX_INPUTS);
+  int found = layer->number;
+  for (int i = -1; i < layer->number; i++)
+    if (!strcmp(word->text, i < 0 ? "input" : net->layers[i].name)) found = i;
+  if (found < layer->number) {
+    layer->inputs[layer->n_inputs++] = found;
+    return DL_OK;
+  }
+  const char *names[256] = {"input"};
+  int n = 1;
+  for (int i = 0; i < layer->number && n < 256; i++) names[n++] = net->layers[i].name;
+  const char *near = dl_nearest_name(word->text, names, n);
+  dl_node_fail(word, false, "no layer above is called '%.60s'", word->text);
+  return near ? dl_hint("did you mean '%s'?", near)
+              : dl_hint("give that layer a name: {dense: {units: 64, name: %.40s}}", word->text);
+}
+
+static dl_status find_inputs(const dl_net *net, dl_layer *layer, const dl_node *from) {
+  if (!from || from->kind == DL_NODE_NULL)
+    layer->inputs[layer->n_inputs++] = layer->number - 1;
+  else if (from->kind == DL_NODE_LIST)
+    for (const dl_node *word = from->first; word; word = word->next) DL_TRY(find_input(net, layer, word));
+  else
+    DL_TRY(find_input(net, layer, from));
+  if (layer->kind->joins && layer->n_inputs < 2) {
+    dl_layer_fail(layer, "it needs two inputs or more");
+    return dl_hint("name them: {%s: {from: [a, b]}}", layer->kind->name);
+  }
+  if (!layer->kind->joins && layer->n_inputs != 1)
+    return dl_layer_fail(layer, "it reads one input, not %d", layer->n_inputs);
+  return DL_OK;
+}
+
+/* Options, name and inputs of entry `number`. */
+static dl_status parse_layer(dl_net *net, dl_node *entry, int number) {
+  dl_layer *layer = &net->layers[number];
+  const dl_node *named = entry->kind == DL_NODE_MAP && dl_node_size(entry) == 1 ? entry->first : entry;
+  const char *word = named == entry ? entry->text : named->key;
+  if ((named != entry || entry->kind == DL_NODE_SCALAR) && !dl_layer_kind_find(word)) return unknown_layer(named, word);
+  dl_node *map;
+  DL_TRY(dl_entry_normalise(entry, "a layer", value_option, &word, &map));
+  layer->kind = dl_layer_kind_find(word);
+  layer->number = number;
+  layer->node = map;
+  layer->options = dl_arena_alloc(net->arena, layer->kind->options_size);
+  if (!layer->options) return DL_ERR_NOMEM;
+  dl_layer_common common = {0};
+  int n_common;
+  const dl_option *common_options = dl_layer_common_options(&n_common);
+  const dl_option_set sets[] = {{layer->kind->options, layer->kind->n_options, layer->options},
+                                {common_options, n_common, &common}};
+  DL_TRY(dl_options_parse(sets, 2, map, layer->kind->name));
+  layer->trainable = common.trainable;
+  layer->lr_scale = common.lr_scale;
+  layer->init = common.init;
+  layer->name =
+      common.name ? dl_arena_strdup(net->arena, common.name) : dl_arena_printf(net->arena, "layers.%d", number);
+  if (!layer->name) return DL_ERR_NOMEM;
+  DL_TRY(check_name(net, layer, map));
+  return find_inputs(net, layer, common.from);
+}
+
+/* Shapes and tensors of layer `number`, whose inputs are known. */
+static dl_status set_up_layer(dl_net *net, int number) {
+  dl_layer *layer = &net->layers[number];
+  for (int i = 0; i < layer->n_inputs; i++) {
+    dl_value *value = &net->values[layer->inputs[i] + 1];
+    layer->input_shapes[i] = &value->shape;
+    value->readers++;
+  }
+  layer->in = *layer->input_shapes[0];
+  layer->first_tensor = net->n_tensors;
+  dl_layer_builder builder = {net, layer};
+  DL_TRY(layer->kind->setup(layer, &builder));
+  net->values[number + 1].shape = layer->out;
+  return DL_OK;
+}
+
+enum { MOST_LAYERS = 10000 };
+
+static dl_status build_layers(const dl_config *config, dl_net *net) {
+  dl_node *model = config->model;
+  char text[96];
+  if (!model || model->kind == DL_NODE_NULL) return dl_config_fail(config, "model", "the configuration has no model");
+  if (model->kind != DL_NODE_LIST)
+    return dl_node_fail(model, false, "model must be a list of layers, not %s",
+                        dl_node_describe(model, text, sizeof text));
+  if (!model->first) {
+    dl_node_fail(model, true, "the model has no layers");
+    return dl_hint("add a layer such as `dense: 10`");
+  }
+  if (dl_node_size(model) > MOST_LAYERS)
+    return dl_node_fail(model, true, "the model has %zu layers, more than %d", dl_node_size(model), MOST_LAYERS);
+  net->n_layers = (int)dl_node_size(model);
+  net->layers = dl_arena_alloc(net->arena, (size_t)net->n_layers * sizeof *net->layers);
+  net->steps = dl_arena_alloc(net->arena, (size_t)net->n_layers * sizeof *net->steps);
+  dl_value *values = dl_arena_alloc(net->arena, ((size_t)net->n_layers + 1) * sizeof *values);
+  if (!net->layers || !net->steps || !values) return DL_ERR_NOMEM;
+  values[0] = net->values[0];
+  net->values = values;
+  int number = 0;
+  for (dl_node *entry = model->first; entry; entry = entry->next, number++) {
+    DL_TRY(parse_layer(net, entry, number));
+    DL_TRY(set_up_layer(net, number));
+  }
+  for (int i = 0; i + 1 < net->n_layers; i++)
+    if (!net->values[i + 1].readers) return dl_layer_fail(&net->layers[i], "no other layer reads its output");
+  if (!net->n_tensors) {
+    dl_node_fail(model, true, "the model has no weights to train");
+    return dl_hint("add a layer such as `dense: 10`");
+  }
+  return DL_OK;
+}
+
+/* ---- the end: loss, task and outputs ---- */
+
+static const struct {
+  const char *name, *loss, *what; /* what the data set counts its outputs in */
+} tasks[] = {
+    [DL_TASK_CLASSIFICATION] = {"classification", "cross_entropy", "classes"},
+    [DL_TASK_BINARY] = {"binary", "bce", "values of y a sample"},
+    [DL_TASK_MULTILABEL] = {"multilabel", "bce", "labels a sample"},
+    [DL_TASK_REGRESSION] = {"regression", "mse", "values of y a sample"},
+};
+
+static dl_status unknown_loss(const dl_node *node, const char *word) {
+  const char *names[64];
+  int n;
+  const dl_loss *losses = dl_losses(&n);
+  for (int i = 0; i < n; i++) names[i] = losses[i].name;
+  const char *near = dl_nearest_name(word, names, n);
+  dl_node_fail(dl_node_get(node, "name"), false, "unknown loss '%.60s'", word);
+  return near ? dl_hint("did you mean '%s'?", near) : dl_hint("`dldist list losses` shows all");
+}
+
+static dl_status build_loss(const dl_config *config, dl_net *net) {
+  dl_node *node = config->loss ? config->loss : dl_node_get(config->document.root, "loss");
+  if (!node || node->kind == DL_NODE_NULL)
+    DL_TRY(dl_node_set(config->document.root, "loss", tasks[net->task].loss, &node));
+  const char *name;
+  DL_TRY(dl_named_normalise(node, "loss", &name));
+  net->loss = dl_loss_find(name);
+  if (!net->loss) return unknown_loss(node, name);
+  if (!(net->loss->tasks & (1u << net->task))) {
+    dl_node_fail(dl_node_get(node, "name"), false, "loss %s does not fit task %s", name, tasks[net->task].name);
+    return dl_hint("use %s, or another task", tasks[net->task].loss);
+  }
+  net->loss_options = dl_arena_alloc(net->arena, net->loss->options_size);
+  if (!net->loss_options) return DL_ERR_NOMEM;
+  const char *ignored;
+  static const dl_option name_row = {.key = "name", .type = DL_OPTION_STRING, .help = "which loss"};
+  const dl_option_set sets[] = {{&name_row, 1, &ignored},
+                                {net->loss->options, net->loss->n_options, net->loss_options}};
+  return dl_options_parse(sets, 2, node, name);
+}
+
+static dl_status check_end(const dl_net_spec *spec, const dl_net *net) {
+  const dl_layer *last = &net->layers[net->n_layers - 1], *maker = last;
+  while (maker->same_values && maker->inputs[0] >= 0) maker = &net->layers[maker->inputs[0]];
+  if (net->loss->on_logits && maker->kind->squashes) {
+    dl_layer_fail(maker, "a final %s before %s is an error: the loss works on logits", maker->kind->name,
+                  net->loss->name);
+    return dl_hint("take the %s out", maker->kind->name);
+  }
+  const int64_t outputs = dl_shape_size(&last->out);
+  if (!spec->outputs || outputs == spec->outputs) return DL_OK;
+  dl_node_fail(last->node, true, "the model ends in %lld output%s but the data set has %lld %s", (long long)outputs,
+               outputs == 1 ? "" : "s", (long long)spec->outputs, tasks[net->task].what);
+  return dl_hint("make the last layer `dense: %lld`", (long long)spec->outputs);
+}
+
+dl_status dl_net_build(const dl_net_spec *spec, dl_net *net) {
+  const dl_config *config = spec->config;
+  if (config->task < 0 || config->task >= (int)(sizeof tasks / sizeof tasks[0]) || spec->max_batch < 1 ||
+      spec->x_dims < 0 || spec->x_dims > DL_MAX_DIMS)
+    return dl_fail(DL_ERR_INTERNAL, "dl_net_new: a specification that cannot be");
+  net->task = config->task;
+  net->max_batch = spec->max_batch;
+  net->gemm = dl_gemm_choose(config->compute.backend);
+  if (!net->gemm) return DL_ERR_USAGE;
+  dl_value input = {.shape = {.dims = 1, .dim = {1}}};
+  if (spec->x_dims) input.shape.dims = spec->x_dims;
+  for (int i = 0; i < spec->x_dims; i++) input.shape.dim[i] = spec->x_shape[i];
+  for (int i = 0; i < spec->x_dims; i++)
+    if (spec->x_shape[i] < 1)
+      return dl_fail(DL_ERR_DATA, "samples of x hold no value: a dimension is %lld", (long long)spec->x_shape[i]);
+  net->values = &input;
+  dl_status status = build_layers(config, net);
+  if (net->values == &input) net->values = NULL;
+  DL_TRY(status);
+  DL_TRY(build_loss(config, net));
+  return check_end(spec, net);
+}

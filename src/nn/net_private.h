@@ -1,0 +1,53 @@
+/* net_private.h - what a network is made of (floor: nn, private to net*.c). */
+#ifndef DL_NN_NET_PRIVATE_H
+#define DL_NN_NET_PRIVATE_H
+
+#include "nn/layer.h"
+#include "nn/loss.h"
+
+/* A value that flows: number 0 is the network's input, number i + 1 the output of layer i. */
+typedef struct dl_value {
+  dl_shape shape;
+  int readers;         /* layers that read it */
+  bool wants_gradient; /* something trainable lies at or below it */
+  int buffer;          /* several values may live in one buffer of outputs, one after another */
+  int slot;            /* its gradient's place, -1: none */
+  float *y, *dy;       /* (max_batch, shape) */
+} dl_value;
+
+/* What a layer works with, fixed when the network is laid out. */
+typedef struct dl_net_step {
+  const float *x[DL_LAYER_MAX_INPUTS];
+  float *dx[DL_LAYER_MAX_INPUTS];
+  int dx_slot[DL_LAYER_MAX_INPUTS]; /* -1: nobody needs it */
+  bool adds[DL_LAYER_MAX_INPUTS];   /* dx is scratch, to be added to the gradient that another reader has written */
+  float *work;
+} dl_net_step;
+
+struct dl_net {
+  dl_arena *arena;
+  dl_layer *layers;
+  dl_net_step *steps; /* one a layer */
+  int n_layers;
+  dl_value *values; /* n_layers + 1 */
+  dl_tensor *tensors;
+  int n_tensors, tensor_room;
+  size_t buffer_count;
+  const dl_gemm_backend *gemm;
+  const dl_loss *loss;
+  void *loss_options;
+  int task;
+  int64_t max_batch;
+  float *workspace;
+  size_t workspace_count;
+  bool scored; /* the outputs have become scores */
+};
+
+static inline dl_value *dl_net_output_value(const dl_net *net) { return &net->values[net->n_layers]; }
+
+/* The layers of the configuration, their shapes and tensors; the checks of the network's end (net_build.c). */
+dl_status dl_net_build(const dl_net_spec *spec, dl_net *net);
+/* Buffers for outputs, gradients and work in one workspace (net_layout.c). */
+dl_status dl_net_layout(dl_net *net);
+
+#endif

@@ -1,0 +1,276 @@
+/* checkpoint.c - checkpoints that survive a crash at any moment.
+ *
+ * The order of what is done is the whole point: files and manifest in a folder of a temporary name, each fsynced; read back and
+ * compared with the manifest; the folder renamed; its parent fsynced; the pointer moved. Whatever a crash leaves, a name of the
+ * form step-N is whole, and the reader proves it again by the manifest.
+ */
+#include "train/checkpoint.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/file.h"
+#include "core/log.h"
+#include "core/mem.h"
+
+#define MAX_STATE (64u << 20)
+#define MAX_MANIFEST (1u << 20)
+#define MAX_CHECKPOINTS 100000
+
+static void manifest_add(dl_json *files, const char *name, uint64_t bytes, const dl_digest *digest) {
+  dl_json *entry = dl_json_object();
+  dl_json_put_int(entry, "bytes", (int64_t)bytes);
+  dl_json_put_string(entry, "sha256", digest->hex);
+  dl_json_put(files, name, entry);
+}
+
+static dl_status write_text_file(const char *folder, const char *name, const dl_json *json, uint64_t *bytes,
+                                 dl_digest *digest) {
+  char *text = NULL, *path = dl_path_join(folder, name);
+  dl_status status = path ? dl_json_text(json, true, &text) : DL_ERR_NOMEM;
+  if (status == DL_OK) status = dl_file_write_atomic(path, text, strlen(text));
+  if (status == DL_OK && digest) {
+    *bytes = strlen(text);
+    status = dl_sha256_file(path, digest);
+  }
+  free(text);
+  free(path);
+  return status;
+}
+
+static dl_status write_tensors(const char *folder, const char *name, const dl_tensor_view *tensors, int n, dl_json *files,
+                               uint64_t *total, dl_digest *weights) {
+  char *path = dl_path_join(folder, name);
+  if (!path) return DL_ERR_NOMEM;
+  uint64_t bytes;
+  dl_digest digest;
+  dl_status status = dl_safetensors_write(path, tensors, n, &bytes, &digest, weights);
+  if (status == DL_OK) {
+    manifest_add(files, name, bytes, &digest);
+    *total += bytes;
+  }
+  free(path);
+  return status;
+}
+
+/* All four files into `folder`, which is fresh. */
+static dl_status write_files(const char *folder, const dl_checkpoint *c, dl_checkpoint_written *out) {
+  dl_json *manifest = dl_json_object(), *files = dl_json_object();
+  dl_digest digest;
+  uint64_t bytes = 0;
+  dl_status status = dl_dir_make(folder);
+  if (status == DL_OK)
+    status = write_tensors(folder, "model.safetensors", c->model, c->n_model, files, &out->bytes, &out->weights);
+  if (status == DL_OK)
+    status = write_tensors(folder, "optimizer.safetensors", c->optimizer, c->n_optimizer, files, &out->bytes, NULL);
+  if (status == DL_OK) {
+    dl_json_put_string(c->state, "weights_sha256", out->weights.hex);
+    status = write_text_file(folder, "state.json", c->state, &bytes, &digest);
+  }
+  if (status == DL_OK) manifest_add(files, "state.json", bytes, &digest);
+  out->bytes += bytes;
+  dl_json_put_int(manifest, "version", 1);
+  dl_json_put(manifest, "files", files);
+  if (status == DL_OK) status = write_text_file(folder, "MANIFEST.json", manifest, NULL, NULL);
+  dl_json_destroy(&manifest);
+  return status == DL_OK ? dl_dir_sync(folder) : status;
+}
+
+static dl_status move_pointer(const char *folder, const char *name) {
+  char *temporary = dl_asprintf("%s/.latest-%ld", folder, (long)getpid()), *latest = dl_path_join(folder, "latest");
+  dl_status status = temporary && latest ? DL_OK : DL_ERR_NOMEM;
+  if (status == DL_OK) {
+    unlink(temporary);
+    if (symlink(name, temporary) || rename(temporary, latest))
+      status = dl_fail_at(DL_ERR_SYSTEM, latest, 0, 0, "the pointer cannot be moved: %s", strerror(errno));
+    else
+      status = dl_dir_sync(folder);
+  }
+  free(temporary);
+  free(latest);
+  return status;
+}
+
+/* ---- finding ---- */
+
+typedef struct names { int64_t *step; int n; } names;
+
+static int newest_first(const void *a, const void *b) {
+  int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+  return x < y ? 1 : x > y ? -1 : 0;
+}
+
+/* The number in "step-00000012", -1 for other names. */
+static int64_t step_of_name(const char *name) {
+  if (strncmp(name, "step-", 5) || !isdigit((unsigned char)name[5])) return -1;
+  char *end;
+  errno = 0;
+  long long step = strtoll(name + 5, &end, 10);
+  return *end || errno ? -1 : step;
+}
+
+static dl_status list_steps(const char *folder, names *out) {
+  *out = (names){0};
+  DIR *dir = opendir(folder);
+  if (!dir) return DL_OK;
+  dl_status status = DL_OK;
+  for (struct dirent *entry; status == DL_OK && out->n < MAX_CHECKPOINTS && (entry = readdir(dir));) {
+    int64_t step = step_of_name(entry->d_name);
+    if (step < 0) continue;
+    int64_t *more = dl_reallocarray(out->step, (size_t)out->n + 1, sizeof *more);
+    if (!more) status = DL_ERR_NOMEM;
+    if (more) {
+      out->step = more;
+      out->step[out->n++] = step;
+    }
+  }
+  closedir(dir);
+  if (out->n) qsort(out->step, (size_t)out->n, sizeof *out->step, newest_first);
+  return status;
+}
+
+static char *step_path(const char *folder, int64_t step) { return dl_asprintf("%s/step-%08lld", folder, (long long)step); }
+
+/* Old checkpoints beyond `keep`, those of a later step than `step` (a run that went back), and what a crash left. */
+static dl_status prune(const char *folder, int64_t step, int64_t keep) {
+  names all;
+  DL_TRY(list_steps(folder, &all));
+  int64_t kept = 0;
+  for (int i = 0; i < all.n; i++) {
+    if (all.step[i] <= step && kept++ < keep) continue;
+    char *path = step_path(folder, all.step[i]);
+    if (path) dl_dir_remove(path);
+    free(path);
+  }
+  free(all.step);
+  DIR *dir = opendir(folder);
+  for (struct dirent *entry; dir && (entry = readdir(dir));)
+    if (!strncmp(entry->d_name, ".tmp-step-", 10)) {
+      char *path = dl_path_join(folder, entry->d_name);
+      if (path) dl_dir_remove(path);
+      free(path);
+    }
+  if (dir) closedir(dir);
+  return DL_OK;
+}
+
+dl_status dl_checkpoint_write(const char *folder, int64_t step, int64_t keep, const dl_checkpoint *checkpoint,
+                              dl_checkpoint_written *out) {
+  *out = (dl_checkpoint_written){0};
+  char *temporary = dl_asprintf("%s/.tmp-step-%08lld", folder, (long long)step), *path = step_path(folder, step);
+  dl_status status = temporary && path ? dl_dir_remove(temporary) : DL_ERR_NOMEM;
+  if (status == DL_OK) status = write_files(temporary, checkpoint, out);
+  if (status == DL_OK) status = dl_checkpoint_verify(temporary);
+  if (status == DL_OK) status = dl_dir_remove(path); /* the same step again, after a run went back */
+  if (status == DL_OK && rename(temporary, path))
+    status = dl_fail_at(DL_ERR_SYSTEM, path, 0, 0, "cannot be put in place: %s", strerror(errno));
+  if (status == DL_OK) status = dl_dir_sync(folder);
+  if (status == DL_OK) status = move_pointer(folder, strrchr(path, '/') + 1);
+  if (status == DL_OK) status = prune(folder, step, keep);
+  if (status != DL_OK && temporary) {
+    dl_error error = *dl_error_last();
+    dl_dir_remove(temporary);
+    dl_error_adopt(&error);
+  }
+  free(temporary);
+  if (status == DL_OK)
+    out->path = path;
+  else
+    free(path);
+  return status;
+}
+
+/* ---- checking and reading ---- */
+
+static dl_status check_file(const char *folder, const char *name, const dl_json *entry) {
+  if (strchr(name, '/')) return dl_fail_at(DL_ERR_DATA, folder, 0, 0, "its manifest names a file outside it");
+  const char *wanted = dl_json_string(dl_json_get(entry, "sha256"));
+  int64_t bytes = dl_json_int(dl_json_get(entry, "bytes"), -1);
+  char *path = dl_path_join(folder, name);
+  if (!path) return DL_ERR_NOMEM;
+  struct stat st;
+  dl_digest digest;
+  dl_status status = DL_OK;
+  if (stat(path, &st))
+    status = dl_fail_at(DL_ERR_DATA, path, 0, 0, "is missing from the checkpoint");
+  else if (st.st_size != bytes)
+    status = dl_fail_at(DL_ERR_DATA, path, 0, 0, "has %lld bytes where the manifest says %lld", (long long)st.st_size,
+                        (long long)bytes);
+  else if ((status = dl_sha256_file(path, &digest)) == DL_OK && (!wanted || strcmp(digest.hex, wanted)))
+    status = dl_fail_at(DL_ERR_DATA, path, 0, 0, "is damaged: its SHA-256 is not the manifest's");
+  free(path);
+  return status;
+}
+
+dl_status dl_checkpoint_verify(const char *path) {
+  char *manifest_path = dl_path_join(path, "MANIFEST.json"), *text = NULL;
+  size_t bytes = 0;
+  dl_json *manifest = NULL;
+  dl_status status = manifest_path ? dl_file_read(manifest_path, MAX_MANIFEST, DL_ERR_DATA, &text, &bytes) : DL_ERR_NOMEM;
+  if (status == DL_OK) status = dl_json_parse(text, bytes, manifest_path, &manifest);
+  const dl_json *files = status == DL_OK ? dl_json_get(manifest, "files") : NULL;
+  static const char *const needed[] = {"model.safetensors", "optimizer.safetensors", "state.json"};
+  for (int i = 0; status == DL_OK && i < 3; i++)
+    if (!dl_json_is_object(dl_json_get(files, needed[i])))
+      status = dl_fail_at(DL_ERR_DATA, manifest_path, 0, 0, "does not name %s", needed[i]);
+  const char *name;
+  const dl_json *entry;
+  for (void *at = NULL; status == DL_OK && dl_json_next(files, &at, &name, &entry);) status = check_file(path, name, entry);
+  dl_json_destroy(&manifest);
+  free(text);
+  free(manifest_path);
+  return status;
+}
+
+dl_status dl_checkpoint_newest(const char *folder, char **out) {
+  names all;
+  *out = NULL;
+  DL_TRY(list_steps(folder, &all));
+  dl_status status = DL_OK;
+  for (int i = 0; i < all.n && !*out && status == DL_OK; i++) {
+    char *path = step_path(folder, all.step[i]);
+    if (!path)
+      status = DL_ERR_NOMEM;
+    else if (dl_checkpoint_verify(path) == DL_OK) {
+      *out = path;
+      path = NULL;
+    } else {
+      char text[1200];
+      dl_warn("checkpoint_damaged", "checkpoint %s is passed over: %s", path,
+              dl_error_format(dl_error_last(), text, sizeof text));
+    }
+    free(path);
+  }
+  free(all.step);
+  return status;
+}
+
+dl_status dl_checkpoint_state(const char *path, dl_json **out) {
+  char *state_path = dl_path_join(path, "state.json"), *text = NULL;
+  size_t bytes = 0;
+  dl_status status = state_path ? dl_file_read(state_path, MAX_STATE, DL_ERR_DATA, &text, &bytes) : DL_ERR_NOMEM;
+  if (status == DL_OK) status = dl_json_parse(text, bytes, state_path, out);
+  if (status == DL_OK && !dl_json_is_object(*out)) {
+    dl_json_destroy(out);
+    status = dl_fail_at(DL_ERR_DATA, state_path, 0, 0, "is no JSON object");
+  }
+  free(text);
+  free(state_path);
+  return status;
+}
+
+dl_status dl_checkpoint_read(const char *path, const dl_checkpoint *checkpoint) {
+  char *model = dl_path_join(path, "model.safetensors"), *optimizer = dl_path_join(path, "optimizer.safetensors");
+  dl_status status = model && optimizer ? dl_safetensors_read(model, checkpoint->model, checkpoint->n_model) : DL_ERR_NOMEM;
+  if (status == DL_OK && checkpoint->optimizer)
+    status = dl_safetensors_read(optimizer, checkpoint->optimizer, checkpoint->n_optimizer);
+  free(model);
+  free(optimizer);
+  return status;
+}

@@ -1,0 +1,45 @@
+/* checkpoint.h - a run's state on disk: folders that are whole or absent (floor: train).
+ *
+ *   checkpoints/step-00001563/{model.safetensors,optimizer.safetensors,state.json,MANIFEST.json}    checkpoints/latest
+ *
+ * A checkpoint says nothing of the number of ranks. It is written beside, fsynced, read back, renamed, the folder fsynced, and
+ * the pointer `latest` (a symbolic link) moved last. All functions here run on one member; none is collective.
+ */
+#ifndef DL_TRAIN_CHECKPOINT_H
+#define DL_TRAIN_CHECKPOINT_H
+
+#include "core/json.h"
+#include "train/safetensors.h"
+
+typedef struct dl_checkpoint {
+  dl_tensor_view *model;     /* model.safetensors */
+  int n_model;
+  dl_tensor_view *optimizer; /* optimizer.safetensors */
+  int n_optimizer;
+  dl_json *state;            /* state.json */
+} dl_checkpoint;
+
+typedef struct dl_checkpoint_written {
+  char *path; /* freed by the caller */
+  uint64_t bytes;
+  dl_digest weights;
+} dl_checkpoint_written;
+
+/* Writes `folder`/step-NNNNNNNN and prunes all but the `keep` newest. */
+dl_status dl_checkpoint_write(const char *folder, int64_t step, int64_t keep, const dl_checkpoint *checkpoint,
+                              dl_checkpoint_written *out);
+
+/* Checks MANIFEST.json: every file there, its size and SHA-256. */
+dl_status dl_checkpoint_verify(const char *path);
+
+/* The newest whole checkpoint in `folder` (a path freed by the caller), or NULL where there is none. Damaged ones are passed
+ * over with a warning that names them. */
+dl_status dl_checkpoint_newest(const char *folder, char **out);
+
+/* state.json of a checkpoint. */
+dl_status dl_checkpoint_state(const char *path, dl_json **out);
+
+/* Fills the given tensors. */
+dl_status dl_checkpoint_read(const char *path, const dl_checkpoint *checkpoint);
+
+#endif

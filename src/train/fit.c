@@ -1,0 +1,332 @@
+/* fit.c - the training loop.
+ *
+ * A step: each member runs its leaves (read, forward, loss, backward into the synchroniser's buffer) and all meet once in
+ * dl_sync_finish, whose verdict is the same for all. Whatever members must do alike (stop, write a checkpoint because time has
+ * passed) is decided from what that meeting delivered, never from a member's own clock or signal. Lines of metrics.jsonl carry
+ * phase times of all members; those travel with the next step, so a line is written one step late.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "core/mem.h"
+#include "report/summary.h"
+#include "train/run.h"
+
+enum { NOTE_READ, NOTE_FORWARD, NOTE_BACKWARD, NOTE_SYNC, NOTE_UPDATE, NOTE_PHASES, NOTE_CHECKPOINT_DUE = NOTE_PHASES };
+static const char *const phase_names[NOTE_PHASES] = {"read", "forward", "backward", "sync", "update"};
+
+#define STEPS_NOT_COUNTED 10 /* of samples_per_s: the first steps of a process warm up */
+
+/* The state of a loop; all fields but those marked are the same on all members. */
+typedef struct loop {
+  dl_run *run;
+  dl_model *model;
+  int64_t epoch_steps;
+  double notes[DL_SYNC_NOTES];  /* this member's, of the last step */
+  double *gathered;             /* size x DL_SYNC_NOTES */
+  double last_checkpoint_s;     /* member 0's clock */
+  double begin_s, seconds_before;
+  /* the line that waits for its phase times */
+  bool pending;
+  dl_status deferred; /* member 0: metrics.jsonl could not be written; the next meeting makes it everybody's */
+  struct { int64_t epoch, step; double loss, lr, grad_norm, samples_per_s; } line;
+  /* member 0's clock: samples and seconds of counted steps, and of all */
+  int64_t counted_samples, all_samples, steps_here;
+  double counted_s, all_s;
+  /* of this epoch */
+  double epoch_loss, epoch_weight, lr;
+  int64_t epoch_samples;
+  double epoch_s;
+} loop;
+
+static double samples_per_s(const loop *l) {
+  if (l->counted_s > 0) return (double)l->counted_samples / l->counted_s;
+  return l->all_s > 0 ? (double)l->all_samples / l->all_s : 0;
+}
+
+static double seconds_so_far(const loop *l) { return l->seconds_before + dl_now_s() - l->begin_s; }
+
+/* ---- step lines ---- */
+
+static int by_value(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return x < y ? -1 : x > y;
+}
+
+static void put_phases(const loop *l, const double *notes, dl_json *event) {
+  int size = l->model->team->size;
+  double few[64], *values = size <= 64 ? few : dl_calloc((size_t)size, sizeof *values);
+  for (int p = 0; values && p < NOTE_PHASES; p++) {
+    for (int r = 0; r < size; r++) values[r] = notes[r * DL_SYNC_NOTES + p];
+    qsort(values, (size_t)size, sizeof *values, by_value);
+    dl_json *phase = dl_json_object();
+    dl_json_put_real(phase, "min", values[0]);
+    dl_json_put_real(phase, "median", size % 2 ? values[size / 2] : (values[size / 2 - 1] + values[size / 2]) / 2);
+    dl_json_put_real(phase, "max", values[size - 1]);
+    dl_json_put(event, phase_names[p], phase);
+  }
+  if (values != few) free(values);
+}
+
+/* Writes the waiting line with the phase times of all members. Member 0 alone has something to do. */
+static dl_status write_line(loop *l, const double *notes) {
+  if (!l->pending) return DL_OK;
+  l->pending = false;
+  if (!l->run->events) return DL_OK;
+  dl_json *event = dl_event_new("step", l->line.step);
+  dl_json_put_int(event, "epoch", l->line.epoch);
+  dl_json_put_real(event, "loss", l->line.loss);
+  dl_json_put_real(event, "lr", l->line.lr);
+  dl_json_put_real(event, "grad_norm", l->line.grad_norm);
+  dl_json_put_real(event, "samples_per_s", l->line.samples_per_s);
+  put_phases(l, notes, event);
+  return dl_events_write(l->run->events, event);
+}
+
+/* Collective: the waiting line, before anything else is written to metrics.jsonl. */
+static dl_status flush_line(loop *l) {
+  if (l->pending) {
+    DL_TRY(dl_team_allgather(l->model->team, l->notes, sizeof l->notes, l->gathered));
+    l->deferred = write_line(l, l->gathered);
+  }
+  return dl_team_agree(l->model->team, l->deferred);
+}
+
+/* ---- a step ---- */
+
+/* One leaf: read, forward, loss, backward; times are added to the notes. */
+static dl_status run_leaf(loop *l, const dl_cut *cut, int64_t leaf, double notes[DL_SYNC_NOTES]) {
+  dl_model *m = l->model;
+  int64_t begin, end;
+  dl_cut_leaf_range(cut, leaf, &begin, &end);
+  double t0 = dl_now_s();
+  DL_TRY(dl_data_read_step(m->data, m->at.epoch, m->config->train.batch, m->at.step_in_epoch, begin, end, &m->batch));
+  double t1 = dl_now_s();
+  dl_pass pass = {.training = true, .seed = (uint64_t)m->config->seed, .step = (uint32_t)m->at.step,
+                  .first_sample = (uint64_t)begin};
+  double sums[DL_LEAF_SUMS] = {0};
+  dl_net_forward(m->net, m->weights, end - begin, &pass);
+  dl_net_loss(m->net, end - begin, m->batch.label, m->batch.y, m->batch.weight, &sums[0], &sums[1]);
+  double t2 = dl_now_s();
+  dl_net_backward(m->net, m->weights, end - begin, &pass, dl_sync_gradients(m->sync));
+  dl_sync_leaf_done(m->sync, leaf, sums);
+  double t3 = dl_now_s();
+  notes[NOTE_READ] += t1 - t0;
+  notes[NOTE_FORWARD] += t2 - t1;
+  notes[NOTE_BACKWARD] += t3 - t2;
+  return DL_OK;
+}
+
+static bool time_for_checkpoint(const loop *l) {
+  double minutes = l->model->config->checkpoint.every_minutes;
+  return l->model->team->rank == 0 && l->run->checkpoints && minutes > 0 &&
+         dl_now_s() - l->last_checkpoint_s > 60 * minutes;
+}
+
+static dl_status not_finite(const loop *l, const dl_sync_result *result) {
+  const char *checkpoint = l->run->last_checkpoint;
+  double loss = result->sums[1] > 0 ? result->sums[0] / result->sums[1] : NAN;
+  dl_fail(DL_ERR_TRAIN, "training failed at step %lld (epoch %lld): the %s is not finite", (long long)l->model->at.step + 1,
+          (long long)l->model->at.epoch + 1, isfinite(loss) ? "gradient norm" : "loss");
+  return dl_hint("lower optimizer.lr, set train.clip_norm, or look for extreme values in the data%s%.120s",
+                 checkpoint ? "; the last good checkpoint is " : "", checkpoint ? checkpoint : "");
+}
+
+typedef struct verdict { bool stop, checkpoint; } verdict;
+
+static dl_status run_step(loop *l, verdict *out) {
+  dl_model *m = l->model;
+  double start = dl_now_s(), notes[DL_SYNC_NOTES] = {0};
+  int64_t samples = dl_data_step_samples(m->data, m->config->train.batch, m->at.step_in_epoch), begin, end;
+  dl_cut cut = dl_cut_make(samples, m->shards);
+  DL_TRY(dl_sync_begin(m->sync, &cut));
+  dl_cut_rank_leaves(&cut, m->team->rank, m->team->size, &begin, &end);
+  dl_status status = l->deferred;
+  for (int64_t leaf = begin; leaf < end && status == DL_OK; leaf++) status = run_leaf(l, &cut, leaf, notes);
+
+  double lr = m->optimizer->lr * dl_schedule_factor(m->schedule, m->at.step + 1);
+  dl_optimizer_begin(m->optimizer, m->at.step + 1, lr);
+  l->notes[NOTE_CHECKPOINT_DUE] = time_for_checkpoint(l);
+  dl_sync_request request = {.status = status, .stop = l->run->options->stop && *l->run->options->stop,
+                             .clip_norm = m->config->train.clip_norm, .notes = l->notes};
+  dl_sync_result result;
+  DL_TRY(dl_sync_finish(m->sync, &request, &result));
+  *out = (verdict){result.stop, dl_sync_notes(m->sync)[NOTE_CHECKPOINT_DUE] > 0};
+  l->deferred = write_line(l, dl_sync_notes(m->sync));
+  if (!result.finite) return not_finite(l, &result);
+
+  notes[NOTE_SYNC] = result.sync_s;
+  notes[NOTE_UPDATE] = result.update_s;
+  memcpy(l->notes, notes, sizeof notes);
+  double seconds = dl_now_s() - start, loss = result.sums[0] / result.sums[1];
+  if (l->run->step_seconds) l->run->step_seconds[m->at.step] = seconds;
+  l->all_s += seconds;
+  l->all_samples += samples;
+  if (l->steps_here++ >= STEPS_NOT_COUNTED) {
+    l->counted_s += seconds;
+    l->counted_samples += samples;
+  }
+  l->epoch_loss += result.sums[0];
+  l->epoch_weight += result.sums[1];
+  l->epoch_samples += samples;
+  l->epoch_s += seconds;
+  l->lr = lr;
+  m->at.step++;
+  m->at.step_in_epoch++;
+  if (m->at.step % m->config->log.every_steps == 0) {
+    l->pending = true;
+    l->line.epoch = m->at.epoch + 1;
+    l->line.step = m->at.step;
+    l->line.loss = loss;
+    l->line.lr = lr;
+    l->line.grad_norm = result.grad_norm;
+    l->line.samples_per_s = seconds > 0 ? (double)samples / seconds : 0;
+  }
+  if (l->run->progress) {
+    dl_progress_state state = {m->at.epoch + 1, m->at.step_in_epoch, loss, samples_per_s(l)};
+    dl_progress_step(l->run->progress, &state, dl_now_s());
+  }
+  return DL_OK;
+}
+
+/* ---- what happens between steps ---- */
+
+static dl_status save(loop *l) {
+  dl_run *run = l->run;
+  DL_TRY(flush_line(l));
+  if (!run->checkpoints || run->saved_step == l->model->at.step) return DL_OK;
+  double start = dl_now_s();
+  dl_checkpoint_written written = {0};
+  l->model->at.seconds = seconds_so_far(l);
+  DL_TRY(dl_model_save(l->model, run->checkpoints, l->model->config->checkpoint.keep, run->fingerprint, &written));
+  run->saved_step = l->model->at.step;
+  l->last_checkpoint_s = dl_now_s();
+  dl_status status = DL_OK;
+  if (run->events) {
+    dl_json *event = dl_event_new("checkpoint", l->model->at.step);
+    dl_json_put_string(event, "path", written.path);
+    dl_json_put_real(event, "seconds", dl_now_s() - start);
+    dl_json_put_int(event, "bytes", (int64_t)written.bytes);
+    status = dl_events_write(run->events, event);
+  }
+  if (written.path) {
+    free(run->last_checkpoint);
+    run->last_checkpoint = written.path;
+  }
+  return dl_team_agree(run->team, status);
+}
+
+void dl_run_put_evaluation(dl_json *event, const char *split, int64_t epoch, const dl_evaluation *e) {
+  dl_json_put_string(event, "split", split);
+  dl_json_put_int(event, "epoch", epoch);
+  dl_json_put_int(event, "samples", e->samples);
+  dl_json_put_real(event, "loss", e->loss);
+  for (int i = 0; i < e->n_metrics; i++) dl_json_put_real(event, e->metrics[i].name, e->metrics[i].value);
+  if (!e->confusion || e->outputs > 100) return;
+  dl_json *matrix = dl_json_array();
+  for (int64_t r = 0; r < e->outputs; r++) {
+    dl_json *row = dl_json_array();
+    for (int64_t c = 0; c < e->outputs; c++) dl_json_put_int(row, NULL, e->confusion[r * e->outputs + c]);
+    dl_json_put(matrix, NULL, row);
+  }
+  dl_json_put(event, "confusion", matrix);
+}
+
+static dl_status evaluate_split(loop *l, dl_split_kind split, dl_evaluation *out) {
+  char name[16];
+  DL_TRY(flush_line(l));
+  DL_TRY(dl_evaluate(l->model, split, out));
+  dl_status status = DL_OK;
+  if (l->run->events) {
+    dl_json *event = dl_event_new("eval", l->model->at.step);
+    dl_run_put_evaluation(event, dl_choice_name(DL_SPLIT_NAMES, split, name, sizeof name), l->model->at.epoch, out);
+    status = dl_events_write(l->run->events, event);
+  }
+  return dl_team_agree(l->run->team, status);
+}
+
+static double headline_of(const dl_model *model, const dl_evaluation *e) {
+  const char *name = dl_metrics_for(model->config->task)->headline;
+  for (int i = 0; i < e->n_metrics; i++)
+    if (name && !strcmp(e->metrics[i].name, name)) return e->metrics[i].value;
+  return NAN;
+}
+
+/* model->at stands at the beginning of the next epoch. */
+static dl_status end_epoch(loop *l) {
+  dl_model *m = l->model;
+  dl_evaluation valid = {0};
+  DL_TRY(flush_line(l));
+  bool has_valid = dl_data_samples(m->data, DL_SPLIT_VALID) > 0;
+  if (has_valid) DL_TRY(evaluate_split(l, DL_SPLIT_VALID, &valid));
+  if (l->run->progress) {
+    dl_progress_row row = {.epoch = m->at.epoch, .steps = m->at.step, .loss = l->epoch_loss / l->epoch_weight, .lr = l->lr,
+                           .samples_per_s = l->epoch_s > 0 ? (double)l->epoch_samples / l->epoch_s : 0,
+                           .valid_loss = has_valid ? valid.loss : NAN,
+                           .valid_metric = has_valid ? headline_of(m, &valid) : NAN, .seconds = seconds_so_far(l)};
+    dl_progress_epoch(l->run->progress, &row);
+  }
+  dl_evaluation_clear(&valid);
+  l->epoch_loss = l->epoch_weight = l->epoch_s = 0;
+  l->epoch_samples = 0;
+  int64_t every = m->config->checkpoint.every_epochs;
+  bool due = every > 0 && m->at.epoch % every == 0;
+  return due || m->at.epoch == m->config->train.epochs ? save(l) : DL_OK;
+}
+
+static dl_status stopped(loop *l) {
+  DL_TRY(save(l));
+  dl_fail(DL_ERR_STOPPED, "stopped at step %lld (epoch %lld)", (long long)l->model->at.step, (long long)l->model->at.epoch + 1);
+  return l->run->folder ? dl_hint("run again with --run %.180s to go on", l->run->folder) : DL_ERR_STOPPED;
+}
+
+static dl_status train(loop *l) {
+  dl_model *m = l->model;
+  while (m->at.epoch < m->config->train.epochs) {
+    verdict v;
+    DL_TRY(run_step(l, &v));
+    if (m->at.step_in_epoch == l->epoch_steps) {
+      m->at.step_in_epoch = 0;
+      m->at.epoch++;
+      DL_TRY(end_epoch(l));
+    }
+    if (v.stop && m->at.epoch < m->config->train.epochs) return stopped(l);
+    if (v.checkpoint) DL_TRY(save(l));
+  }
+  return DL_OK;
+}
+
+/* The scores of the test split, a result. */
+static dl_status final_test(loop *l) {
+  dl_evaluation test = {0};
+  if (dl_data_samples(l->model->data, DL_SPLIT_TEST) < 1) return DL_OK;
+  dl_status status = evaluate_split(l, DL_SPLIT_TEST, &test);
+  if (status == DL_OK && l->run->progress) {
+    dl_progress_clear(l->run->progress);
+    dl_figure figures[DL_METRICS_MAX + 1] = {{"loss", test.loss}};
+    for (int i = 0; i < test.n_metrics; i++) figures[i + 1] = (dl_figure){test.metrics[i].name, test.metrics[i].value};
+    char *text = NULL;
+    status = dl_summary_scores("test", test.samples, figures, test.n_metrics + 1, &text);
+    if (status == DL_OK) l->run->options->output(l->run->options->context, text);
+    free(text);
+  }
+  dl_evaluation_clear(&test);
+  return dl_team_agree(l->run->team, status);
+}
+
+dl_status dl_fit(dl_run *run) {
+  loop l = {.run = run, .model = run->model, .begin_s = dl_now_s(), .seconds_before = run->model->at.seconds};
+  l.last_checkpoint_s = l.begin_s;
+  l.epoch_steps = dl_model_steps_per_epoch(run->model);
+  l.gathered = dl_calloc((size_t)run->team->size * DL_SYNC_NOTES, sizeof *l.gathered);
+  dl_status status = dl_team_agree(run->team, l.gathered ? DL_OK : DL_ERR_NOMEM);
+  if (status == DL_OK) status = train(&l);
+  if (status == DL_OK) status = final_test(&l);
+  if (status == DL_OK) status = dl_model_digest(run->model, &run->digest);
+  run->samples_per_s = samples_per_s(&l);
+  run->model->at.seconds = seconds_so_far(&l);
+  free(l.gathered);
+  return status;
+}

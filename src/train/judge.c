@@ -1,0 +1,146 @@
+/* judge.c - a checkpoint, the data of one split, scores. */
+#include "train/judge.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/file.h"
+#include "core/mem.h"
+#include "data/import.h"
+
+/* Member 0: the checkpoint's folder, whole. */
+static dl_status find_path(const dl_judge_options *o, char **out) {
+  if (o->checkpoint) {
+    if (!dl_path_is_dir(o->checkpoint)) return dl_fail_at(DL_ERR_DATA, o->checkpoint, 0, 0, "is no checkpoint's folder");
+    *out = dl_strdup(o->checkpoint);
+    return *out ? dl_checkpoint_verify(*out) : DL_ERR_NOMEM;
+  }
+  if (!dl_path_is_dir(o->run)) return dl_fail_at(DL_ERR_DATA, o->run, 0, 0, "is no run's folder");
+  char *folder = dl_path_join(o->run, "checkpoints");
+  dl_status status = folder ? dl_checkpoint_newest(folder, out) : DL_ERR_NOMEM;
+  free(folder);
+  if (status == DL_OK && !*out) {
+    dl_fail_at(DL_ERR_DATA, o->run, 0, 0, "holds no whole checkpoint");
+    return dl_hint("train first: dldist train --run %.180s", o->run);
+  }
+  return status;
+}
+
+static dl_status read_state(const dl_judge_options *o, char **path, char **text) {
+  dl_json *state = NULL;
+  DL_TRY(find_path(o, path));
+  DL_TRY(dl_checkpoint_state(*path, &state));
+  dl_status status = dl_json_text(state, false, text);
+  dl_json_destroy(&state);
+  return status;
+}
+
+/* The configuration that the checkpoint keeps, with another data file where one was given. */
+static dl_status config_of(const dl_judge_options *o, const dl_json *state, dl_config **out) {
+  const char *text = dl_json_string(dl_json_get(state, "config"));
+  if (!text) return dl_fail(DL_ERR_DATA, "the checkpoint's state.json has no configuration");
+  char *file = o->data ? dl_path_absolute(o->data) : NULL;
+  char *set = file ? dl_asprintf("data.file=\"%s\"", file) : NULL;
+  free(file);
+  if (o->data && !set) return DL_ERR_NOMEM;
+  const char *assignments[] = {set};
+  dl_status status = dl_config_parse(text, strlen(text), "state.json", assignments, set != NULL, out);
+  free(set);
+  return status == DL_ERR_USAGE ? dl_fail(DL_ERR_DATA, "the checkpoint's configuration is not sound: %.400s",
+                                          dl_error_last()->message)
+                                : status;
+}
+
+/* Splits to try: the one asked for, or the first of test, valid, train that the data set has. */
+static dl_status open_split(dl_team *team, const dl_judge_options *o, const dl_json *state, const char *path, bool truth,
+                            dl_model **out, dl_split_kind *split) {
+  static const dl_split_kind order[] = {DL_SPLIT_TEST, DL_SPLIT_VALID, DL_SPLIT_TRAIN};
+  dl_status status = DL_OK;
+  for (int i = 0; i < 3; i++) {
+    *split = o->split >= 0 ? (dl_split_kind)o->split : order[i];
+    dl_config *config = NULL;
+    DL_TRY(dl_team_agree(team, config_of(o, state, &config)));
+    dl_model_source source = {.state = state,
+                              .need = (1u << *split) | (truth ? 0 : DL_DATA_WITHOUT_Y) | DL_DATA_ONLY_NEEDED};
+    /* A fraction of train is cut off only when train is there too. */
+    if (*split == DL_SPLIT_VALID && config->data.valid && config->data.valid->kind == DL_NODE_SCALAR)
+      source.need |= 1u << DL_SPLIT_TRAIN;
+    status = dl_model_new_from_checkpoint(team, config, &source, path, out);
+    if (status != DL_ERR_DATA || o->split >= 0) return status;
+    if (i == 0 && dl_error_last()->message[0] && o->data) return status; /* a file of one's own is expected to have test */
+  }
+  return status;
+}
+
+dl_status dl_judge_open(dl_team *team, const dl_judge_options *options, bool need_truth, dl_model **out,
+                        dl_split_kind *split) {
+  char *path = NULL, *text = NULL;
+  dl_json *state = NULL;
+  dl_status status = dl_team_agree(team, team->rank == 0 ? read_state(options, &path, &text) : DL_OK);
+  if (status == DL_OK) status = dl_team_broadcast_text(team, &text, 0);
+  if (status == DL_OK) status = dl_team_agree(team, dl_json_parse(text, strlen(text), "state.json", &state));
+  if (status == DL_OK) status = open_split(team, options, state, path, need_truth, out, split);
+  dl_json_destroy(&state);
+  free(text);
+  free(path);
+  return status;
+}
+
+/* ---- predictions ---- */
+
+/* The class of the first largest score of each row. */
+static void best_labels(const float *scores, int64_t samples, int64_t outputs, int64_t *labels) {
+  for (int64_t i = 0; i < samples; i++) {
+    int64_t best = 0;
+    for (int64_t o = 1; o < outputs; o++)
+      if (scores[i * outputs + o] > scores[i * outputs + best]) best = o;
+    labels[i] = best;
+  }
+}
+
+/* Truth in file order: values, or labels as int64. */
+static dl_status read_truth(dl_model *model, dl_split_kind split, int64_t samples, int64_t width, float **y, int64_t **labels) {
+  bool with_labels = dl_task_has_labels(model->config->task);
+  int32_t *raw = NULL;
+  dl_batch batch = {0};
+  if (with_labels) {
+    batch.label = raw = dl_calloc((size_t)samples, sizeof *raw);
+    *labels = dl_calloc((size_t)samples, sizeof **labels);
+  } else {
+    batch.y = *y = dl_calloc((size_t)(samples * width), sizeof **y);
+  }
+  dl_status status = (with_labels ? raw && *labels : *y != NULL) ? DL_OK : DL_ERR_NOMEM;
+  if (status == DL_OK) status = dl_data_read(model->data, split, 0, samples, &batch);
+  for (int64_t i = 0; with_labels && status == DL_OK && i < samples; i++) (*labels)[i] = raw[i];
+  free(raw);
+  return status;
+}
+
+static dl_status write_predictions(dl_model *model, dl_split_kind split, const float *scores, const char *path) {
+  int64_t samples = dl_data_samples(model->data, split), outputs = dl_net_outputs(model->net), *labels = NULL, *truth = NULL;
+  float *y = NULL;
+  dl_status status = DL_OK;
+  if (dl_task_has_labels(model->config->task)) {
+    labels = dl_calloc((size_t)samples, sizeof *labels);
+    if (labels)
+      best_labels(scores, samples, outputs, labels);
+    else
+      status = DL_ERR_NOMEM;
+  }
+  if (status == DL_OK && dl_data_has_y(model->data, split)) status = read_truth(model, split, samples, outputs, &y, &truth);
+  dl_predictions p = {.samples = samples, .outputs = outputs, .y_size = outputs, .scores = scores, .labels = labels, .y = y,
+                      .y_labels = truth};
+  if (status == DL_OK) status = dl_predictions_write(path, &p);
+  free(labels);
+  free(truth);
+  free(y);
+  return status;
+}
+
+dl_status dl_judge_predict(dl_model *model, dl_split_kind split, const char *path) {
+  float *scores = NULL;
+  DL_TRY(dl_predict(model, split, &scores));
+  dl_status status = model->team->rank == 0 ? write_predictions(model, split, scores, path) : DL_OK;
+  free(scores);
+  return dl_team_agree(model->team, status);
+}

@@ -1,0 +1,343 @@
+/* model.c - building a model in the one order that works: data, network, weights. */
+#include "train/model.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/log.h"
+#include "core/mem.h"
+#include "nn/gemm.h"
+
+bool dl_task_has_labels(int task) { return task == DL_TASK_CLASSIFICATION; }
+
+int64_t dl_model_steps_per_epoch(const dl_model *model) {
+  return dl_data_steps(model->data, model->config->train.batch, model->config->train.drop_last);
+}
+
+static dl_status resolve_int(dl_config *config, const char *path, int64_t value) {
+  char text[32];
+  snprintf(text, sizeof text, "%lld", (long long)value);
+  return dl_config_resolve(config, path, text);
+}
+
+static dl_status resolve_choice(dl_config *config, const char *path, const char *choices, int index) {
+  char text[64];
+  return dl_config_resolve(config, path, dl_choice_name(choices, index, text, sizeof text));
+}
+
+/* ---- what `auto` stands for ---- */
+
+/* The value that the run began with, where it goes on from a checkpoint: NULL for none. */
+static const char *kept_value(const dl_model_source *source, const char *key) {
+  return dl_json_string(dl_json_get(dl_json_get(source->state, "resolved"), key));
+}
+
+static dl_status resolve_shards(dl_model *model, const dl_model_source *source) {
+  dl_config *config = model->config;
+  const char *kept = kept_value(source, "sync.shards");
+  if (config->sync.shards == DL_AUTO && kept) config->sync.shards = strtoll(kept, NULL, 10);
+  if (config->sync.shards == DL_AUTO) {
+    int64_t shards = dl_shards_auto(config->train.batch);
+    if (model->team->size > shards) {
+      shards = model->team->size;
+      dl_warn("shards", "sync.shards: auto was raised to %lld, the number of ranks; set sync.shards: %lld to get the same "
+              "bits at other numbers of ranks", (long long)shards, (long long)shards);
+    }
+    config->sync.shards = shards;
+  }
+  if (config->sync.shards < 1) return dl_fail(DL_ERR_DATA, "the checkpoint's sync.shards is out of range");
+  model->shards = config->sync.shards;
+  return resolve_int(config, "sync.shards", model->shards);
+}
+
+static dl_status resolve_backend(dl_model *model, const dl_model_source *source) {
+  dl_config *config = model->config;
+  const char *kept = kept_value(source, "compute.backend");
+  int index = kept ? dl_choice_index(DL_BACKEND_NAMES, kept) : -1;
+  if (config->compute.backend == DL_BACKEND_AUTO && index > 0) config->compute.backend = index;
+  const dl_gemm_backend *backend = dl_gemm_choose(config->compute.backend);
+  if (!backend) return dl_error_last()->status;
+  config->compute.backend = dl_choice_index(DL_BACKEND_NAMES, backend->name);
+  return dl_config_resolve(config, "compute.backend", backend->name);
+}
+
+/* ---- data ---- */
+
+static dl_status copy_norm(dl_norm *to, const dl_norm *from) {
+  dl_norm_clear(to);
+  size_t bytes = (size_t)from->n * sizeof(float);
+  *to = (dl_norm){.kind = from->kind, .n = from->n};
+  to->shift = dl_calloc((size_t)from->n, sizeof(float));
+  to->scale = dl_calloc((size_t)from->n, sizeof(float));
+  if (!to->shift || !to->scale) return DL_ERR_NOMEM;
+  memcpy(to->shift, from->shift, bytes);
+  memcpy(to->scale, from->scale, bytes);
+  return DL_OK;
+}
+
+/* The figures that a checkpoint keeps. */
+static dl_status norm_from_state(const dl_json *state, dl_norm *out) {
+  const dl_json *norm = dl_json_get(state, "normalize"), *shift = dl_json_get(norm, "shift"),
+                *scale = dl_json_get(norm, "scale");
+  const char *kind = dl_json_string(dl_json_get(norm, "kind"));
+  int index = kind ? dl_choice_index(DL_NORMALIZE_NAMES, kind) : -1;
+  size_t n = dl_json_size(shift);
+  if (index <= 0 || n < 1 || n != dl_json_size(scale))
+    return dl_fail(DL_ERR_DATA, "the checkpoint's state.json has no sound `normalize`");
+  *out = (dl_norm){.kind = index, .n = (int64_t)n};
+  out->shift = dl_calloc(n, sizeof(float));
+  out->scale = dl_calloc(n, sizeof(float));
+  if (!out->shift || !out->scale) return DL_ERR_NOMEM;
+  for (size_t i = 0; i < n; i++) {
+    out->shift[i] = (float)dl_json_real(dl_json_at(shift, i), 0);
+    out->scale[i] = (float)dl_json_real(dl_json_at(scale, i), 1);
+  }
+  return DL_OK;
+}
+
+static dl_status use_kept_norm(dl_model *model, const dl_json *state) {
+  dl_norm norm = {0};
+  dl_status status = norm_from_state(state, &norm);
+  if (status == DL_OK) status = dl_data_set_norm(model->data, &norm);
+  dl_norm_clear(&norm);
+  return status;
+}
+
+static dl_status keep_class_names(dl_model *model) {
+  int n;
+  const char *const *names = dl_data_class_names(model->data, &n);
+  if (!names || !n) return DL_OK;
+  model->class_names = dl_calloc((size_t)n, sizeof *model->class_names);
+  if (!model->class_names) return DL_ERR_NOMEM;
+  model->n_class_names = n;
+  for (int i = 0; i < n; i++)
+    if (!(model->class_names[i] = dl_strdup(names[i]))) return DL_ERR_NOMEM;
+  return DL_OK;
+}
+
+static dl_status open_data(dl_model *model, const dl_model_source *source) {
+  if (source->shape)
+    DL_TRY(dl_data_from_arrays(model->team, model->config, source->shape, source->arrays, &model->data));
+  else
+    DL_TRY(dl_data_open(model->team, model->config, source->need, &model->data));
+  dl_status status = source->state ? use_kept_norm(model, source->state) : DL_OK;
+  if (status == DL_OK) status = keep_class_names(model);
+  if (status == DL_OK) status = copy_norm(&model->norm, dl_data_norm(model->data));
+  if (status == DL_OK)
+    status = resolve_choice(model->config, "data.shuffle", DL_SHUFFLE_NAMES, dl_data_shuffle(model->data));
+  if (status == DL_OK) status = resolve_choice(model->config, "data.normalize", DL_NORMALIZE_NAMES, model->norm.kind);
+  return dl_team_agree(model->team, status);
+}
+
+/* ---- network ---- */
+
+static dl_status make_batch(dl_model *model, int64_t most) {
+  const dl_data_shape *shape = dl_data_shape_of(model->data);
+  bool labels = dl_task_has_labels(model->config->task);
+  model->batch.x = dl_net_input(model->net);
+  model->batch.weight = dl_calloc_aligned((size_t)most, sizeof(float));
+  if (labels)
+    model->batch.label = dl_calloc_aligned((size_t)most, sizeof(int32_t));
+  else
+    model->batch.y = dl_calloc_aligned((size_t)(most * (shape->y_size > 0 ? shape->y_size : 1)), sizeof(float));
+  return model->batch.weight && (model->batch.label || model->batch.y) ? DL_OK : DL_ERR_NOMEM;
+}
+
+/* Labels against outputs: too large ones are bad data, classes that never come are worth a word. */
+static dl_status check_classes(const dl_model *model) {
+  int64_t outputs = dl_net_outputs(model->net), classes = dl_data_shape_of(model->data)->classes;
+  if (!dl_task_has_labels(model->config->task)) return DL_OK;
+  DL_TRY(dl_data_check_labels(model->data, outputs));
+  if (classes && classes < outputs && !model->n_class_names)
+    dl_warn("classes", "the model has %lld outputs, but the data set has labels of %lld classes only", (long long)outputs,
+            (long long)classes);
+  return DL_OK;
+}
+
+static dl_status make_net(dl_model *model, int64_t most, int64_t outputs) {
+  const dl_data_shape *shape = dl_data_shape_of(model->data);
+  dl_net_spec spec = {.config = model->config, .x_dims = shape->x_dims, .outputs = outputs, .max_batch = most};
+  memcpy(spec.x_shape, shape->x_shape, sizeof spec.x_shape);
+  DL_TRY(dl_net_new(&spec, &model->net));
+  DL_TRY(check_classes(model));
+  model->group.tensors = dl_net_tensors(model->net, &model->group.n_tensors);
+  model->group.count = dl_net_buffer_count(model->net);
+  return make_batch(model, most);
+}
+
+/* What the data asks of the last layer; 0: only that labels fit (check_classes). */
+static int64_t outputs_wanted(const dl_model *model) {
+  if (dl_task_has_labels(model->config->task)) return model->n_class_names;
+  return dl_data_shape_of(model->data)->y_size;
+}
+
+static dl_status make_training(dl_model *model) {
+  dl_config *config = model->config;
+  DL_TRY(dl_optimizer_new(config, &model->optimizer));
+  int64_t epoch_steps = dl_model_steps_per_epoch(model);
+  if (epoch_steps < 1)
+    return dl_config_fail(config, "train.batch",
+                          "train.batch of %lld with drop_last leaves no step: the training split has %lld samples",
+                          (long long)config->train.batch, (long long)dl_data_samples(model->data, DL_SPLIT_TRAIN));
+  DL_TRY(dl_schedule_new(config, epoch_steps * config->train.epochs, epoch_steps, &model->schedule));
+  model->group.n_slots = dl_optimizer_slots(model->optimizer);
+  model->group.apply = model->optimizer->kind->apply;
+  model->group.apply_context = model->optimizer;
+  return DL_OK;
+}
+
+static dl_status set_initial_weights(dl_model *model) {
+  float *values = NULL;
+  dl_status status = DL_OK;
+  if (model->team->rank == 0) {
+    values = dl_calloc_aligned(model->group.count, sizeof *values);
+    if (values)
+      dl_net_init(model->net, (uint64_t)model->config->seed, values);
+    else
+      status = DL_ERR_NOMEM;
+  }
+  status = dl_team_agree(model->team, status);
+  if (status == DL_OK) status = dl_sync_set(model->sync, -1, values, 0);
+  free(values);
+  return status;
+}
+
+static dl_model *begin(dl_team *team, dl_config *config) {
+  dl_model *model = dl_calloc(1, sizeof *model);
+  if (!model) {
+    dl_config_destroy(&config);
+    return NULL;
+  }
+  model->team = team;
+  model->config = config;
+  team->timeout_s = config->sync.timeout;
+  return model;
+}
+
+static dl_status resolve_before_data(dl_model *model, const dl_model_source *source) {
+  DL_TRY(resolve_shards(model, source));
+  return resolve_backend(model, source);
+}
+
+static int64_t largest_pass(const dl_model *model) {
+  int64_t leaf = (model->config->train.batch + model->shards - 1) / model->shards;
+  return leaf > DL_EVAL_BLOCK ? leaf : DL_EVAL_BLOCK;
+}
+
+static dl_status build_training(dl_model *model, const dl_model_source *source) {
+  DL_TRY(dl_team_agree(model->team, resolve_before_data(model, source)));
+  DL_TRY(open_data(model, source));
+  dl_status status = make_net(model, largest_pass(model), outputs_wanted(model));
+  if (status == DL_OK) status = make_training(model);
+  DL_TRY(dl_team_agree(model->team, status));
+  dl_sync_options options = {.transport = model->config->sync.transport,
+                             .shards = model->shards,
+                             .norm_first = model->config->train.clip_norm > 0};
+  DL_TRY(dl_sync_new(model->team, &model->group, &options, &model->sync));
+  model->weights = dl_sync_weights(model->sync);
+  return set_initial_weights(model);
+}
+
+dl_status dl_model_new_training(dl_team *team, dl_config *config, const dl_model_source *source, dl_model **out) {
+  dl_model *model = begin(team, config);
+  DL_TRY(dl_team_agree(team, model ? DL_OK : DL_ERR_NOMEM));
+  dl_status status = build_training(model, source);
+  if (status == DL_OK)
+    *out = model;
+  else
+    dl_model_destroy(&model);
+  return status;
+}
+
+/* ---- evaluation alone ---- */
+
+/* One copy of the weights a node where that can be had, else one a member. */
+static dl_status place_weights(dl_model *model, float **where) {
+  dl_team *team = model->team;
+  size_t bytes = model->group.count * sizeof(float);
+  if (team->ops->shared_new(team, bytes, "weights", &model->shared_weights) == DL_OK) {
+    *where = model->shared_weights.base;
+    return DL_OK;
+  }
+  model->shared_weights = (dl_shared){0};
+  model->private_weights = dl_calloc_aligned(model->group.count, sizeof(float));
+  *where = model->private_weights;
+  return dl_team_agree(team, *where ? DL_OK : DL_ERR_NOMEM);
+}
+
+/* Member 0 reads; the others get the bytes: with shared weights one member of each node writes them. */
+static dl_status load_weights(dl_model *model, const char *path) {
+  dl_team *team = model->team;
+  float *weights;
+  DL_TRY(place_weights(model, &weights));
+  model->weights = weights;
+  float *values = dl_calloc_aligned(model->group.count, sizeof *values);
+  dl_tensor_view *views = dl_calloc((size_t)model->group.n_tensors, sizeof *views);
+  dl_status status = values && views ? DL_OK : DL_ERR_NOMEM;
+  for (int t = 0; status == DL_OK && t < model->group.n_tensors; t++) {
+    const dl_tensor *tensor = &model->group.tensors[t];
+    views[t] = (dl_tensor_view){.dims = tensor->dims, .count = tensor->count, .values = values + tensor->offset};
+    snprintf(views[t].name, sizeof views[t].name, "%s", tensor->name);
+    memcpy(views[t].shape, tensor->shape, sizeof views[t].shape);
+  }
+  dl_checkpoint checkpoint = {.model = views, .n_model = model->group.n_tensors};
+  if (status == DL_OK && team->rank == 0) status = dl_checkpoint_read(path, &checkpoint);
+  status = dl_team_agree(team, status);
+  if (status == DL_OK) status = dl_team_broadcast(team, values, model->group.count * sizeof *values, 0);
+  if (status == DL_OK && (!model->shared_weights.base || team->node_rank == 0))
+    memcpy(weights, values, model->group.count * sizeof *values);
+  if (status == DL_OK) status = dl_team_barrier(team, "loading weights");
+  free(values);
+  free(views);
+  return status;
+}
+
+static dl_status build_from_checkpoint(dl_model *model, const dl_model_source *source, const char *path) {
+  DL_TRY(dl_team_agree(model->team, resolve_before_data(model, source)));
+  DL_TRY(open_data(model, source));
+  dl_status status = make_net(model, DL_EVAL_BLOCK, 0);
+  if (status == DL_OK && !dl_task_has_labels(model->config->task)) {
+    int64_t wanted = dl_data_shape_of(model->data)->y_size;
+    if (wanted && wanted != dl_net_outputs(model->net))
+      status = dl_fail(DL_ERR_DATA, "the data set has %lld values of y a sample, but the model gives %lld",
+                       (long long)wanted, (long long)dl_net_outputs(model->net));
+  }
+  DL_TRY(dl_team_agree(model->team, status));
+  return load_weights(model, path);
+}
+
+dl_status dl_model_new_from_checkpoint(dl_team *team, dl_config *config, const dl_model_source *source, const char *path,
+                                       dl_model **out) {
+  dl_model *model = begin(team, config);
+  DL_TRY(dl_team_agree(team, model ? DL_OK : DL_ERR_NOMEM));
+  dl_status status = build_from_checkpoint(model, source, path);
+  if (status == DL_OK)
+    *out = model;
+  else
+    dl_model_destroy(&model);
+  return status;
+}
+
+void dl_model_destroy(dl_model **model) {
+  dl_model *m = *model;
+  if (!m) return;
+  dl_sync_destroy(&m->sync);
+  if (m->shared_weights.base) m->team->ops->shared_destroy(m->team, &m->shared_weights);
+  free(m->private_weights);
+  dl_schedule_destroy(&m->schedule);
+  dl_optimizer_destroy(&m->optimizer);
+  dl_net_destroy(&m->net);
+  dl_data_destroy(&m->data);
+  dl_norm_clear(&m->norm);
+  free(m->batch.y);
+  free(m->batch.label);
+  free(m->batch.weight);
+  for (int i = 0; i < m->n_class_names; i++) free(m->class_names[i]);
+  free(m->class_names);
+  dl_config_destroy(&m->config);
+  free(m);
+  *model = NULL;
+}
+
+dl_status dl_model_summary(const dl_model *model, char **out) { return dl_net_summary(model->net, out); }

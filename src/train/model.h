@@ -1,0 +1,100 @@
+/* model.h - a network with its data and its weights on a team: what training, evaluation and prediction share (floor: train).
+ *
+ * Every member has one dl_model. Unless said otherwise functions are Collective and their errors are agreed on.
+ */
+#ifndef DL_TRAIN_MODEL_H
+#define DL_TRAIN_MODEL_H
+
+#include "comm/sync.h"
+#include "core/json.h"
+#include "data/data.h"
+#include "metrics/metrics.h"
+#include "nn/net.h"
+#include "nn/optimizer.h"
+#include "train/checkpoint.h"
+#include "train/schedule.h"
+
+#define DL_EVAL_BLOCK 128 /* samples of a block of evaluation and prediction: fixed, so that scores do not depend on ranks */
+
+/* Where a run stands. */
+typedef struct dl_position {
+  int64_t epoch;         /* epochs done */
+  int64_t step_in_epoch; /* steps of the present epoch done */
+  int64_t step;          /* steps done since the start */
+  double seconds;        /* of training, over all parts of the run */
+} dl_position;
+
+typedef struct dl_model {
+  dl_team *team;          /* borrowed */
+  dl_config *config;      /* owned */
+  dl_data *data;          /* owned; NULL where there is none yet */
+  dl_net *net;
+  dl_optimizer *optimizer; /* these three NULL in a model that does not train */
+  dl_schedule *schedule;
+  dl_sync *sync;
+  dl_param_group group;
+  const float *weights;   /* the sync's, or shared_weights */
+  dl_shared shared_weights;
+  float *private_weights; /* where no memory can be shared */
+  int64_t shards;         /* V in force */
+  dl_position at;
+  dl_batch batch;         /* buffers for a leaf or a block; x is the network's */
+  char **class_names;     /* NULL or outputs names, owned */
+  int n_class_names;
+  dl_norm norm;           /* the one in force, owned */
+} dl_model;
+
+/* How a model comes to its data. */
+typedef struct dl_model_source {
+  const dl_data_shape *shape;   /* arrays in memory (the API), with `arrays`; NULL: data.file */
+  const dl_data_arrays *arrays; /* DL_SPLITS of them */
+  const dl_json *state;         /* state.json of the checkpoint it goes on from, or NULL */
+  unsigned need;                /* splits, for dl_data_open */
+} dl_model_source;
+
+/* Builds everything for training: opens the data, resolves what is auto in the configuration (from `state` where there is
+ * one), builds network, optimizer, schedule and synchroniser, and sets initial weights by the seed. Takes `config` over, in
+ * any case. */
+dl_status dl_model_new_training(dl_team *team, dl_config *config, const dl_model_source *source, dl_model **out);
+
+/* The network alone with the weights of checkpoint `path`, on the data of `source` (evaluation, prediction). */
+dl_status dl_model_new_from_checkpoint(dl_team *team, dl_config *config, const dl_model_source *source, const char *path,
+                                       dl_model **out);
+
+void dl_model_destroy(dl_model **model); /* Not collective */
+
+int64_t dl_model_steps_per_epoch(const dl_model *model);
+bool dl_task_has_labels(int task); /* whether truth is a class label, not values */
+
+/* Builds the network without data or weights, for --dry-run: the data is opened for its shape. */
+dl_status dl_model_summary(const dl_model *model, char **out);
+
+/* ---- checkpoints (state.c) ---- */
+
+/* Writes a checkpoint into `folder` on member 0; `out` is filled there alone. `fingerprint` is member 0's, copied. */
+dl_status dl_model_save(dl_model *model, const char *folder, int64_t keep, const dl_json *fingerprint,
+                        dl_checkpoint_written *out);
+/* Loads weights, optimizer state and position of checkpoint `path` (known to member 0) with its state (to all). */
+dl_status dl_model_load(dl_model *model, const char *path, const dl_json *state);
+/* SHA-256 over the weights, on member 0. */
+dl_status dl_model_digest(dl_model *model, dl_digest *out);
+
+/* ---- evaluation (evaluate.c) ---- */
+
+typedef struct dl_evaluation {
+  int64_t samples;
+  double loss;
+  dl_metric metrics[DL_METRICS_MAX];
+  int n_metrics;
+  int64_t *confusion; /* classification: outputs x outputs, row = truth, column = predicted; owned, else NULL */
+  int64_t outputs;
+} dl_evaluation;
+void dl_evaluation_clear(dl_evaluation *evaluation);
+
+/* Exact over a split, at any number of members: the same bits. Every member gets the result. */
+dl_status dl_evaluate(dl_model *model, dl_split_kind split, dl_evaluation *out);
+
+/* Scores of all samples of a split in file order: *scores (samples x outputs) on member 0 alone, freed by the caller. */
+dl_status dl_predict(dl_model *model, dl_split_kind split, float **scores);
+
+#endif

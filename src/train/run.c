@@ -1,0 +1,465 @@
+/* run.c - a run from its configuration to its end: what is asked, what lies in the folder, what is written.
+ *
+ * Member 0 alone reads and writes files and talks; it hands texts to the others, and every phase ends in an agreement, so that
+ * whatever goes wrong anywhere ends the run everywhere with one message.
+ */
+#include "train/run.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/clock.h"
+#include "core/file.h"
+#include "core/log.h"
+#include "core/mem.h"
+#include "nn/gemm.h"
+#include "report/summary.h"
+#include "train/fingerprint.h"
+
+#define MAX_CONFIG (1u << 20)
+
+/* ---- warnings: shown at once, and kept for metrics.jsonl ---- */
+
+static void write_warning(dl_run *run, const char *code, const char *message) {
+  dl_json *event = dl_event_new("warning", run->model ? run->model->at.step : 0);
+  dl_json_put_string(event, "code", code);
+  dl_json_put_string(event, "message", message);
+  if (run->events)
+    dl_events_write(run->events, event);
+  else
+    dl_json_put(run->early_warnings, NULL, event);
+}
+
+static void show_warning(void *context, const char *code, const char *message) {
+  dl_run *run = context;
+  if (run->early_warnings || run->events) write_warning(run, code, message);
+  if (run->progress) {
+    dl_progress_warning(run->progress, code, message);
+  } else if (!run->options->quiet) {
+    char text[1200];
+    snprintf(text, sizeof text, "warning: %s\n", message);
+    run->options->error(run->options->context, text);
+  }
+}
+
+/* ---- configuration ---- */
+
+static dl_status read_config_text(dl_run *run, char **text, char **name) {
+  const dl_run_options *o = run->options;
+  *text = NULL;
+  *name = dl_strdup(o->config_path ? o->config_path : o->config_name);
+  if (!*name) return DL_ERR_NOMEM;
+  if (o->config_path) return dl_file_read(o->config_path, MAX_CONFIG, DL_ERR_USAGE, text, NULL);
+  *text = dl_strdup(o->config_text);
+  return *text ? DL_OK : DL_ERR_NOMEM;
+}
+
+/* data.file to absolute paths, so that config.yaml in the run's folder repeats the run. */
+static dl_status absolute_path(dl_node *node, const char *folder) {
+  if (node->kind != DL_NODE_SCALAR) return DL_OK;
+  char *joined = dl_path_join(folder, node->text), *absolute = joined ? dl_path_absolute(joined) : NULL;
+  const char *kept = absolute ? dl_arena_strdup(node->arena, absolute) : NULL;
+  free(joined);
+  free(absolute);
+  if (!kept) return DL_ERR_NOMEM;
+  node->text = kept;
+  return DL_OK;
+}
+
+static dl_status absolute_files(dl_config *config) {
+  dl_node *file = config->data.file;
+  if (!file) return DL_OK;
+  DL_TRY(absolute_path(file, config->folder));
+  for (dl_node *item = file->first; item; item = item->next) DL_TRY(absolute_path(item, config->folder));
+  return DL_OK;
+}
+
+static dl_status load_config(dl_run *run, dl_config **out) {
+  char *text = NULL, *name = NULL;
+  dl_status status = run->team->rank == 0 ? read_config_text(run, &text, &name) : DL_OK;
+  status = dl_team_agree(run->team, status);
+  if (status == DL_OK) status = dl_team_broadcast_text(run->team, &text, 0);
+  if (status == DL_OK) status = dl_team_broadcast_text(run->team, &name, 0);
+  if (status == DL_OK) {
+    status = dl_config_parse(text, strlen(text), name, run->options->assignments, run->options->n_assignments, out);
+    if (status == DL_OK) status = absolute_files(*out);
+    status = dl_team_agree(run->team, status);
+  }
+  free(text);
+  free(name);
+  return status;
+}
+
+/* ---- the folder, and what is in it ---- */
+
+static char *default_folder(const dl_config *config) {
+  char date[32];
+  time_t now = time(NULL);
+  struct tm parts;
+  strftime(date, sizeof date, "%Y%m%d-%H%M%S", localtime_r(&now, &parts));
+  char *safe = dl_strdup(config->name), *folder = NULL;
+  for (char *p = safe; p && *p; p++)
+    if (*p == '/') *p = '-';
+  for (int i = 1; safe && i < 1000; i++) { /* two runs in one second have folders of their own */
+    free(folder);
+    folder = i == 1 ? dl_asprintf("runs/%s-%s", safe, date) : dl_asprintf("runs/%s-%s-%d", safe, date, i);
+    if (!folder || !dl_path_exists(folder)) break;
+  }
+  free(safe);
+  return folder;
+}
+
+/* Member 0: which checkpoint to go on from; *out NULL for none. */
+static dl_status find_checkpoint(const dl_run *run, char **out) {
+  const char *resume = run->options->resume;
+  *out = NULL;
+  if (!strcmp(resume, "never")) return DL_OK;
+  if (!strcmp(resume, "auto")) return dl_checkpoint_newest(run->checkpoints, out);
+  if (!dl_path_is_dir(resume)) {
+    dl_fail_at(DL_ERR_DATA, resume, 0, 0, "is no checkpoint's folder");
+    return dl_hint("--resume takes auto, never or a folder such as runs/NAME/checkpoints/latest");
+  }
+  DL_TRY(dl_checkpoint_verify(resume));
+  *out = dl_strdup(resume);
+  return *out ? DL_OK : DL_ERR_NOMEM;
+}
+
+typedef struct kept { char *path; dl_json *state; } kept; /* a checkpoint to go on from; path on member 0 alone */
+
+static dl_status find_state(const dl_run *run, kept *k, char **text) {
+  DL_TRY(find_checkpoint(run, &k->path));
+  if (!k->path) return DL_OK;
+  dl_json *state = NULL;
+  DL_TRY(dl_checkpoint_state(k->path, &state));
+  dl_status status = dl_json_text(state, false, text);
+  dl_json_destroy(&state);
+  return status;
+}
+
+static dl_status choose_folder(dl_run *run, const dl_config *config) {
+  dl_status status = DL_OK;
+  if (run->team->rank == 0) {
+    run->folder = run->options->folder ? dl_strdup(run->options->folder) : default_folder(config);
+    if (!run->folder) status = DL_ERR_NOMEM;
+  }
+  DL_TRY(dl_team_agree(run->team, status));
+  DL_TRY(dl_team_broadcast_text(run->team, &run->folder, 0));
+  run->checkpoints = dl_path_join(run->folder, "checkpoints");
+  return dl_team_agree(run->team, run->checkpoints ? DL_OK : DL_ERR_NOMEM);
+}
+
+static dl_status load_kept(dl_run *run, kept *k) {
+  char *text = NULL;
+  dl_status status = dl_team_agree(run->team, run->team->rank == 0 ? find_state(run, k, &text) : DL_OK);
+  if (status == DL_OK) status = dl_team_broadcast_text(run->team, &text, 0);
+  if (status == DL_OK && text) {
+    status = dl_json_parse(text, strlen(text), "state.json", &k->state);
+    status = dl_team_agree(run->team, status);
+  }
+  free(text);
+  return status;
+}
+
+/* ---- a resumed run must compute what the first part computed ---- */
+
+/* The path of the first difference below `path`. */
+static void first_difference(const dl_node *a, const dl_node *b, char *path, size_t size) {
+  if (!a || !b || a->kind != DL_NODE_MAP || b->kind != DL_NODE_MAP) return;
+  for (const dl_node *child = a->first; child; child = child->next) {
+    const dl_node *other = dl_node_get(b, child->key);
+    if (other && dl_node_equal(child, other)) continue;
+    size_t used = strlen(path);
+    snprintf(path + used, size - used, ".%s", child->key);
+    first_difference(child, other, path, size);
+    return;
+  }
+}
+
+static dl_status compare_key(const dl_run *run, const dl_node *now, const dl_node *then, const char *key) {
+  const dl_node *a = dl_node_find(now, key), *b = dl_node_find(then, key);
+  bool absent_a = !a || a->kind == DL_NODE_NULL, absent_b = !b || b->kind == DL_NODE_NULL;
+  if ((absent_a && absent_b) || (!absent_a && !absent_b && dl_node_equal(a, b))) return DL_OK;
+  char path[256], x[96] = "nothing", y[96] = "nothing";
+  snprintf(path, sizeof path, "%s", key);
+  first_difference(a, b, path, sizeof path);
+  const dl_node *p = dl_node_find(now, path), *q = dl_node_find(then, path);
+  if (p) dl_node_describe(p, x, sizeof x);
+  if (q) dl_node_describe(q, y, sizeof y);
+  dl_config_fail(run->model->config, path, "%s differs from the run that %s holds: %s now, %s then", path, run->folder, x, y);
+  return dl_hint("take the old value, choose another --run, or begin again with --resume never");
+}
+
+static dl_status compare_config(const dl_run *run, const dl_json *state) {
+  const char *text = dl_json_string(dl_json_get(state, "config"));
+  if (!text) return dl_fail(DL_ERR_DATA, "the checkpoint's state.json has no configuration");
+  dl_document then;
+  if (dl_document_parse(text, strlen(text), "state.json", &then) != DL_OK)
+    return dl_fail(DL_ERR_DATA, "the checkpoint's state.json has no sound configuration");
+  dl_status status = DL_OK;
+  for (int i = 0; i < dl_config_row_count && status == DL_OK; i++)
+    if (!dl_config_rows[i].neutral)
+      status = compare_key(run, run->model->config->document.root, then.root, dl_config_rows[i].key);
+  /* A schedule that looks at the length of the run makes that length part of what is computed. */
+  if (status == DL_OK && dl_schedule_kind_of(run->model->schedule)->uses_length)
+    status = compare_key(run, run->model->config->document.root, then.root, "train.epochs");
+  dl_document_destroy(&then);
+  return status;
+}
+
+/* ---- opening ---- */
+
+static dl_status write_config(const dl_run *run) {
+  char *text = NULL, *path = dl_path_join(run->folder, "config.yaml");
+  dl_status status = path ? dl_config_write(run->model->config, &text) : DL_ERR_NOMEM;
+  if (status == DL_OK) status = dl_file_write_atomic(path, text, strlen(text));
+  free(text);
+  free(path);
+  return status;
+}
+
+/* --resume never in a folder that has a run: its checkpoints belong to another history. */
+static dl_status forget_checkpoints(const dl_run *run) {
+  char *path = NULL;
+  for (;;) {
+    DL_TRY(dl_checkpoint_newest(run->checkpoints, &path));
+    if (!path) return DL_OK;
+    dl_status status = dl_dir_remove(path);
+    free(path);
+    DL_TRY(status);
+  }
+}
+
+static void put_hosts(dl_json *event, const dl_team *team, const char *hosts) {
+  dl_json *list = dl_json_array();
+  for (int r = 0; r < team->size; r++)
+    if (!r || strcmp(hosts + r * 64, hosts + (r - 1) * 64)) dl_json_put_string(list, NULL, hosts + r * 64);
+  dl_json_put(event, "hosts", list);
+}
+
+static dl_status write_start(dl_run *run, const char *hosts, bool resumed) {
+  const dl_team *team = run->team;
+  dl_json *event = dl_event_new("start", run->model->at.step);
+  dl_json_put_string(event, "version", DLDIST_VERSION);
+  dl_json_put_int(event, "ranks", team->size);
+  put_hosts(event, team, hosts);
+  dl_json_put_int(event, "threads", team->threads);
+  dl_json_put_int(event, "shards", run->model->shards);
+  dl_json_put_int(event, "parameters", dl_net_parameters(run->model->net));
+  dl_json_put_string(event, "transport", dl_sync_transport(run->model->sync));
+  dl_json_put_int(event, "train_samples", dl_data_samples(run->model->data, DL_SPLIT_TRAIN));
+  dl_json_put_bool(event, "resumed", resumed);
+  dl_json_put(event, "fingerprint", dl_json_copy(run->fingerprint));
+  DL_TRY(dl_events_write(run->events, event));
+  for (size_t i = 0; i < dl_json_size(run->early_warnings); i++)
+    DL_TRY(dl_events_write(run->events, dl_json_copy(dl_json_at(run->early_warnings, i))));
+  return DL_OK;
+}
+
+/* Member 0: folder, configuration, metrics.jsonl, progress. */
+static dl_status open_files(dl_run *run, const kept *k, const char *hosts) {
+  const dl_run_options *o = run->options;
+  const dl_model *m = run->model;
+  char *metrics = dl_path_join(run->folder, "metrics.jsonl");
+  dl_status status = metrics ? dl_dir_make(run->checkpoints) : DL_ERR_NOMEM;
+  if (status == DL_OK && !strcmp(o->resume, "never")) status = forget_checkpoints(run);
+  if (status == DL_OK) status = write_config(run);
+  if (status == DL_OK) status = dl_events_open(metrics, k->state ? m->at.step : -1, o->start_s, &run->events);
+  if (status == DL_OK) status = write_start(run, hosts, k->state != NULL);
+  dl_progress_options options = {.write = o->error, .context = o->context, .quiet = o->quiet, .terminal = o->terminal,
+                                 .columns = o->columns, .epochs = m->config->train.epochs,
+                                 .epoch_steps = dl_model_steps_per_epoch(m),
+                                 .valid = dl_data_samples(m->data, DL_SPLIT_VALID) > 0,
+                                 .metric = dl_metrics_for(m->config->task)->headline};
+  if (status == DL_OK) status = dl_progress_new(&options, &run->progress);
+  free(metrics);
+  return status;
+}
+
+static void show_header(const dl_run *run) {
+  if (!run->progress) return;
+  const dl_model *m = run->model;
+  size_t mine, node;
+  dl_sync_memory(m->sync, &mine, &node);
+  char where[64] = "";
+  if (m->at.step) snprintf(where, sizeof where, ", going on after step %lld", (long long)m->at.step);
+  dl_progress_note(run->progress, "%s: %lld parameters, %lld training samples, %d rank%s (%s), %lld shards%s", m->config->name,
+                   (long long)dl_net_parameters(m->net), (long long)dl_data_samples(m->data, DL_SPLIT_TRAIN),
+                   run->team->size, run->team->size == 1 ? "" : "s", dl_sync_transport(m->sync), (long long)m->shards, where);
+  dl_progress_note(run->progress, "memory: %.1f MB a rank, %.1f MB a node shared; run folder: %s",
+                   (double)(mine + dl_net_bytes(m->net)) / 1e6, (double)(node + dl_data_bytes(m->data)) / 1e6, run->folder);
+}
+
+static dl_status open_run(dl_run *run, const kept *k) {
+  char *hosts = dl_calloc((size_t)run->team->size, 64);
+  dl_status status = dl_team_agree(run->team, hosts ? DL_OK : DL_ERR_NOMEM);
+  if (status == DL_OK) status = dl_team_allgather(run->team, run->team->host, sizeof run->team->host, hosts);
+  if (status == DL_OK) status = dl_team_agree(run->team, run->team->rank == 0 ? open_files(run, k, hosts) : DL_OK);
+  if (status == DL_OK) show_header(run);
+  free(hosts);
+  return status;
+}
+
+/* ---- the end ---- */
+
+static dl_status write_end(dl_run *run, dl_status status) {
+  if (!run->events) return DL_OK;
+  const dl_model *m = run->model;
+  dl_json *event = dl_event_new("end", m->at.step);
+  dl_json_put_string(event, "status", status == DL_OK ? "completed" : status == DL_ERR_STOPPED ? "stopped" : "failed");
+  dl_json_put_int(event, "steps", m->at.step);
+  dl_json_put_int(event, "epochs", m->at.epoch);
+  dl_json_put_real(event, "seconds", m->at.seconds);
+  dl_json_put_real(event, "samples_per_s", run->samples_per_s);
+  if (run->digest.hex[0]) dl_json_put_string(event, "weights_sha256", run->digest.hex);
+  if (status != DL_OK) dl_json_put_string(event, "message", dl_error_last()->message);
+  return dl_events_write(run->events, event);
+}
+
+static dl_status show_end(const dl_run *run, dl_status status) {
+  if (!run->progress || run->options->quiet) return DL_OK;
+  const dl_model *m = run->model;
+  dl_progress_clear(run->progress);
+  char *evaluate = dl_asprintf("dldist eval --run %s", run->folder);
+  char *inspect = dl_asprintf("dldist inspect %s/checkpoints/latest", run->folder);
+  const char *next[] = {evaluate, inspect};
+  dl_run_end end = {.status = status == DL_OK ? "completed" : "stopped", .run = run->folder, .steps = m->at.step,
+                    .epochs = m->at.epoch, .seconds = m->at.seconds, .samples_per_s = run->samples_per_s,
+                    .next = next, .n_next = status == DL_OK ? 2 : 0};
+  char *text = NULL;
+  dl_status made = evaluate && inspect ? dl_summary_end(&end, &text) : DL_ERR_NOMEM;
+  if (made == DL_OK) run->options->error(run->options->context, text);
+  free(text);
+  free(evaluate);
+  free(inspect);
+  return made;
+}
+
+/* metrics.jsonl of a run whose last checkpoint is its end: whether the end was written too. */
+static bool end_is_written(const dl_run *run) {
+  char *path = dl_path_join(run->folder, "metrics.jsonl"), *text = NULL;
+  size_t bytes = 0;
+  bool written = false;
+  if (path && dl_file_read(path, (size_t)1 << 32, DL_ERR_DATA, &text, &bytes) == DL_OK) {
+    while (bytes && text[bytes - 1] == '\n') text[--bytes] = 0;
+    const char *last = strrchr(text, '\n') ? strrchr(text, '\n') + 1 : text;
+    dl_json *event = NULL;
+    if (dl_json_parse(last, strlen(last), path, &event) == DL_OK) {
+      const char *name = dl_json_string(dl_json_get(event, "event")), *status = dl_json_string(dl_json_get(event, "status"));
+      written = name && status && !strcmp(name, "end") && !strcmp(status, "completed");
+    }
+    dl_json_destroy(&event);
+  }
+  free(text);
+  free(path);
+  return written;
+}
+
+static dl_status already_done(dl_run *run, bool *done) {
+  int32_t answer = run->team->rank == 0 && run->model->at.epoch >= run->model->config->train.epochs && end_is_written(run);
+  DL_TRY(dl_team_broadcast(run->team, &answer, sizeof answer, 0));
+  *done = answer;
+  if (!answer || run->team->rank != 0) return DL_OK;
+  char *text = dl_asprintf("the run in %s is completed: %lld epochs, %lld steps; nothing is left to do\n", run->folder,
+                           (long long)run->model->at.epoch, (long long)run->model->at.step);
+  if (text && !run->options->quiet) run->options->error(run->options->context, text);
+  free(text);
+  return DL_OK;
+}
+
+/* ---- the whole ---- */
+
+static dl_status dry_run(const dl_run *run) {
+  char *text = NULL, *config = NULL;
+  dl_status status = DL_OK;
+  if (run->team->rank == 0) {
+    status = dl_model_summary(run->model, &text);
+    if (status == DL_OK) status = dl_config_write(run->model->config, &config);
+    if (status == DL_OK) {
+      run->options->output(run->options->context, text);
+      run->options->output(run->options->context, "\nconfiguration in force:\n");
+      run->options->output(run->options->context, config);
+    }
+  }
+  free(text);
+  free(config);
+  return dl_team_agree(run->team, status);
+}
+
+static dl_status resume(dl_run *run, kept *k) {
+  dl_status status = compare_config(run, k->state);
+  DL_TRY(dl_team_agree(run->team, status));
+  DL_TRY(dl_model_load(run->model, k->path, k->state));
+  run->saved_step = run->model->at.step;
+  run->last_checkpoint = k->path;
+  k->path = NULL;
+  if (run->team->rank == 0)
+    dl_fingerprint_compare_kept(run->fingerprint, dl_json_get(k->state, "fingerprint"));
+  return DL_OK;
+}
+
+static dl_status train_run(dl_run *run, kept *k) {
+  dl_config *config = NULL;
+  DL_TRY(load_config(run, &config));
+  dl_status status = choose_folder(run, config);
+  if (status == DL_OK && !run->options->dry_run) status = load_kept(run, k);
+  if (status != DL_OK) {
+    dl_config_destroy(&config);
+    return status;
+  }
+  dl_gemm_check_environment();
+  dl_model_source source = {.state = k->state, .need = 1u << DL_SPLIT_TRAIN};
+  DL_TRY(dl_model_new_training(run->team, config, &source, &run->model));
+  if (run->options->dry_run) return dry_run(run);
+  run->fingerprint = dl_fingerprint(run->model->shards, run->model->config->compute.backend);
+  DL_TRY(dl_fingerprint_compare_team(run->team, run->fingerprint));
+  if (k->state) {
+    bool done;
+    DL_TRY(resume(run, k));
+    DL_TRY(already_done(run, &done));
+    if (done) return DL_OK;
+  }
+  DL_TRY(open_run(run, k));
+  status = dl_fit(run);
+  if (run->team->rank == 0 && (status == DL_OK || status == DL_ERR_STOPPED)) {
+    dl_status shown = show_end(run, status);
+    if (status == DL_OK) status = shown;
+  }
+  if (run->team->rank == 0) { /* whatever ended the run, its file says so if it can */
+    dl_error error = *dl_error_last();
+    dl_status written = write_end(run, status);
+    if (status == DL_OK) status = written;
+    else dl_error_adopt(&error);
+  }
+  return status;
+}
+
+static void run_clear(dl_run *run, kept *k) {
+  dl_error error = *dl_error_last();
+  dl_progress_destroy(&run->progress);
+  dl_log_set_sink(NULL, NULL);
+  dl_events_close(&run->events);
+  dl_model_destroy(&run->model);
+  dl_json_destroy(&run->fingerprint);
+  dl_json_destroy(&run->early_warnings);
+  dl_json_destroy(&k->state);
+  free(k->path);
+  free(run->last_checkpoint);
+  free(run->folder);
+  free(run->checkpoints);
+  dl_error_adopt(&error);
+}
+
+dl_status dl_run_train(dl_team *team, const dl_run_options *options) {
+  dl_run run = {.team = team, .options = options, .saved_step = -1};
+  kept k = {0};
+  if (team->rank == 0) {
+    run.early_warnings = dl_json_array();
+    dl_log_set_sink(show_warning, &run);
+  }
+  dl_status status = train_run(&run, &k);
+  status = dl_team_agree(team, status);
+  run_clear(&run, &k);
+  return status;
+}

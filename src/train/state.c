@@ -1,0 +1,175 @@
+/* state.c - a model to and from a checkpoint. The members gather at member 0, which alone touches the disk. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/mem.h"
+#include "train/model.h"
+
+#define STATE_VERSION 1
+
+/* Views of buffers: the weights, then each optimizer slot with its name in front. */
+typedef struct buffers {
+  float *values;         /* (1 + n_slots) x group->count, on member 0 */
+  dl_tensor_view *views; /* (1 + n_slots) x n_tensors */
+  dl_checkpoint checkpoint;
+} buffers;
+
+static void buffers_free(buffers *b) {
+  free(b->values);
+  free(b->views);
+}
+
+static dl_status buffers_make(const dl_model *model, bool with_values, buffers *b) {
+  const dl_param_group *group = &model->group;
+  *b = (buffers){0};
+  if (!with_values) return DL_OK;
+  int sets = 1 + group->n_slots;
+  b->values = dl_calloc_aligned((size_t)sets * group->count, sizeof(float));
+  b->views = dl_calloc((size_t)(sets * group->n_tensors), sizeof *b->views);
+  if (!b->values || !b->views) {
+    buffers_free(b);
+    *b = (buffers){0};
+    return DL_ERR_NOMEM;
+  }
+  for (int s = 0; s < sets; s++)
+    for (int t = 0; t < group->n_tensors; t++) {
+      const dl_tensor *tensor = &group->tensors[t];
+      dl_tensor_view *view = &b->views[s * group->n_tensors + t];
+      *view = (dl_tensor_view){.dims = tensor->dims, .count = tensor->count,
+                               .values = b->values + (size_t)s * group->count + tensor->offset};
+      memcpy(view->shape, tensor->shape, sizeof view->shape);
+      snprintf(view->name, sizeof view->name, "%s%s%s", s ? model->optimizer->kind->slot_names[s - 1] : "", s ? "." : "",
+               tensor->name);
+    }
+  b->checkpoint = (dl_checkpoint){.model = b->views, .n_model = group->n_tensors, .optimizer = b->views + group->n_tensors,
+                                  .n_optimizer = group->n_slots * group->n_tensors};
+  return DL_OK;
+}
+
+/* ---- state.json ---- */
+
+static dl_json *norm_json(const dl_norm *norm) {
+  char kind[32];
+  dl_json *object = dl_json_object(), *shift = dl_json_array(), *scale = dl_json_array();
+  for (int64_t i = 0; i < norm->n; i++) {
+    dl_json_put_real(shift, NULL, (double)norm->shift[i]);
+    dl_json_put_real(scale, NULL, (double)norm->scale[i]);
+  }
+  dl_json_put_string(object, "kind", dl_choice_name(DL_NORMALIZE_NAMES, norm->kind, kind, sizeof kind));
+  dl_json_put(object, "shift", shift);
+  dl_json_put(object, "scale", scale);
+  return object;
+}
+
+/* What `auto` stood for: a resume takes it from here. */
+static dl_json *resolved_json(const dl_config *config) {
+  static const char *const keys[] = {"sync.shards", "compute.backend", "data.shuffle", "data.normalize"};
+  dl_json *object = dl_json_object();
+  for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+    const dl_node *node = dl_node_find(config->document.root, keys[i]);
+    dl_json_put_string(object, keys[i], node ? node->text : NULL);
+  }
+  return object;
+}
+
+static dl_json *class_names_json(const dl_model *model) {
+  dl_json *names = dl_json_array();
+  for (int i = 0; i < model->n_class_names; i++) dl_json_put_string(names, NULL, model->class_names[i]);
+  return names;
+}
+
+static dl_status state_json(const dl_model *model, const dl_json *fingerprint, dl_json **out) {
+  char *config = NULL;
+  DL_TRY(dl_config_write(model->config, &config));
+  dl_json *state = dl_json_object();
+  dl_json_put_int(state, "version", STATE_VERSION);
+  dl_json_put_string(state, "dldist", DLDIST_VERSION);
+  dl_json_put_int(state, "epoch", model->at.epoch);
+  dl_json_put_int(state, "step_in_epoch", model->at.step_in_epoch);
+  dl_json_put_int(state, "step", model->at.step);
+  dl_json_put_real(state, "seconds", model->at.seconds);
+  dl_json_put_int(state, "seed", model->config->seed);
+  dl_json_put_int(state, "shards", model->shards);
+  dl_json_put_int(state, "batch", model->config->train.batch);
+  dl_json_put_int(state, "train_samples", dl_data_samples(model->data, DL_SPLIT_TRAIN));
+  dl_json_put_int(state, "outputs", dl_net_outputs(model->net));
+  dl_json_put(state, "resolved", resolved_json(model->config));
+  dl_json_put(state, "class_names", class_names_json(model));
+  dl_json_put(state, "normalize", norm_json(&model->norm));
+  dl_json_put(state, "fingerprint", dl_json_copy(fingerprint));
+  dl_json_put_string(state, "config", config);
+  free(config);
+  *out = state;
+  return DL_OK;
+}
+
+/* ---- saving ---- */
+
+static dl_status get_buffers(dl_model *model, buffers *b) {
+  for (int s = 0; s <= model->group.n_slots; s++)
+    DL_TRY(dl_sync_get(model->sync, s - 1, b->values ? b->values + (size_t)s * model->group.count : NULL, 0));
+  return DL_OK;
+}
+
+dl_status dl_model_save(dl_model *model, const char *folder, int64_t keep, const dl_json *fingerprint,
+                        dl_checkpoint_written *out) {
+  bool root = model->team->rank == 0;
+  buffers b;
+  dl_status status = dl_team_agree(model->team, buffers_make(model, root, &b));
+  if (status == DL_OK) status = get_buffers(model, &b);
+  if (status == DL_OK && root) {
+    status = state_json(model, fingerprint, &b.checkpoint.state);
+    if (status == DL_OK) status = dl_checkpoint_write(folder, model->at.step, keep, &b.checkpoint, out);
+    dl_json_destroy(&b.checkpoint.state);
+  }
+  buffers_free(&b);
+  return dl_team_agree(model->team, status);
+}
+
+dl_status dl_model_digest(dl_model *model, dl_digest *out) {
+  buffers b;
+  dl_status status = dl_team_agree(model->team, buffers_make(model, model->team->rank == 0, &b));
+  if (status == DL_OK) status = dl_sync_get(model->sync, -1, b.values, 0);
+  if (status == DL_OK && model->team->rank == 0) status = dl_tensors_digest(b.views, model->group.n_tensors, out);
+  buffers_free(&b);
+  return dl_team_agree(model->team, status);
+}
+
+/* ---- loading ---- */
+
+static dl_status read_position(const dl_model *model, const dl_json *state, dl_position *at) {
+  *at = (dl_position){
+      .epoch = dl_json_int(dl_json_get(state, "epoch"), -1),
+      .step_in_epoch = dl_json_int(dl_json_get(state, "step_in_epoch"), -1),
+      .step = dl_json_int(dl_json_get(state, "step"), -1),
+      .seconds = dl_json_real(dl_json_get(state, "seconds"), 0),
+  };
+  int64_t samples = dl_json_int(dl_json_get(state, "train_samples"), -1), steps = dl_model_steps_per_epoch(model);
+  if (dl_json_int(dl_json_get(state, "version"), 0) != STATE_VERSION)
+    return dl_fail(DL_ERR_DATA, "the checkpoint's state.json is of another version than %d", STATE_VERSION);
+  if (samples != dl_data_samples(model->data, DL_SPLIT_TRAIN)) {
+    dl_fail(DL_ERR_DATA, "the checkpoint was trained on %lld samples, but the data set now has %lld", (long long)samples,
+            (long long)dl_data_samples(model->data, DL_SPLIT_TRAIN));
+    return dl_hint("put the data set back, or begin a new run");
+  }
+  if (at->epoch < 0 || at->step_in_epoch < 0 || at->step_in_epoch >= steps || at->epoch > INT64_MAX / steps - 1 ||
+      at->step != at->epoch * steps + at->step_in_epoch)
+    return dl_fail(DL_ERR_DATA, "the checkpoint's state.json has no sound position");
+  return DL_OK;
+}
+
+dl_status dl_model_load(dl_model *model, const char *path, const dl_json *state) {
+  bool root = model->team->rank == 0;
+  buffers b = {0};
+  dl_position at;
+  dl_status status = read_position(model, state, &at);
+  if (status == DL_OK) status = buffers_make(model, root, &b);
+  if (status == DL_OK && root) status = dl_checkpoint_read(path, &b.checkpoint);
+  status = dl_team_agree(model->team, status);
+  for (int s = 0; s <= model->group.n_slots && status == DL_OK; s++)
+    status = dl_sync_set(model->sync, s - 1, root ? b.values + (size_t)s * model->group.count : NULL, 0);
+  if (status == DL_OK) model->at = at;
+  buffers_free(&b);
+  return status;
+}

@@ -1,0 +1,136 @@
+/* test_vector.c - every instruction set gives the bits of the plain formula. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/isa.h"
+#include "core/vector.h"
+#include "dltest.h"
+#include "random.h"
+
+DL_ISA_DECLARE(dl_vector_ops, dl_vector_table);
+
+enum { MOST = 3000, GUARD = 16 };
+
+/* The tables that this processor can run. */
+static int tables_here(const dl_vector_ops *tables[3]) {
+  int n = 0;
+  tables[n++] = &dl_vector_table_base;
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) tables[n++] = &dl_vector_table_avx2;
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512vl"))
+    tables[n++] = &dl_vector_table_avx512;
+#endif
+  return n;
+}
+
+static void fill(float *x, uint64_t seed) {
+  static const float odd[] = {0.0f, -0.0f, 1e-42f, -1e-40f, 3.4e38f, -3.4e38f, 1e-30f, INFINITY};
+  for (int i = 0; i < MOST + GUARD; i++) {
+    x[i] = random_float(&seed) * ldexpf(1, (int)random_below(&seed, 40) - 20);
+    if (random_below(&seed, 50) == 0) x[i] = odd[random_below(&seed, 8)];
+  }
+}
+
+/* Lengths: all short ones, then some long; offsets break every alignment. */
+static size_t length_of(int round) { return round < 200 ? (size_t)round : (size_t)(round * 37 % (MOST - 64)); }
+
+static float a[MOST + GUARD], b[MOST + GUARD], found[MOST + GUARD], wanted[MOST + GUARD];
+
+static void test_add_sum_and_scale_have_the_bits_of_the_scalar_formula_and_write_n_elements(void) {
+  const dl_vector_ops *tables[3];
+  int n_tables = tables_here(tables), wrong = 0;
+  fill(a, 1);
+  fill(b, 2);
+  for (int t = 0; t < n_tables; t++)
+    for (int round = 0; round < 260; round++) {
+      size_t n = length_of(round), at = (size_t)round % 17;
+      memcpy(wanted, a, sizeof a);
+      memcpy(found, a, sizeof a);
+      for (size_t i = 0; i < n; i++) wanted[at + i] = a[at + i] + b[i];
+      tables[t]->add(found + at, b, n);
+      wrong += memcmp(found, wanted, sizeof found) != 0;
+
+      memcpy(found, a, sizeof a);
+      tables[t]->sum2(found + at, a + at, b, n);
+      wrong += memcmp(found, wanted, sizeof found) != 0;
+
+      memcpy(wanted, a, sizeof a);
+      memcpy(found, a, sizeof a);
+      for (size_t i = 0; i < n; i++) wanted[at + i] = a[at + i] * 0.3f;
+      tables[t]->scale(found + at, 0.3f, n);
+      wrong += memcmp(found, wanted, sizeof found) != 0;
+    }
+  CU_ASSERT_EQUAL(wrong, 0);
+}
+
+/* Element i goes to lane i % 8. */
+static double sumsq_by_lanes(const float *x, size_t n) {
+  double lane[8] = {0};
+  for (size_t i = 0; i < n; i++) lane[i % 8] += (double)x[i] * (double)x[i];
+  return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+}
+
+static void test_sumsq_is_equal_bit_for_bit_on_all_instruction_sets(void) {
+  const dl_vector_ops *tables[3];
+  int n_tables = tables_here(tables), wrong = 0;
+  uint64_t random = 3;
+  for (int i = 0; i < MOST; i++) a[i] = random_float(&random) * ldexpf(1, (int)random_below(&random, 30));
+  for (int t = 0; t < n_tables; t++)
+    for (int round = 0; round < 400; round++) {
+      size_t n = length_of(round), at = (size_t)round % 17;
+      double sum = tables[t]->sumsq(a + at, n), plain = sumsq_by_lanes(a + at, n);
+      wrong += memcmp(&sum, &plain, sizeof sum) != 0;
+    }
+  CU_ASSERT_EQUAL(wrong, 0);
+}
+
+static void test_sumsq_is_the_sum_of_squares(void) {
+  const dl_vector_ops *tables[3];
+  int n_tables = tables_here(tables);
+  fill(a, 4);
+  for (int i = 0; i < MOST; i++)
+    if (isinf(a[i])) a[i] = 1;
+  for (int t = 0; t < n_tables; t++)
+    for (size_t n = 0; n < MOST; n += 1 + n / 8) {
+      long double sum = 0;
+      for (size_t i = 0; i < n; i++) sum += (long double)a[i] * (long double)a[i];
+      CU_ASSERT(fabsl((long double)tables[t]->sumsq(a, n) - sum) <= 1e-14L * sum);
+    }
+  CU_ASSERT(dl_vector()->sumsq(a, 0) == 0);
+}
+
+static void test_sumsq_shows_what_is_not_finite(void) {
+  const dl_vector_ops *tables[3];
+  int n_tables = tables_here(tables);
+  for (int t = 0; t < n_tables; t++)
+    for (size_t at = 0; at < 40; at++) {
+      memset(a, 0, sizeof a);
+      a[at] = NAN;
+      CU_ASSERT(isnan(tables[t]->sumsq(a, 40)));
+      a[at] = -INFINITY;
+      CU_ASSERT(isinf(tables[t]->sumsq(a, 40)));
+      a[at] = 3.4e38f; /* its square fits in float64 */
+      CU_ASSERT(isfinite(tables[t]->sumsq(a, 40)));
+    }
+}
+
+static void test_the_table_in_force_is_one_that_this_processor_can_run(void) {
+  const dl_vector_ops *tables[3];
+  int n_tables = tables_here(tables), found_it = 0;
+  for (int t = 0; t < n_tables; t++) found_it += dl_vector() == tables[t];
+  CU_ASSERT_EQUAL(found_it, 1);
+  if (!getenv("DLDIST_ISA")) CU_ASSERT_PTR_EQUAL(dl_vector(), tables[n_tables - 1]);
+  static const char *const names[] = {"base", "avx2", "avx512"};
+  CU_ASSERT_STRING_EQUAL(dl_isa_text(), names[dl_isa_in_use()]);
+}
+
+static const dl_test tests[] = {
+    DL_TEST(test_add_sum_and_scale_have_the_bits_of_the_scalar_formula_and_write_n_elements),
+    DL_TEST(test_sumsq_is_equal_bit_for_bit_on_all_instruction_sets),
+    DL_TEST(test_sumsq_is_the_sum_of_squares),
+    DL_TEST(test_sumsq_shows_what_is_not_finite),
+    DL_TEST(test_the_table_in_force_is_one_that_this_processor_can_run),
+};
+DL_TEST_MAIN("core/vector", tests)

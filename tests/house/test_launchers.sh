@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# launchers/local starts ranks, hands on arguments, exit codes and signals; launchers/common.sh asks for what is missing
+# and no more. A stand-in takes the program's place.
+# Usage: tests/house/test_launchers.sh [--help]
+set -euo pipefail
+case ${1:-} in -h | --help) awk 'NR > 1 && !/^#/ { exit } NR > 1 { sub(/^# ?/, ""); print }' "$0" && exit ;; esac
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+# What the test environment sets must not stand in for what the launcher sets.
+unset "${!OMPI_@}" "${!PRTE_@}"
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failed=0
+check() {
+  if [ "$2" != "$3" ]; then
+    printf '%s:\n--- expected\n%s\n--- found\n%s\n' "$1" "$2" "$3"
+    failed=1
+  fi
+}
+
+cat >"$work/dldist" <<'STANDIN'
+#!/usr/bin/env bash
+set -euo pipefail
+rank=$OMPI_COMM_WORLD_RANK
+case $1 in
+  say) printf '%s/%s <%s> <%s>\n' "$rank" "$OMPI_COMM_WORLD_SIZE" "$2" "${3-}" ;;
+  exit) exit "$2" ;;
+  input) cat ;;
+  wait) # until told to stop, as training does
+    trap 'exit 75' USR1
+    : >"$WORK/ready.$rank"
+    for _ in $(seq 400); do sleep 0.05; done
+    exit 3 ;;
+  stubborn)
+    trap 'true' USR1
+    : >"$WORK/ready.$rank"
+    for _ in $(seq 400); do sleep 0.05 || true; done
+    exit 3 ;;
+esac
+STANDIN
+chmod +x "$work/dldist"
+export DLDIST=$work/dldist WORK=$work
+
+check 'arguments reach every rank' $'0/5 <a b> <>\n1/5 <a b> <>\n2/5 <a b> <>\n3/5 <a b> <>\n4/5 <a b> <>' \
+  "$(launchers/local -n 5 say 'a b' | sort)"
+check 'without -n there is a rank a core' \
+  "$(bash -c 'source launchers/common.sh && count_cores')" "$(launchers/local say x | wc -l)"
+check 'the ranks do not read the terminal' '' "$(echo text | launchers/local -n 1 input)"
+
+# code_of COMMAND...: its exit code; what it says on standard error goes to $work/said.
+code_of() {
+  local code=0
+  "$@" 2>"$work/said" >/dev/null || code=$?
+  echo "$code"
+}
+for code in 0 2 3 4 75; do
+  check "exit code $code is handed on" "$code" "$(code_of launchers/local -n 2 exit "$code")"
+  check 'and mpirun has nothing to say about it' '' "$(cat "$work/said")"
+done
+check 'a wrong -n is wrong usage' 2 "$(code_of launchers/local -n two say x)"
+check 'and says so' "local: -n wants a number of ranks, not 'two'" "$(cat "$work/said")"
+check 'a -n without a number is wrong usage' 2 "$(code_of launchers/local -n)"
+
+# signal_run WHAT SIGNAL...: the exit code of 2 ranks that run WHAT and get the signals, half a second apart.
+signal_run() {
+  local what=$1 pid code=0 signal
+  shift
+  rm -f "$work"/ready.*
+  # A shell's background jobs ignore SIGINT; a terminal's do not.
+  env --default-signal=INT launchers/local -n 2 "$what" >/dev/null 2>&1 &
+  pid=$!
+  for _ in $(seq 200); do
+    if [ -e "$work/ready.0" ] && [ -e "$work/ready.1" ]; then break; fi
+    sleep 0.05
+  done
+  for signal in "$@"; do
+    kill -"$signal" "$pid"
+    sleep 0.5
+  done
+  wait "$pid" || code=$?
+  echo "$code"
+}
+for signal in TERM INT HUP USR1; do
+  check "SIG$signal asks the ranks to stop" 75 "$(signal_run wait "$signal")"
+done
+started=$SECONDS
+code=$(signal_run stubborn TERM TERM)
+check 'a second signal ends what does not stop' yes "$([ "$code" != 0 ] && [ "$code" != 3 ] && echo yes || echo "code $code")"
+check 'and soon' yes "$([ $((SECONDS - started)) -lt 12 ] && echo yes || echo "after $((SECONDS - started)) s")"
+
+# Packages, with stand-ins for Debian's tools: only what is missing is asked for, and the network only then.
+mkdir "$work/bin"
+cat >"$work/bin/dpkg-query" <<'STANDIN'
+#!/usr/bin/env bash
+case ${*: -1} in there | other-name) printf 'install ok installed' ;; removed) printf 'deinstall ok config-files' ;; *) exit 1 ;; esac
+STANDIN
+cat >"$work/bin/apt-cache" <<'STANDIN'
+#!/usr/bin/env bash
+case ${*: -1} in new-name | removed | nice) printf '%s:\n  Candidate: 1.0-1\n' "${*: -1}" ;; virtual) printf '  Candidate: (none)\n' ;; esac
+STANDIN
+cat >"$work/bin/apt-get" <<'STANDIN'
+#!/usr/bin/env bash
+echo "apt-get $*" >>"$WORK/asked"
+STANDIN
+cat >"$work/bin/sudo" <<'STANDIN'
+#!/usr/bin/env bash
+echo sudo >>"$WORK/asked"
+exec "$@"
+STANDIN
+chmod +x "$work"/bin/*
+asked_for() {
+  : >"$work/asked"
+  PATH=$work/bin:$PATH bash -euo pipefail -c 'source launchers/common.sh && install_packages "$@"' x "$@" 2>"$work/said" ||
+    echo "exit $?"
+  sed -n '/^sudo$/d; s/.* --no-install-recommends //p; s/.*update.*/update/p' "$work/asked"
+}
+check 'nothing missing, nothing asked' '' "$(asked_for there 'old-name|other-name' '?unknown')"
+check 'the missing one, by the name it has here' $'update\nnew-name' "$(asked_for there 'old-name|new-name')"
+check 'one that was removed' $'update\nremoved' "$(asked_for removed)"
+check 'what is nice to have comes along' $'update\nnew-name nice' "$(asked_for new-name '?nice' '?unknown')"
+check 'an unknown package is an error' $'exit 1\nupdate' "$(asked_for 'virtual|unknown')"
+check 'that names it' "no package 'virtual|unknown'" "$(grep -o "no package 'virtual|unknown'" "$work/said")"
+
+exit "$failed"

@@ -8,8 +8,8 @@
 #include "comm/launch.h"
 #include "core/isa.h"
 #include "core/log.h"
-#include "nn/gemm.h"
 #include "core/config.h"
+#include "nn/gemm.h"
 
 static void count_warning(void *context, const char *code, const char *message) {
   int *count = context;
@@ -53,8 +53,8 @@ static dl_status member(dl_team *team, void *context) {
 static dl_status run(const dl_command *command, const dl_args *args) {
   (void)command, (void)args;
   int warnings = 0;
-  const char *rank = getenv("OMPI_COMM_WORLD_RANK") ? getenv("OMPI_COMM_WORLD_RANK") : getenv("PMIX_RANK");
-  if (!rank || !strcmp(rank, "0")) {
+  bool first = dl_launch_is_first();
+  if (first) {
     printf("dldist %s\n  %-20s %s\n  %-20s %d\n", DLDIST_VERSION, "kernels", dl_isa_text(), "cores", dl_launch_cores());
     print_backends();
     dl_log_set_sink(count_warning, &warnings);
@@ -68,7 +68,7 @@ static dl_status run(const dl_command *command, const dl_args *args) {
     free(digits);
   }
   DL_TRY(dl_launch(0, member, &warnings));
-  if (!rank || !strcmp(rank, "0")) printf("%s\n", warnings ? "see the warnings above" : "nothing to complain about");
+  if (first) printf("%s\n", warnings ? "see the warnings above" : "nothing to complain about");
   return DL_OK;
 }
 

@@ -99,19 +99,8 @@ char *dl_find_shared_file(const char *name) {
   return found;
 }
 
-/* Under a launcher every process sees a wrong command line: one of them speaks. */
-static bool speaks(void) {
-  static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"};
-  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-    const char *rank = getenv(names[i]);
-    if (rank) return !strcmp(rank, "0");
-  }
-  const char *slurm = getenv("SLURM_STEP_ID") ? getenv("SLURM_PROCID") : NULL;
-  return !slurm || !strcmp(slurm, "0");
-}
-
 static int report(dl_status status) {
-  if (status != DL_OK && speaks()) {
+  if (status != DL_OK && dl_launch_is_first()) {
     const dl_error *error = dl_error_last();
     char text[2048];
     dl_error_format(error, text, sizeof text);
@@ -141,7 +130,7 @@ static dl_status run(int argc, char **argv) {
   const char *name = argc > 1 ? argv[1] : "help";
   if (!strcmp(name, "--help") || !strcmp(name, "-h")) name = "help";
   if (!strcmp(name, "--version") || !strcmp(name, "-V")) {
-    if (speaks()) puts("dldist " DLDIST_VERSION);
+    if (dl_launch_is_first()) puts("dldist " DLDIST_VERSION);
     return DL_OK;
   }
   const dl_command *command = dl_command_find(name);
@@ -149,12 +138,12 @@ static dl_status run(int argc, char **argv) {
   for (int i = 2; i < argc && strcmp(argv[i], "--"); i++)
     if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
       dl_args args = {.positional = {name}, .n_positional = 1};
-      return speaks() ? dl_command_help.run(&dl_command_help, &args) : DL_OK;
+      return dl_launch_is_first() ? dl_command_help.run(&dl_command_help, &args) : DL_OK;
     }
   dl_args args;
   DL_TRY(dl_args_parse(name, command->args, command->n_args, command->min_positional, command->max_positional, argc - 2,
                        argv + (argc > 2 ? 2 : argc), &args));
-  if (command->whole_line_only && !speaks()) return DL_OK;
+  if (command->whole_line_only && !dl_launch_is_first()) return DL_OK;
   return command->run(command, &args);
 }
 

@@ -37,6 +37,16 @@ static bool has_pmi(void) {
 /* A batch script has SLURM_PROCID too, and is not started by srun: only a step of several tasks counts. */
 bool dl_launch_under_launcher(void) { return has_pmi() || slurm_step_tasks() > 1; }
 
+/* World rank 0 is member 0: its node is the first, and it is the first of its node. */
+bool dl_launch_is_first(void) {
+  static const char *const ranks[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"};
+  for (size_t i = 0; i < sizeof ranks / sizeof *ranks; i++) {
+    const char *rank = getenv(ranks[i]);
+    if (rank) return atoi(rank) == 0;
+  }
+  return true;
+}
+
 static dl_status fail_srun(void) {
   dl_fail(DL_ERR_USAGE, "srun started %d tasks, but MPI sees one: srun and MPI do not know each other",
           slurm_step_tasks());
@@ -261,9 +271,8 @@ dl_status dl_launch(int threads, dl_member_fn fn, void *context) {
   dl_wire *wire = NULL;
   dl_status status = dl_wire_new(NULL, threads ? threads : 1, &wire);
   if (status == DL_OK && !wire && slurm_step_tasks() > 1 && !getenv("OMPI_COMM_WORLD_SIZE")) status = fail_srun();
-  bool speaks = !wire || dl_wire_where(wire).rank == 0;
   if (status == DL_OK) status = run_on_wire(wire, threads ? threads : 1, fn, context);
   dl_wire_end(ours);
-  if (status != DL_OK && !speaks) nanosleep(&(struct timespec){0, LET_SPEAK_NS}, NULL);
+  if (status != DL_OK && !dl_launch_is_first()) nanosleep(&(struct timespec){0, LET_SPEAK_NS}, NULL);
   return status;
 }

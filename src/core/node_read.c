@@ -17,6 +17,7 @@
 
 typedef struct reader {
   struct fy_parser *parser;
+  struct fy_diag *diag;
   dl_arena *arena;
   const char *name; /* in the arena */
   int nodes, depth, anchors;
@@ -45,12 +46,9 @@ static dl_status fail_at_event(const reader *r, struct fy_event *event, const ch
 /* What the parser collected, or a general sentence. */
 static dl_status syntax_error(const reader *r) {
   void *at = NULL;
-  struct fy_diag *diag = fy_parser_get_diag(r->parser);
-  struct fy_diag_error *error = diag ? fy_diag_errors_iterate(diag, &at) : NULL;
-  dl_status status = error ? dl_fail_at(DL_ERR_USAGE, r->name, error->line, error->column, "not valid YAML: %s", error->msg)
-                           : dl_fail_at(DL_ERR_USAGE, r->name, 0, 0, "not valid YAML");
-  if (diag) fy_diag_unref(diag);
-  return status;
+  const struct fy_diag_error *error = fy_diag_errors_iterate(r->diag, &at);
+  return error ? dl_fail_at(DL_ERR_USAGE, r->name, error->line, error->column, "not valid YAML: %s", error->msg)
+               : dl_fail_at(DL_ERR_USAGE, r->name, 0, 0, "not valid YAML");
 }
 
 static char *token_text(reader *r, struct fy_token *token) {
@@ -252,18 +250,24 @@ static void print_nothing(struct fy_diag *diag, void *user, const char *text, si
 }
 
 /* A parser that keeps what it has to say instead of printing it. */
-static struct fy_parser *quiet_parser(void) {
+static dl_status start_parser(reader *r, const char *text, size_t bytes) {
   struct fy_diag_cfg silence;
   fy_diag_cfg_default(&silence);
   silence.fp = NULL;
   silence.output_fn = print_nothing;
-  struct fy_diag *diag = fy_diag_create(&silence);
-  if (!diag) return NULL;
-  fy_diag_set_collect_errors(diag, true);
-  struct fy_parse_cfg config = {.flags = FYPCF_QUIET, .diag = diag};
-  struct fy_parser *parser = fy_parser_create(&config);
-  fy_diag_unref(diag); /* the parser holds it */
-  return parser;
+  r->diag = fy_diag_create(&silence);
+  if (r->diag) {
+    fy_diag_set_collect_errors(r->diag, true);
+    struct fy_parse_cfg config = {.flags = FYPCF_QUIET, .diag = r->diag};
+    r->parser = fy_parser_create(&config);
+  }
+  if (r->parser && !fy_parser_set_string(r->parser, text, bytes)) return DL_OK;
+  return dl_fail(DL_ERR_SYSTEM, "the YAML parser could not be started");
+}
+
+static void stop_parser(reader *r) {
+  if (r->parser) fy_parser_destroy(r->parser);
+  if (r->diag) fy_diag_destroy(r->diag); /* not unref, which leaves the collected errors behind */
 }
 
 dl_status dl_document_parse(const char *text, size_t bytes, const char *name, dl_document *out) {
@@ -276,11 +280,9 @@ dl_status dl_document_parse(const char *text, size_t bytes, const char *name, dl
   dl_status status = DL_ERR_NOMEM;
   if (r && (r->name = dl_arena_strdup(out->arena, name))) {
     r->arena = out->arena;
-    r->parser = quiet_parser();
-    status = r->parser && !fy_parser_set_string(r->parser, text, bytes)
-                 ? read_stream(r, &out->root)
-                 : dl_fail(DL_ERR_SYSTEM, "the YAML parser could not be started");
-    if (r->parser) fy_parser_destroy(r->parser);
+    status = start_parser(r, text, bytes);
+    if (status == DL_OK) status = read_stream(r, &out->root);
+    stop_parser(r);
   }
   if (status == DL_OK && !out->root) {
     out->root = dl_arena_alloc(out->arena, sizeof *out->root);

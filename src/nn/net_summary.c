@@ -26,7 +26,9 @@ dl_status dl_net_summary(const dl_net *net, char **out) {
   size_t bytes = 0;
   FILE *file = open_memstream(&text, &bytes);
   if (!file) return dl_fail(DL_ERR_NOMEM, "out of memory: no room for the table of layers");
-  int name_width = 5, kind_width = 4, shape_width = 6;
+  int name_width = 5, kind_width = 4,
+      shape_width = (int)strlen(dl_shape_text(&net->values[0].shape, shape, sizeof shape));
+  if (shape_width < 6) shape_width = 6;
   for (int i = 0; i < net->n_layers; i++) {
     const dl_layer *layer = &net->layers[i];
     write_kind(net, layer, kind, sizeof kind);

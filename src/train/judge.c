@@ -72,17 +72,48 @@ static dl_status open_split(dl_team *team, const dl_judge_options *o, const dl_j
   return status;
 }
 
+/* state.json of the checkpoint on all members, its path on member 0. */
+static dl_status load_state(dl_team *team, const dl_judge_options *options, char **path, dl_json **state) {
+  char *text = NULL;
+  dl_status status = dl_team_agree(team, team->rank == 0 ? read_state(options, path, &text) : DL_OK);
+  if (status == DL_OK) status = dl_team_broadcast_text(team, &text, 0);
+  if (status == DL_OK) status = dl_team_agree(team, dl_json_parse(text, strlen(text), "state.json", state));
+  free(text);
+  return status;
+}
+
 dl_status dl_judge_open(dl_team *team, const dl_judge_options *options, bool need_truth, dl_model **out,
                         dl_split_kind *split) {
-  char *path = NULL, *text = NULL;
+  char *path = NULL;
   dl_json *state = NULL;
-  dl_status status = dl_team_agree(team, team->rank == 0 ? read_state(options, &path, &text) : DL_OK);
-  if (status == DL_OK) status = dl_team_broadcast_text(team, &text, 0);
-  if (status == DL_OK) status = dl_team_agree(team, dl_json_parse(text, strlen(text), "state.json", &state));
+  dl_status status = load_state(team, options, &path, &state);
   if (status == DL_OK) status = open_split(team, options, state, path, need_truth, out, split);
   dl_json_destroy(&state);
-  free(text);
   free(path);
+  return status;
+}
+
+dl_status dl_judge_open_bare(dl_team *team, const char *folder, dl_model **out) {
+  char *path = NULL, *checkpoints = dl_path_join(folder, "checkpoints");
+  dl_json *state = NULL;
+  dl_config *config = NULL;
+  dl_data_shape shape;
+  const dl_data_arrays nothing[DL_SPLITS] = {{0}};
+  DL_TRY(dl_team_agree(team, checkpoints ? DL_OK : DL_ERR_NOMEM));
+  bool is_run = dl_path_is_dir(checkpoints);
+  dl_judge_options options = {.run = is_run ? folder : NULL, .checkpoint = is_run ? NULL : folder, .split = -1};
+  dl_status status = load_state(team, &options, &path, &state);
+  if (status == DL_OK) {
+    status = dl_state_shape(state, &shape);
+    if (status == DL_OK) status = config_of(&options, state, &config);
+    status = dl_team_agree(team, status);
+    if (status != DL_OK) dl_config_destroy(&config);
+  }
+  dl_model_source source = {.shape = &shape, .arrays = nothing, .state = state};
+  if (status == DL_OK) status = dl_model_new_from_checkpoint(team, config, &source, path, out);
+  dl_json_destroy(&state);
+  free(path);
+  free(checkpoints);
   return status;
 }
 

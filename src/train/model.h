@@ -74,6 +74,8 @@ dl_status dl_model_summary(const dl_model *model, char **out);
 /* Writes a checkpoint into `folder` on member 0; `out` is filled there alone. `fingerprint` is member 0's, copied. */
 dl_status dl_model_save(dl_model *model, const char *folder, int64_t keep, const dl_json *fingerprint,
                         dl_checkpoint_written *out);
+/* The shapes of a sample that a checkpoint was trained on; y_size is the number of outputs. Not collective. */
+dl_status dl_state_shape(const dl_json *state, dl_data_shape *out);
 /* Loads weights, optimizer state and position of checkpoint `path` (known to member 0) with its state (to all). */
 dl_status dl_model_load(dl_model *model, const char *path, const dl_json *state);
 /* SHA-256 over the weights, on member 0. */

@@ -79,6 +79,12 @@ static dl_json *class_names_json(const dl_model *model) {
   return names;
 }
 
+static dl_json *shape_json(const dl_data_shape *shape) {
+  dl_json *dims = dl_json_array();
+  for (int d = 0; d < shape->x_dims; d++) dl_json_put_int(dims, NULL, shape->x_shape[d]);
+  return dims;
+}
+
 static dl_status state_json(const dl_model *model, const dl_json *fingerprint, dl_json **out) {
   char *config = NULL;
   DL_TRY(dl_config_write(model->config, &config));
@@ -93,6 +99,7 @@ static dl_status state_json(const dl_model *model, const dl_json *fingerprint, d
   dl_json_put_int(state, "shards", model->shards);
   dl_json_put_int(state, "batch", model->config->train.batch);
   dl_json_put_int(state, "train_samples", dl_data_samples(model->data, DL_SPLIT_TRAIN));
+  dl_json_put(state, "x_shape", shape_json(dl_data_shape_of(model->data)));
   dl_json_put_int(state, "outputs", dl_net_outputs(model->net));
   dl_json_put(state, "resolved", resolved_json(model->config));
   dl_json_put(state, "class_names", class_names_json(model));
@@ -130,13 +137,27 @@ dl_status dl_model_save(dl_model *model, const char *folder, int64_t keep, const
 dl_status dl_model_digest(dl_model *model, dl_digest *out) {
   buffers b;
   dl_status status = dl_team_agree(model->team, buffers_make(model, model->team->rank == 0, &b));
-  if (status == DL_OK) status = dl_sync_get(model->sync, -1, b.values, 0);
+  if (status == DL_OK && model->sync) status = dl_sync_get(model->sync, -1, b.values, 0);
+  if (status == DL_OK && !model->sync && b.values) memcpy(b.values, model->weights, model->group.count * sizeof *b.values);
   if (status == DL_OK && model->team->rank == 0) status = dl_tensors_digest(b.views, model->group.n_tensors, out);
   buffers_free(&b);
   return dl_team_agree(model->team, status);
 }
 
 /* ---- loading ---- */
+
+dl_status dl_state_shape(const dl_json *state, dl_data_shape *out) {
+  const dl_json *dims = dl_json_get(state, "x_shape");
+  *out = (dl_data_shape){.x_dims = (int)dl_json_size(dims), .x_size = 1};
+  bool sound = out->x_dims >= 1 && out->x_dims <= DL_MAX_DIMS;
+  for (int d = 0; sound && d < out->x_dims; d++) {
+    out->x_shape[d] = dl_json_int(dl_json_at(dims, (size_t)d), 0);
+    sound = out->x_shape[d] >= 1 && !__builtin_mul_overflow(out->x_size, out->x_shape[d], &out->x_size);
+  }
+  out->y_size = dl_json_int(dl_json_get(state, "outputs"), 0);
+  if (!sound || out->y_size < 1) return dl_fail(DL_ERR_DATA, "the checkpoint's state.json has no sound shapes");
+  return DL_OK;
+}
 
 static dl_status read_position(const dl_model *model, const dl_json *state, dl_position *at) {
   *at = (dl_position){

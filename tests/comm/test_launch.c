@@ -98,15 +98,15 @@ typedef struct part {
   bool all_tell; /* every rank says what its launch returned and exits with 0; else rank 0 alone, with the exit code */
 } part;
 static const part parts[] = {
-    {"plain", part_plain, 0},
-    {"hybrid", part_plain, 2},
-    {"fails_alone", part_fails_alone, 0},
+    {"plain", part_plain, 0, false},
+    {"hybrid", part_plain, 2, false},
+    {"fails_alone", part_fails_alone, 0, false},
     {"agrees", part_agrees, 0, true},
-    {"agrees_and_exits", part_agrees, 0},
+    {"agrees_and_exits", part_agrees, 0, false},
     {"fails_last", part_fails_last, 0, true},
-    {"sleeps", part_sleeps, 0},
-    {"sleeps_in_step", part_sleeps_in_step, 0},
-    {"small_shm", part_small_shm, 0},
+    {"sleeps", part_sleeps, 0, false},
+    {"sleeps_in_step", part_sleeps_in_step, 0, false},
+    {"small_shm", part_small_shm, 0, false},
     {"unequal", part_plain, -1, true}, /* a thread more on rank 1 */
 };
 
@@ -119,7 +119,7 @@ static int run_part(const char *name) {
     int finalised = 0;
     MPI_Finalized(&finalised);
     if (!finalised) return 99;
-    bool tells = parts[i].all_tell || (rank && atoi(rank) == 0);
+    bool tells = parts[i].all_tell || dl_launch_is_first();
     if (status != DL_OK && tells) printf("told %d: %s\n", dl_status_exit_code(status), dl_error_last()->message);
     return parts[i].all_tell ? 0 : dl_status_exit_code(status);
   }

@@ -199,7 +199,8 @@ static void test_folders_are_made_with_their_parents_however_they_are_written(vo
   DL_ASSERT_OK(dl_dir_make("."));
   CU_ASSERT(dl_path_is_dir(in_folder("a/b/c")) && dl_path_is_dir(in_folder("a/b/d")));
   DL_ASSERT_OK(dl_dir_sync(in_folder("a/b")));
-  for (int i = 0; i < 4; i++) DL_ASSERT_OK(dl_dir_remove(in_folder(((const char *[]){"a/b/c", "a/b/d", "a/b", "a"})[i])));
+  for (int i = 0; i < 4; i++)
+    DL_ASSERT_OK(dl_dir_remove(in_folder(((const char *[]){"a/b/c", "a/b/d", "a/b", "a"})[i])));
   CU_ASSERT(!dl_path_exists(in_folder("a")));
 }
 
@@ -232,8 +233,8 @@ static void test_removing_takes_a_folder_and_its_files_and_no_more(void) {
 
 static void test_paths_are_joined_and_split_as_in_the_shell(void) {
   static const char *const joined[][3] = {
-      {"a", "b", "a/b"}, {"a/", "b", "a/b"}, {"a", "/b", "/b"}, {".", "b", "b"}, {"", "b", "b"}, {"/", "b", "/b"},
-      {"a/b", "c/d", "a/b/c/d"}, {"..", "b", "../b"},
+      {"a", "b", "a/b"}, {"a/", "b", "a/b"}, {"a", "/b", "/b"},         {".", "b", "b"},
+      {"", "b", "b"},    {"/", "b", "/b"},   {"a/b", "c/d", "a/b/c/d"}, {"..", "b", "../b"},
   };
   for (size_t i = 0; i < sizeof joined / sizeof joined[0]; i++) {
     char *path = dl_path_join(joined[i][0], joined[i][1]);

@@ -7,7 +7,9 @@
 #include "dltest.h"
 
 static void test_philox_gives_the_known_answers_of_random123(void) {
-  static const struct { uint32_t counter[4], key[2], wanted[4]; } known[] = {
+  static const struct {
+    uint32_t counter[4], key[2], wanted[4];
+  } known[] = {
       {{0, 0, 0, 0}, {0, 0}, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
       {{0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff},
        {0xffffffff, 0xffffffff},

@@ -94,7 +94,10 @@ static void test_a_record_belongs_to_its_thread(void) {
 }
 
 static void test_exit_codes_are_those_of_the_manual(void) {
-  static const struct { dl_status status; int code; } wanted[] = {
+  static const struct {
+    dl_status status;
+    int code;
+  } wanted[] = {
       {DL_OK, 0},           {DL_ERR_USAGE, 2},  {DL_ERR_DATA, 3},  {DL_ERR_TRAIN, 4},
       {DL_ERR_STOPPED, 75}, {DL_ERR_SYSTEM, 1}, {DL_ERR_NOMEM, 1}, {DL_ERR_INTERNAL, 1},
   };
@@ -135,9 +138,12 @@ static void test_a_warning_goes_to_the_sink_of_its_thread_or_nowhere(void) {
 }
 
 static void test_durations_read_like_clocks(void) {
-  static const struct { double seconds; const char *text; } wanted[] = {
-      {-5, "0:00"}, {0, "0:00"}, {7, "0:07"}, {59.7, "1:00"}, {750, "12:30"}, {3599.4, "59:59"}, {3600, "1:00:00"},
-      {11045, "3:04:05"}, {360000, "100:00:00"},
+  static const struct {
+    double seconds;
+    const char *text;
+  } wanted[] = {
+      {-5, "0:00"},      {0, "0:00"},       {7, "0:07"},        {59.7, "1:00"},        {750, "12:30"},
+      {3599.4, "59:59"}, {3600, "1:00:00"}, {11045, "3:04:05"}, {360000, "100:00:00"},
   };
   char text[32];
   for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++)

@@ -29,9 +29,12 @@ static double recursive_sum_strided(const double *v, int64_t n, int stride) {
   return recursive_sum_strided(v, k, stride) + recursive_sum_strided(v + k * stride, n - k, stride);
 }
 
-typedef struct dl_range { int64_t begin, end; } dl_range;
+typedef struct dl_range {
+  int64_t begin, end;
+} dl_range;
 
-/* The maximal subtrees of the tree over [at, at + n) that lie within the run; appended to out, returns how many there are. */
+/* The maximal subtrees of the tree over [at, at + n) that lie within the run; appended to out, returns how many there
+ * are. */
 static int maximal(int64_t at, int64_t n, dl_range run, dl_range *out, int count) {
   if (run.end <= at || at + n <= run.begin) return count;
   if (run.begin <= at && at + n <= run.end) {
@@ -109,7 +112,8 @@ static void test_a_run_leaves_its_maximal_subtrees_with_their_recursive_sums(voi
         wrong_nodes += !same_nodes(adder.stack.node, adder.stack.depth, wanted, n_wanted, n);
         wrong_slots += dl_tree_slots(n, begin, end) != adder.most;
         for (int i = 0; i < n_wanted && i < adder.stack.depth; i++)
-          wrong_sums += !same_bits(adder.slot[i], recursive_sum(values + wanted[i].begin, wanted[i].end - wanted[i].begin));
+          wrong_sums +=
+              !same_bits(adder.slot[i], recursive_sum(values + wanted[i].begin, wanted[i].end - wanted[i].begin));
       }
   CU_ASSERT_EQUAL(wrong_nodes, 0);
   CU_ASSERT_EQUAL(wrong_sums, 0);
@@ -214,7 +218,8 @@ static void test_a_member_of_a_power_of_two_publishes_one_node(void) {
     for (int64_t shards = members; shards <= 1024; shards *= 2)
       for (int rank = 0; rank < members; rank++) {
         dl_tree_node found[DL_TREE_DEPTH];
-        int64_t begin = dl_rank_first_shard(shards, rank, members), end = dl_rank_first_shard(shards, rank + 1, members);
+        int64_t begin = dl_rank_first_shard(shards, rank, members),
+                end = dl_rank_first_shard(shards, rank + 1, members);
         CU_ASSERT_EQUAL(dl_tree_cover(shards, begin, end, found), 1);
       }
 }
@@ -259,7 +264,8 @@ static int check_cut(int64_t samples, int64_t shards) {
   int wrong = 0;
   int64_t leaf = 0, next = 0, least = INT64_MAX, most = 0;
   for (int64_t shard = 0; shard < shards; shard++) {
-    int64_t begin = dl_leaf_begin(samples, shards, shard), end = dl_leaf_begin(samples, shards, shard + 1), b = -1, e = -1;
+    int64_t begin = dl_leaf_begin(samples, shards, shard), end = dl_leaf_begin(samples, shards, shard + 1), b = -1,
+            e = -1;
     wrong += begin != next || dl_cut_leaf_of_shard(&cut, shard) != leaf;
     next = end;
     if (begin == end) continue;
@@ -316,8 +322,8 @@ static void test_shards_differ_by_one_between_members(void) {
 }
 
 static void test_auto_shards_are_a_power_of_two_of_at_least_sixteen_samples(void) {
-  static const int64_t wanted[][2] = {{1, 1},     {16, 1},     {31, 1},      {32, 2},       {63, 2},
-                                      {128, 8},   {255, 8},    {256, 16},    {1000, 32},    {4095, 128},
+  static const int64_t wanted[][2] = {{1, 1},      {16, 1},     {31, 1},      {32, 2},       {63, 2},
+                                      {128, 8},    {255, 8},    {256, 16},    {1000, 32},    {4095, 128},
                                       {4096, 256}, {8192, 256}, {10000, 256}, {1000000, 256}};
   for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++)
     CU_ASSERT_EQUAL(dl_shards_auto(wanted[i][0]), wanted[i][1]);

@@ -191,7 +191,7 @@ enum { N_TEAM = 300 };
 typedef struct team_case {
   const char *text;
   dl_status status[TEST_MEMBERS];
-  char message[TEST_MEMBERS][512];
+  char message[TEST_MEMBERS][sizeof((dl_error *)0)->message];
   float valid[TEST_MEMBERS][N_TEAM], epoch[TEST_MEMBERS][N_TEAM];
   int64_t n_valid[TEST_MEMBERS], classes[TEST_MEMBERS];
   float scale[TEST_MEMBERS];

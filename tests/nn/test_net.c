@@ -312,13 +312,13 @@ static void test_the_effective_configuration_holds_defaults_and_builds_the_same_
 
 static void test_the_summary_is_a_table_of_the_layers(void) {
   static const char want[] =
-      "layer     kind                output     parameters   multiply-adds\n"
+      "layer     kind                output       parameters   multiply-adds\n"
       "input                         (1, 4, 5)\n"
-      "layers.0  flatten             (20)               0               0\n"
-      "a         dense               (6)              126             120\n"
-      "layers.2  dense (frozen)      (6)               42              36\n"
-      "layers.3  add <- a, layers.2  (6)                0               0\n"
-      "total                                          168             156\n";
+      "layers.0  flatten             (20)                  0               0\n"
+      "a         dense               (6)                 126             120\n"
+      "layers.2  dense (frozen)      (6)                  42              36\n"
+      "layers.3  add <- a, layers.2  (6)                   0               0\n"
+      "total                                             168             156\n";
   fixture f;
   char *text = NULL;
   DL_ASSERT_OK(fixture_new(&f,

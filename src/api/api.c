@@ -1,0 +1,330 @@
+/* api.c - the public interface over the floors below.
+ *
+ * A network gathers text (a configuration, layers, settings) until it is trained; from then on it has a dl_model. Work on arrays of
+ * the caller's that are not the model's own data set goes through a second dl_data over those arrays, with the model's normalisation:
+ * the same path that training data take.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "comm/launch.h"
+#include "core/clock.h"
+#include "core/file.h"
+#include "core/mem.h"
+#include "dldist/dldist.h"
+#include "train/fingerprint.h"
+#include "train/judge.h"
+#include "train/run.h"
+
+struct dl_context {
+  dl_team *team, *alone; /* alone: this process, for work that is not collective */
+};
+
+typedef struct text_list {
+  char **text;
+  int n;
+} text_list;
+
+struct dl_network {
+  dl_context *context;
+  char *config, *config_name; /* the file's text and name, or NULL */
+  text_list layers, settings; /* settings: "key=value" */
+  bool has_arrays;
+  dl_data_shape shape;
+  dl_data_arrays arrays[DL_SPLITS];
+  dl_model *model; /* once trained or opened */
+};
+
+const char *dl_version(void) { return DLDIST_VERSION; }
+
+const char *dl_last_error(void) {
+  static _Thread_local char text[1400];
+  return dl_error_format(dl_error_last(), text, sizeof text);
+}
+
+/* ---- context ---- */
+
+static dl_status open_context(dl_team_where where, const void *communicator, dl_context **out) {
+  dl_context *context = dl_calloc(1, sizeof *context);
+  if (!context) return DL_ERR_NOMEM;
+  dl_status status = dl_team_open(DL_TEAM_ALONE, NULL, &context->alone);
+  if (status == DL_OK) status = dl_team_open(where, communicator, &context->team);
+  if (status == DL_OK)
+    *out = context;
+  else
+    dl_context_close(&context);
+  return status;
+}
+
+dl_status dl_context_open(dl_context **out) { return open_context(DL_TEAM_LAUNCHED, NULL, out); }
+dl_status dl_context_open_over(const void *communicator, dl_context **out) {
+  return open_context(DL_TEAM_OVER, communicator, out);
+}
+dl_status dl_context_open_fortran(int communicator, dl_context **out) {
+  return open_context(DL_TEAM_FORTRAN, &communicator, out);
+}
+
+void dl_context_close(dl_context **context) {
+  if (!*context) return;
+  dl_team_close(&(*context)->team);
+  dl_team_close(&(*context)->alone);
+  free(*context);
+  *context = NULL;
+}
+
+int dl_context_rank(const dl_context *context) { return context->team->rank; }
+int dl_context_size(const dl_context *context) { return context->team->size; }
+
+/* ---- network ---- */
+
+static dl_status list_add(text_list *list, char *text) {
+  char **more = text ? dl_reallocarray(list->text, (size_t)list->n + 1, sizeof *more) : NULL;
+  if (!more) {
+    free(text);
+    return DL_ERR_NOMEM;
+  }
+  list->text = more;
+  list->text[list->n++] = text;
+  return DL_OK;
+}
+
+static void list_clear(text_list *list) {
+  for (int i = 0; i < list->n; i++) free(list->text[i]);
+  free(list->text);
+  *list = (text_list){0};
+}
+
+dl_status dl_network_new(dl_context *context, dl_network **out) {
+  dl_network *network = dl_calloc(1, sizeof *network);
+  if (!network) return DL_ERR_NOMEM;
+  network->context = context;
+  *out = network;
+  return DL_OK;
+}
+
+void dl_network_close(dl_network **network) {
+  dl_network *n = *network;
+  if (!n) return;
+  dl_model_destroy(&n->model);
+  list_clear(&n->layers);
+  list_clear(&n->settings);
+  free(n->config);
+  free(n->config_name);
+  free(n);
+  *network = NULL;
+}
+
+dl_status dl_network_load_config(dl_network *network, const char *path) {
+  char *text = NULL, *name = dl_strdup(path);
+  dl_status status = name ? dl_file_read(path, 1 << 20, DL_ERR_USAGE, &text, NULL) : DL_ERR_NOMEM;
+  if (status != DL_OK) {
+    free(name);
+    return status;
+  }
+  free(network->config);
+  free(network->config_name);
+  network->config = text;
+  network->config_name = name;
+  return DL_OK;
+}
+
+dl_status dl_network_add(dl_network *network, const char *layer) {
+  return list_add(&network->layers, dl_strdup(layer));
+}
+
+dl_status dl_network_set(dl_network *network, const char *key, const char *value) {
+  return list_add(&network->settings, dl_asprintf("%s=%s", key, value));
+}
+
+/* Each layer is parsed on its own, so that an error names it, and appended to the model's list. */
+static dl_status append_layers(const dl_network *network, dl_node *root) {
+  dl_node *model = dl_node_get(root, "model");
+  if (!model) {
+    if (!(model = dl_node_new(root, DL_NODE_LIST, NULL))) return DL_ERR_NOMEM;
+    DL_TRY(dl_node_put(root, "model", model));
+  }
+  for (int i = 0; i < network->layers.n; i++) {
+    dl_document document;
+    char name[64];
+    snprintf(name, sizeof name, "layer %d", i);
+    DL_TRY(dl_document_parse(network->layers.text[i], strlen(network->layers.text[i]), name, &document));
+    dl_node *layer = dl_node_clone(document.root, root->arena);
+    dl_document_destroy(&document);
+    if (!layer) return DL_ERR_NOMEM;
+    DL_TRY(dl_node_put(model, NULL, layer));
+  }
+  return DL_OK;
+}
+
+/* File, then layers, then settings: one text, parsed like any configuration. */
+static dl_status make_config(const dl_network *network, dl_config **out) {
+  dl_document document;
+  const char *text = network->config ? network->config : "", *name = network->config_name ? network->config_name : "(network)";
+  DL_TRY(dl_document_parse(text, strlen(text), name, &document));
+  char *whole = NULL;
+  dl_status status = network->layers.n ? append_layers(network, document.root) : DL_OK;
+  if (status == DL_OK && network->layers.n) status = dl_node_write(document.root, &whole);
+  dl_document_destroy(&document);
+  if (status == DL_OK) {
+    if (whole) text = whole;
+    status = dl_config_parse(text, strlen(text), name, (const char *const *)network->settings.text, network->settings.n, out);
+  }
+  free(whole);
+  return status;
+}
+
+dl_status dl_network_set_data(dl_network *network, int split, int64_t samples, int dims, const int64_t *shape, const float *x,
+                              const int32_t *labels, int64_t y_size, const float *y) {
+  if (split < 0 || split >= DL_SPLITS) return dl_fail(DL_ERR_USAGE, "there is no split %d", split);
+  if (dims < 1 || dims > DL_MAX_DIMS) return dl_fail(DL_ERR_USAGE, "x has %d dimensions a sample; 1 to %d can be used", dims, DL_MAX_DIMS);
+  dl_data_shape wanted = {.x_dims = dims, .x_size = 1, .y_size = y ? y_size : 1};
+  for (int d = 0; d < dims; d++) {
+    wanted.x_shape[d] = shape[d];
+    if (shape[d] < 1 || __builtin_mul_overflow(wanted.x_size, shape[d], &wanted.x_size))
+      return dl_fail(DL_ERR_USAGE, "dimension %d of x is out of range: %lld", d, (long long)shape[d]);
+  }
+  if (network->has_arrays && memcmp(wanted.x_shape, network->shape.x_shape, sizeof wanted.x_shape))
+    return dl_fail(DL_ERR_USAGE, "the samples have another shape than those set before");
+  network->shape = wanted;
+  network->arrays[split] = (dl_data_arrays){.samples = samples, .x = x, .y = y, .labels = labels};
+  network->has_arrays = true;
+  return DL_OK;
+}
+
+/* ---- training ---- */
+
+dl_status dl_network_train(dl_network *network) {
+  dl_team *team = network->context->team;
+  dl_config *config = NULL;
+  DL_TRY(dl_team_agree(team, make_config(network, &config)));
+  dl_model_destroy(&network->model);
+  dl_model_source source = {.need = 1u << DL_SPLIT_TRAIN};
+  if (network->has_arrays) {
+    source.shape = &network->shape;
+    source.arrays = network->arrays;
+  }
+  DL_TRY(dl_model_new_training(team, config, &source, &network->model));
+  dl_run_options options = {.quiet = true};
+  dl_run run = {.team = team, .options = &options, .model = network->model, .saved_step = -1};
+  return dl_fit(&run);
+}
+
+static dl_status need_model(const dl_network *network) {
+  return network->model ? DL_OK : dl_fail(DL_ERR_USAGE, "the network is not trained yet: call dl_network_train or dl_network_open");
+}
+
+/* ---- using it ---- */
+
+/* A view of the model on other arrays: its own team and data, everything else shared. The caller destroys view->data. */
+static dl_status view_on(const dl_model *model, dl_team *team, const dl_data_shape *shape, const dl_data_arrays *arrays,
+                         dl_model *view) {
+  *view = *model;
+  view->team = team;
+  view->data = NULL;
+  DL_TRY(dl_data_from_arrays(team, model->config, shape, arrays, &view->data));
+  dl_status status = dl_data_set_norm(view->data, &model->norm);
+  if (status != DL_OK) dl_data_destroy(&view->data);
+  return dl_team_agree(team, status);
+}
+
+/* The shape that the model was made for, whatever the caller's arrays are. */
+static dl_data_shape model_shape(const dl_model *model) {
+  dl_data_shape shape = *dl_data_shape_of(model->data);
+  if (!dl_task_has_labels(model->config->task)) shape.y_size = dl_net_outputs(model->net);
+  shape.classes = dl_task_has_labels(model->config->task) ? dl_net_outputs(model->net) : 0;
+  return shape;
+}
+
+static dl_status evaluate_split(dl_network *network, int split, dl_evaluation *out) {
+  if (dl_data_samples(network->model->data, split) > 0) return dl_evaluate(network->model, split, out);
+  if (!network->has_arrays || network->arrays[split].samples < 1)
+    return dl_fail(DL_ERR_USAGE, "the split has no samples: set them with dl_network_set_data");
+  dl_model view;
+  dl_data_shape shape = model_shape(network->model);
+  dl_data_arrays arrays[DL_SPLITS] = {{0}};
+  arrays[DL_SPLIT_TEST] = network->arrays[split];
+  DL_TRY(view_on(network->model, network->context->team, &shape, arrays, &view));
+  dl_status status = dl_evaluate(&view, DL_SPLIT_TEST, out);
+  dl_data_destroy(&view.data);
+  return status;
+}
+
+dl_status dl_network_metric(dl_network *network, int split, const char *metric, double *value) {
+  DL_TRY(need_model(network));
+  if (split < 0 || split >= DL_SPLITS) return dl_fail(DL_ERR_USAGE, "there is no split %d", split);
+  dl_evaluation evaluation = {0};
+  dl_status status = evaluate_split(network, split, &evaluation);
+  bool found = status == DL_OK && !strcmp(metric, "loss");
+  if (found) *value = evaluation.loss;
+  for (int i = 0; status == DL_OK && !found && i < evaluation.n_metrics; i++)
+    if ((found = !strcmp(evaluation.metrics[i].name, metric))) *value = evaluation.metrics[i].value;
+  if (status == DL_OK && !found)
+    status = dl_fail(DL_ERR_USAGE, "there is no metric '%.60s' for this task: %.200s", metric,
+                     dl_metrics_for(network->model->config->task)->metrics);
+  dl_evaluation_clear(&evaluation);
+  return status;
+}
+
+dl_status dl_network_predict(dl_network *network, int64_t samples, const float *x, float *scores) {
+  DL_TRY(need_model(network));
+  if (samples < 0) return dl_fail(DL_ERR_USAGE, "%lld samples", (long long)samples);
+  if (!samples) return DL_OK;
+  dl_model view;
+  dl_data_shape shape = model_shape(network->model);
+  dl_data_arrays arrays[DL_SPLITS] = {{0}};
+  arrays[DL_SPLIT_TEST] = (dl_data_arrays){.samples = samples, .x = x};
+  DL_TRY(view_on(network->model, network->context->alone, &shape, arrays, &view));
+  float *all = NULL;
+  dl_status status = dl_predict(&view, DL_SPLIT_TEST, &all);
+  if (status == DL_OK) memcpy(scores, all, (size_t)(samples * dl_net_outputs(view.net)) * sizeof *scores);
+  free(all);
+  dl_data_destroy(&view.data);
+  return status;
+}
+
+int64_t dl_network_outputs(const dl_network *network) { return network->model ? dl_net_outputs(network->model->net) : 0; }
+
+/* ---- files ---- */
+
+dl_status dl_network_weights_sha256(dl_network *network, char hex[65]) {
+  DL_TRY(need_model(network));
+  dl_digest digest = {{0}};
+  DL_TRY(dl_model_digest(network->model, &digest));
+  DL_TRY(dl_team_broadcast(network->context->team, &digest, sizeof digest, 0));
+  memcpy(hex, digest.hex, sizeof digest.hex);
+  return DL_OK;
+}
+
+dl_status dl_network_save(dl_network *network, const char *folder) {
+  DL_TRY(need_model(network));
+  if (!network->model->sync)
+    return dl_fail(DL_ERR_USAGE, "a network that was opened from a checkpoint has nothing new to save: copy the checkpoint");
+  dl_status status = network->context->team->rank == 0 ? dl_dir_make(folder) : DL_OK;
+  DL_TRY(dl_team_agree(network->context->team, status));
+  dl_json *fingerprint = dl_fingerprint(network->model->shards, network->model->config->compute.backend);
+  dl_checkpoint_written written = {0};
+  status = dl_model_save(network->model, folder, 2, fingerprint, &written);
+  dl_json_destroy(&fingerprint);
+  free(written.path);
+  return status;
+}
+
+dl_status dl_network_open(dl_context *context, const char *checkpoint, dl_network **out) {
+  dl_network *network = NULL;
+  DL_TRY(dl_team_agree(context->team, dl_network_new(context, &network)));
+  dl_status status = dl_judge_open_bare(context->team, checkpoint, &network->model);
+  if (status == DL_OK)
+    *out = network;
+  else
+    dl_network_close(&network);
+  return status;
+}
+
+static void ignore(void *context, const char *text) { (void)context, (void)text; }
+
+dl_status dl_train_config(dl_context *context, const char *config, const char *folder) {
+  dl_run_options options = {.config_path = config, .folder = folder, .resume = "auto", .quiet = true, .start_s = dl_now_s(),
+                            .output = ignore, .error = ignore};
+  return dl_run_train(context->team, &options);
+}

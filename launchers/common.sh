@@ -115,7 +115,7 @@ build_failed() {
 # Prints the dldist to run: $DLDIST, the release build, or the installed one.
 find_dldist() {
   local candidate
-  for candidate in "${DLDIST:-}" "$ROOT/build/release/src/cli/dldist"; do
+  for candidate in "${DLDIST:-}" "$ROOT/build/release/dldist"; do
     if [ -n "$candidate" ] && [ -x "$candidate" ]; then
       printf '%s\n' "$candidate"
       return

@@ -128,7 +128,8 @@ static void roff_command(const dl_command *command) {
   }
   for (int i = 0; i < command->n_args; i++) {
     char tag[96];
-    snprintf(tag, sizeof tag, "%s %s", command->args[i].name, command->args[i].value ? command->args[i].value : "");
+    const char *value = command->args[i].value;
+    snprintf(tag, sizeof tag, "%s%s%s", command->args[i].name, value ? " " : "", value ? value : "");
     roff_item(tag, command->args[i].help);
   }
 }
@@ -158,7 +159,8 @@ static dl_status man_page(void) {
   roff(exit_codes);
   printf("\n.SH ENVIRONMENT\n");
   roff_item("DLDIST_ISA", "base, avx2 or avx512: lowers the instruction set of dldist's own kernels");
-  roff_item("DLDIST_PROGRESS", "1 or 0: whether a progress line is drawn; default: where standard error is a terminal");
+  roff_item("DLDIST_TERMINAL", "the width of the terminal that standard error reaches through a pipe, 0 for none: a progress line is "
+            "drawn where it is not 0; default: found out");
   roff_item("DLDIST_SHARE", "the folder of the data that come with dldist");
   return DL_OK;
 }

@@ -57,27 +57,24 @@ static dl_status choose_config(const dl_args *args, dl_run_options *options, cha
   return DL_OK;
 }
 
+/* mpirun puts a pipe between rank 0 and the terminal; who knows that there is one says so by DLDIST_TERMINAL=COLUMNS, as
+ * launchers/local does. Columns, or 0 where there is no terminal. */
 static int terminal_columns(void) {
+  const char *said = getenv("DLDIST_TERMINAL"), *term = getenv("TERM");
+  if (said && *said) return atoi(said);
+  if (!isatty(STDERR_FILENO) || (term && !strcmp(term, "dumb"))) return 0;
   struct winsize size;
-  if (!ioctl(STDERR_FILENO, TIOCGWINSZ, &size) && size.ws_col) return size.ws_col;
-  const char *columns = getenv("COLUMNS");
-  return columns ? atoi(columns) : 0;
-}
-
-/* mpirun hands rank 0 a pipe: the person in front of it says so by DLDIST_PROGRESS=1 (launchers/local does). */
-static bool is_terminal(void) {
-  const char *term = getenv("TERM"), *wish = getenv("DLDIST_PROGRESS");
-  if (wish && *wish) return strcmp(wish, "0") != 0;
-  return isatty(STDERR_FILENO) && !(term && !strcmp(term, "dumb"));
+  return !ioctl(STDERR_FILENO, TIOCGWINSZ, &size) && size.ws_col ? size.ws_col : 80;
 }
 
 static dl_status member(dl_team *team, void *context) { return dl_run_train(team, context); }
 
 static dl_status run(const dl_command *command, const dl_args *args) {
+  int columns = terminal_columns();
   dl_run_options options = {
       .assignments = args->set, .n_assignments = args->n_set, .folder = dl_option_of(command, args, "--run"),
       .resume = dl_option_of(command, args, "--resume"), .quiet = dl_option_of(command, args, "--quiet") != NULL,
-      .dry_run = dl_option_of(command, args, "--dry-run") != NULL, .terminal = is_terminal(), .columns = terminal_columns(),
+      .dry_run = dl_option_of(command, args, "--dry-run") != NULL, .terminal = columns > 0, .columns = columns,
       .start_s = dl_now_s(), .output = dl_print, .error = dl_print_error, .stop = &dl_stop_requested};
   if (!options.resume) options.resume = "auto";
   int threads;

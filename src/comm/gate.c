@@ -1,9 +1,11 @@
-/* The last who arrives resets the count and raises the generation; the others watch the generation, first by looking,
- * then asleep on a futex. The futex is not private, so that it works across processes, and is slept on in slices, so
- * that the deadline and a broken team are seen even where nobody wakes the sleeper. */
+/* The last who arrives resets the count and raises the generation; the others watch the generation: first by looking,
+ * then by yielding (a sleeper is often woken on the core of who wakes it, and stays there), at last asleep on a futex.
+ * The futex is not private, so that it works across processes, and is slept on in slices, so that the deadline and a
+ * broken team are seen even where nobody wakes the sleeper. */
 #include "comm/gate.h"
 
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -11,6 +13,7 @@
 #include "core/clock.h"
 
 #define SLICE_NS 100000000L
+#define YIELD_S 1e-3 /* the difference that a step's members usually have */
 
 static inline void relax(void) {
 #if defined(__x86_64__) || defined(__i386__)
@@ -33,6 +36,17 @@ static void open_gate(dl_gate *gate) {
   atomic_store_explicit(&gate->arrived, 0, memory_order_relaxed);
   atomic_fetch_add(&gate->generation, 1); /* sequentially consistent against the count of sleepers below */
   if (atomic_load(&gate->sleepers) > 0) futex_wake_all(&gate->generation);
+}
+
+static bool yield_until_open(dl_gate *gate, uint32_t generation) {
+  double end = dl_now_s() + YIELD_S;
+  do {
+    for (int i = 0; i < 8; i++) {
+      if (atomic_load_explicit(&gate->generation, memory_order_acquire) != generation) return true;
+      sched_yield();
+    }
+  } while (dl_now_s() < end);
+  return false;
 }
 
 static dl_gate_end sleep_until_open(dl_gate *gate, uint32_t generation, const dl_gate_watch *watch) {
@@ -66,5 +80,6 @@ dl_gate_end dl_gate_pass(dl_gate *gate, int members, const dl_gate_watch *watch)
     if (atomic_load_explicit(&gate->generation, memory_order_acquire) != generation) return DL_GATE_PASSED;
     relax();
   }
+  if (yield_until_open(gate, generation)) return DL_GATE_PASSED;
   return sleep_until_open(gate, generation, watch);
 }

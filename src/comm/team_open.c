@@ -17,13 +17,16 @@ static _Thread_local opened *all;
 
 static dl_status join(dl_team_where where, const void *communicator, opened *o) {
   switch (where) {
-    case DL_TEAM_ALONE: return DL_OK;
+    case DL_TEAM_ALONE:
+      return DL_OK;
     case DL_TEAM_LAUNCHED:
       if (!dl_launch_under_launcher()) return DL_OK;
       DL_TRY(dl_wire_begin(&o->ours));
       return dl_wire_new(NULL, 1, &o->wire);
-    case DL_TEAM_OVER: return dl_wire_new(communicator, 1, &o->wire);
-    case DL_TEAM_FORTRAN: return dl_wire_new_fortran(*(const int *)communicator, 1, &o->wire);
+    case DL_TEAM_OVER:
+      return dl_wire_new(communicator, 1, &o->wire);
+    case DL_TEAM_FORTRAN:
+      return dl_wire_new_fortran(*(const int *)communicator, 1, &o->wire);
   }
   return dl_fail(DL_ERR_INTERNAL, "no such kind of team");
 }

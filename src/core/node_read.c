@@ -14,6 +14,7 @@
 #define MAX_NODES 100000
 #define MAX_DEPTH 64
 #define MAX_ANCHORS 256
+#define MAX_KEYS 4096 /* of one map: finding duplicates takes their square */
 
 typedef struct reader {
   struct fy_parser *parser;
@@ -123,12 +124,14 @@ static dl_status read_key(reader *r, struct fy_event *event, const dl_node *map,
 
 static dl_status read_map(reader *r, struct fy_event *event, dl_node **out) {
   DL_TRY(new_node(r, event, DL_NODE_MAP, out));
-  for (;;) {
+  for (int keys = 0;; keys++) {
     struct fy_event *item;
     DL_TRY(next_event(r, &item));
     bool end = item->type == FYET_MAPPING_END;
     dl_node *key = NULL, *value = NULL;
-    dl_status status = end ? DL_OK : read_key(r, item, *out, &key);
+    dl_status status = end                ? DL_OK
+                       : keys == MAX_KEYS ? fail_at_event(r, item, "a map of more than 4,096 keys")
+                                          : read_key(r, item, *out, &key);
     fy_parser_event_free(r->parser, item);
     if (end || status != DL_OK) return status;
     DL_TRY(next_event(r, &item));

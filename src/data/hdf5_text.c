@@ -1,6 +1,15 @@
-/* hdf5_text.c - data sets of texts (class names): fixed-length and variable-length strings alike. */
+/* hdf5_text.c - data sets of texts (class names): fixed-length and variable-length strings alike.
+ *
+ * Variable-length strings lie in a "global heap", and HDF5 1.10 trusts a damaged heap: of some thousand files with random
+ * damage the few that brought the process down or hung it all did so there. So the heap is read here, with every length and
+ * address checked. Its form (HDF5 File Format Specification 3.0, III.E): a data set's element is {length: 4 bytes, address of a
+ * collection: 8, index: 4}; a collection is {"GCOL", version 1, 3 bytes, size: 8} and objects, each {index: 2, references: 2,
+ * 4 bytes, size: 8, data padded to 8}; all little-endian.
+ */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/mem.h"
 #include "data/hdf5_file.h"
@@ -8,6 +17,8 @@
 #define MOST_TEXTS (1 << 20)
 #define MOST_TEXT_BYTES 255
 #define MOST_FIXED_BYTES 65536 /* of a fixed-length string in the file */
+
+/* ---- fixed length ---- */
 
 /* Appends at most MOST_TEXT_BYTES of `text`, which need not end in a 0 byte within `bytes`. */
 static size_t append(char *out, const char *text, size_t bytes) {
@@ -34,19 +45,125 @@ static dl_status read_fixed(hid_t set, hid_t type, const dl_h5_file *file, const
   return status;
 }
 
-static dl_status read_variable(hid_t set, hid_t type, const dl_h5_file *file, const char *name, int n, char *out, size_t *used) {
-  char **texts = dl_calloc((size_t)n, sizeof *texts);
-  if (!texts) return DL_ERR_NOMEM;
-  dl_status status = DL_OK;
-  hid_t space = H5Dget_space(set);
-  if (space < 0 || H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, texts) < 0)
-    status = dl_h5_fail(DL_ERR_DATA, file->path, "data set '%s' cannot be read", name);
-  for (int i = 0; i < n && status == DL_OK; i++) *used += append(out + *used, texts[i], MOST_TEXT_BYTES);
-  if (space >= 0 && status == DL_OK) H5Dvlen_reclaim(type, space, H5P_DEFAULT, texts);
-  if (space >= 0) H5Sclose(space);
-  free(texts);
+/* ---- variable length ---- */
+
+enum { ELEMENT_BYTES = 16, COLLECTION_HEAD = 16, OBJECT_HEAD = 16, MOST_COLLECTION = 65536 };
+
+/* The collection read last, and where the search in it stands: texts mostly follow one another. */
+typedef struct heap {
+  int descriptor;
+  uint64_t base, file_bytes; /* addresses count from base */
+  uint64_t address;          /* of the collection; 0: none */
+  size_t bytes, cursor;
+  unsigned char data[MOST_COLLECTION];
+} heap;
+
+static uint64_t little_endian(const unsigned char *p, int bytes) {
+  uint64_t value = 0;
+  for (int i = bytes - 1; i >= 0; i--) value = value << 8 | p[i];
+  return value;
+}
+
+static bool read_at(const heap *h, uint64_t offset, void *out, size_t bytes) {
+  if (offset > h->file_bytes || bytes > h->file_bytes - offset) return false;
+  for (size_t got = 0; got < bytes;) {
+    ssize_t n = pread(h->descriptor, (char *)out + got, bytes - got, (off_t)(offset + got));
+    if (n <= 0) return false;
+    got += (size_t)n;
+  }
+  return true;
+}
+
+static bool load_collection(heap *h, uint64_t address) {
+  if (h->address == address) return true;
+  h->address = 0;
+  if (address > h->file_bytes || !read_at(h, h->base + address, h->data, COLLECTION_HEAD)) return false;
+  uint64_t bytes = little_endian(h->data + 8, 8);
+  if (memcmp(h->data, "GCOL\1", 5) != 0 || bytes < COLLECTION_HEAD || bytes > MOST_COLLECTION) return false;
+  if (!read_at(h, h->base + address, h->data, (size_t)bytes)) return false;
+  h->address = address;
+  h->bytes = (size_t)bytes;
+  h->cursor = COLLECTION_HEAD;
+  return true;
+}
+
+/* Object `index` from `begin` to `end` of the collection; NULL where there is none. */
+static const unsigned char *search(heap *h, size_t begin, size_t end, unsigned index, size_t *bytes) {
+  for (size_t at = begin; at < end && at + OBJECT_HEAD <= h->bytes;) {
+    unsigned number = (unsigned)little_endian(h->data + at, 2);
+    uint64_t size = little_endian(h->data + at + 8, 8);
+    if (number == 0 || size > h->bytes - at - OBJECT_HEAD) return NULL; /* 0: the free space at the end */
+    size_t next = at + OBJECT_HEAD + ((size_t)size + 7) / 8 * 8;
+    if (number == index) {
+      h->cursor = next;
+      *bytes = (size_t)size;
+      return h->data + at + OBJECT_HEAD;
+    }
+    at = next;
+  }
+  return NULL;
+}
+
+/* The text that an element of the data set refers to; *bytes 0 for an empty one. False: damaged. */
+static bool find_text(heap *h, const unsigned char element[ELEMENT_BYTES], const char **text, size_t *bytes) {
+  uint64_t length = little_endian(element, 4), address = little_endian(element + 4, 8);
+  unsigned index = (unsigned)little_endian(element + 12, 4);
+  *bytes = 0;
+  *text = NULL;
+  if (length == 0 || address == 0) return true;
+  if (!load_collection(h, address)) return false;
+  size_t there = 0, cursor = h->cursor;
+  const unsigned char *data = search(h, cursor, h->bytes, index, &there);
+  if (!data) data = search(h, COLLECTION_HEAD, cursor, index, &there);
+  if (!data || there < length) return false;
+  *text = (const char *)data;
+  *bytes = (size_t)length;
+  return true;
+}
+
+/* Whether addresses and sizes are of 8 bytes, as they are everywhere; *base: where addresses count from. */
+static bool usual_file(const dl_h5_file *file, uint64_t *base) {
+  hid_t made = H5Fget_create_plist(file->id);
+  size_t address_bytes = 0, size_bytes = 0;
+  hsize_t block = 0;
+  bool good = made >= 0 && H5Pget_sizes(made, &address_bytes, &size_bytes) >= 0 && H5Pget_userblock(made, &block) >= 0;
+  if (made >= 0) H5Pclose(made);
+  *base = block;
+  return good && address_bytes == 8 && size_bytes == 8;
+}
+
+static dl_status copy_texts(heap *h, uint64_t offset, const dl_h5_file *file, const char *name, int n, char *out, size_t *used) {
+  for (int i = 0; i < n; i++) {
+    unsigned char element[ELEMENT_BYTES];
+    const char *text;
+    size_t bytes;
+    if (!read_at(h, offset + (uint64_t)i * ELEMENT_BYTES, element, sizeof element) || !find_text(h, element, &text, &bytes))
+      return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "data set '%s' cannot be read: the file is damaged", name);
+    *used += append(out + *used, text, bytes);
+  }
+  return DL_OK;
+}
+
+static dl_status read_variable(hid_t set, const dl_h5_file *file, const char *name, int n, char *out, size_t *used) {
+  uint64_t base;
+  haddr_t offset = H5Dget_offset(set);
+  if (offset == HADDR_UNDEF || !usual_file(file, &base)) {
+    dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "data set '%s' keeps texts of variable length in a form that is not read", name);
+    return dl_hint("write it contiguous, or with texts of a fixed length (numpy's type S)");
+  }
+  heap *h = dl_calloc(1, sizeof *h);
+  if (!h) return DL_ERR_NOMEM;
+  h->descriptor = open(file->path, O_RDONLY | O_CLOEXEC);
+  h->base = base;
+  h->file_bytes = (uint64_t)file->bytes;
+  dl_status status = h->descriptor < 0 ? dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "cannot be opened again")
+                                       : copy_texts(h, offset, file, name, n, out, used);
+  if (h->descriptor >= 0) close(h->descriptor);
+  free(h);
   return status;
 }
+
+/* ---- both ---- */
 
 static dl_status read_texts(hid_t set, hid_t type, const dl_h5_file *file, const char *name, int *n, char **out, size_t *out_bytes) {
   hid_t space = H5Dget_space(set);
@@ -64,7 +181,7 @@ static dl_status read_texts(hid_t set, hid_t type, const dl_h5_file *file, const
   if (stored == 0) return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "data set '%s' has no texts written", name);
   *out = dl_calloc((size_t)*n, MOST_TEXT_BYTES + 1);
   if (!*out) return DL_ERR_NOMEM;
-  dl_status status = H5Tis_variable_str(type) > 0 ? read_variable(set, type, file, name, *n, *out, out_bytes)
+  dl_status status = H5Tis_variable_str(type) > 0 ? read_variable(set, file, name, *n, *out, out_bytes)
                                                   : read_fixed(set, type, file, name, *n, *out, out_bytes);
   if (status != DL_OK) {
     free(*out);

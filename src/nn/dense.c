@@ -1,6 +1,7 @@
 /* dense.c - y = x W^T + b, W (units, in) as in PyTorch's nn.Linear.
  *
  * Three products, each in the form that reads both operands as they lie: y = x W^T, dW = dy^T x, dx = dy W.
+ * Where the library has a weakness for few rows, y^T = W x^T takes the place of the first.
  */
 #include <math.h>
 
@@ -38,6 +39,7 @@ static dl_status setup(dl_layer *layer, dl_layer_builder *builder) {
   if (in > INT32_MAX) return dl_layer_fail(layer, "%lld inputs are too many", (long long)in);
   layer->out = (dl_shape){.dims = 1, .dim = {o->units}};
   layer->multiply_adds = (double)in * (double)o->units;
+  layer->work_count = (size_t)o->units;
   DL_TRY(dl_layer_add_tensor(builder, "weight", 2, (int64_t[]){o->units, in}, true));
   return o->bias ? dl_layer_add_tensor(builder, "bias", 1, (int64_t[]){o->units}, false) : DL_OK;
 }
@@ -50,8 +52,14 @@ static void init(const dl_layer *layer, int tensor, dl_rng_key key, float *value
 
 static void forward(const dl_layer *layer, const dl_layer_run *run) {
   const int64_t n = run->n, in = layer->in.dim[0], out = layer->out.dim[0];
+  const float *bias = layer->n_tensors > 1 ? run->weights[1] : NULL;
+  if (run->gemm->better_swapped && run->gemm->better_swapped(n, out, in)) {
+    run->gemm->sgemm(false, true, out, n, in, 1, run->weights[0], in, run->x, in, 0, run->work, n);
+    dl_kernels_in_use()->transpose_bias(n, out, run->work, bias, run->y);
+    return;
+  }
   run->gemm->sgemm(false, true, n, out, in, 1, run->x, in, run->weights[0], in, 0, run->y, out);
-  if (layer->n_tensors > 1) dl_kernels_in_use()->bias_add(n, out, run->weights[1], run->y);
+  if (bias) dl_kernels_in_use()->bias_add(n, out, bias, run->y);
 }
 
 static void backward(const dl_layer *layer, const dl_layer_run *run) {

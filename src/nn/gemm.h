@@ -12,6 +12,8 @@ typedef struct dl_gemm_backend {
   /* C (m, n) = alpha * op(A) op(B) + beta * C; op(A) is (m, k): A is (m, k), or (k, m) where trans_a. ld = row length in memory. */
   void (*sgemm)(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
                 const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
+  /* Whether A B^T of this shape is faster as (B A^T)^T, transposing included. A rule on the shape alone; NULL: never. */
+  bool (*better_swapped)(int64_t m, int64_t n, int64_t k);
   /* Forces one compute thread for the calling thread. */
   void (*one_thread)(void);
   /* "OpenBLAS 0.3.21 Cooperlake" into text. */

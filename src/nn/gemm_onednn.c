@@ -24,6 +24,10 @@ static void sgemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, f
     for (int64_t j = 0; j < n; j++) c[i * ldc + j] = NAN;
 }
 
+/* Read on AVX-512 with (n, k) = (512, 784) and (512, 512): 16 rows 75 -> 61 and 61 -> 39 us, 32 rows 121 -> 105 and
+ * 100 -> 70 us, 64 rows 2 %; rows that do not fill whole vectors lose. */
+static bool better_swapped(int64_t m, int64_t n, int64_t k) { return m % 16 == 0 && m <= 48 && n >= 128 && k >= 256; }
+
 /* OpenMP keeps the number for each calling thread. */
 static void one_thread(void) {
 #ifdef DLDIST_HAVE_OPENMP
@@ -56,7 +60,7 @@ static void describe(char *text, size_t size) {
 }
 
 const dl_gemm_backend dl_gemm_onednn = {
-    .name = "onednn", .sgemm = sgemm, .one_thread = one_thread, .describe = describe};
+    .name = "onednn", .sgemm = sgemm, .better_swapped = better_swapped, .one_thread = one_thread, .describe = describe};
 #else
 typedef int dl_gemm_onednn_is_not_built_in;
 #endif

@@ -174,6 +174,16 @@ static void bias_add(int64_t rows, int64_t cols, const float *restrict bias, flo
     for (int64_t c = 0; c < cols; c++) y[c] += bias[c];
 }
 
+/* Sixteen columns at a time: their part of x is one run of memory, and y is written a cache line at a time. */
+static void transpose_bias(int64_t rows, int64_t cols, const float *restrict x, const float *restrict bias,
+                           float *restrict y) {
+  for (int64_t c = 0; c < cols; c += 16) {
+    const int64_t width = cols - c < 16 ? cols - c : 16;
+    for (int64_t r = 0; r < rows; r++)
+      for (int64_t j = 0; j < width; j++) y[r * cols + c + j] = x[(c + j) * rows + r] + (bias ? bias[c + j] : 0);
+  }
+}
+
 /* 64 columns at a time stay in registers over all rows. */
 static void column_sums(int64_t rows, int64_t cols, const float *restrict x, float *restrict out) {
   int64_t c = 0;
@@ -367,6 +377,7 @@ const dl_kernels DL_ISA_NAME(dl_kernel_table) = {
     .softmax = softmax,
     .softmax_backward = softmax_backward,
     .bias_add = bias_add,
+    .transpose_bias = transpose_bias,
     .column_sums = column_sums,
     .multiply = multiply,
     .random_words = random_words,

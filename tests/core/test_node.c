@@ -203,9 +203,11 @@ static void test_many_copies_of_a_long_text_are_refused(void) {
 }
 
 static char *nested(int depth, char open, char close) {
-  char *text = calloc(1, 2 * (size_t)depth + 1);
+  char *text = malloc(2 * (size_t)depth + 1);
+  if (!text) abort();
   memset(text, open, (size_t)depth);
   memset(text + depth, close, (size_t)depth);
+  text[2 * depth] = 0;
   return text;
 }
 
@@ -228,6 +230,18 @@ static void test_depth_is_bounded_also_through_aliases(void) {
   d = parsed(longer);
   CU_ASSERT(survives_writing(d.root));
   dl_document_destroy(&d);
+  free(text);
+}
+
+static void test_the_keys_of_a_map_are_bounded(void) {
+  char *text = malloc(4098 * 8);
+  size_t n = 0;
+  for (int i = 0; i < 4096; i++) n += (size_t)snprintf(text + n, 8, "k%d:\n", i);
+  dl_document d = parsed(text);
+  CU_ASSERT_EQUAL(dl_node_size(d.root), 4096);
+  dl_document_destroy(&d);
+  snprintf(text + n, 8, "one:\n");
+  expect_parse_error(text, "c.yaml:4097:1: a map of more than 4,096 keys");
   free(text);
 }
 
@@ -373,6 +387,7 @@ static const dl_test tests[] = {
     DL_TEST(test_a_billion_laughs_are_refused),
     DL_TEST(test_many_copies_of_a_long_text_are_refused),
     DL_TEST(test_depth_is_bounded_also_through_aliases),
+    DL_TEST(test_the_keys_of_a_map_are_bounded),
     DL_TEST(test_size_and_the_number_of_nodes_are_bounded),
     DL_TEST(test_set_puts_values_where_the_path_says),
     DL_TEST(test_set_says_what_it_cannot_do),

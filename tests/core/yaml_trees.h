@@ -41,6 +41,8 @@ static inline bool survives_writing(const dl_node *root) {
   char *text = NULL;
   dl_document again = {0};
   DL_ASSERT_OK(dl_node_write(root, &text));
+  for (const unsigned char *p = (const unsigned char *)text; *p; p++) /* of which YAML allows none */
+    if (*p < 0x20 && *p != '\n') CU_FAIL("a control character was written");
   dl_status status = dl_document_parse(text, strlen(text), "written.yaml", &again);
   bool same = status == DL_OK && identical(root, again.root) && dl_node_equal(root, again.root);
   if (!same) fprintf(stderr, "%s\n---- %s\n", status == DL_OK ? "another tree" : last_error(), text);

@@ -128,6 +128,7 @@ static void run_rows(const dl_kernels *k, field *f) {
   k->softmax_backward(ROWS, COLS, f->b, f->c, f->c);
   k->bias_add(ROWS, COLS, f->c, f->d);
   k->column_sums(ROWS, COLS, f->d, f->a);
+  k->transpose_bias(ROWS, COLS, f->a, f->c, f->b);
   k->multiply(N - 1, f->b, f->d, f->d);
 }
 static void run_losses(const dl_kernels *k, field *f) {
@@ -233,6 +234,23 @@ static void test_column_sums_add_rows_in_order(void) {
   }
 }
 
+static void test_transposing_adds_the_bias_and_moves_every_element(void) {
+  enum { MOST = 48 * 37 };
+  static float x[MOST], y[MOST], bias[48];
+  lcg g = {6};
+  for (int i = 0; i < MOST; i++) x[i] = lcg_value(&g);
+  for (int i = 0; i < 48; i++) bias[i] = lcg_value(&g);
+  for (int64_t rows = 1; rows <= 37; rows += 12)
+    for (int64_t cols = 1; cols <= 48; cols++)
+      for (int with = 0; with < 2; with++) {
+        bool equal = true;
+        dl_kernels_in_use()->transpose_bias(rows, cols, x, with ? bias : NULL, y);
+        for (int64_t r = 0; r < rows; r++)
+          for (int64_t c = 0; c < cols; c++) equal = equal && y[r * cols + c] == x[c * rows + r] + (with ? bias[c] : 0);
+        CU_ASSERT_TRUE(equal);
+      }
+}
+
 static void test_random_words_are_those_of_the_generator(void) {
   const dl_rng_key key = dl_rng_stream(42, DL_RNG_DROPOUT, 3);
   find_tables();
@@ -304,6 +322,7 @@ static const dl_test tests[] = {
     DL_TEST(test_relu_lets_nan_through),
     DL_TEST(test_softmax_rows_equal_float64_and_survive_large_logits),
     DL_TEST(test_column_sums_add_rows_in_order),
+    DL_TEST(test_transposing_adds_the_bias_and_moves_every_element),
     DL_TEST(test_random_words_are_those_of_the_generator),
     DL_TEST(test_mask_keeps_what_lies_at_or_above_the_threshold),
     DL_TEST(test_losses_of_a_row_equal_their_definition_with_and_without_gradient),

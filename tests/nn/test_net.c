@@ -170,6 +170,32 @@ static void test_passes_repeat_bit_for_bit_after_other_passes(void) {
   fixture_clear(&f);
 }
 
+/* The form of a product may change with the number of rows (16 rows have one of their own): the values may not. */
+static void test_a_wide_layer_equals_float64_at_any_number_of_rows(void) {
+  static const char *const yaml[] = {"model: [{dense: 130}]\ncompute: {backend: openblas}",
+                                     "model: [{dense: 130}]\ncompute: {backend: auto}",
+                                     "model: [{dense: {units: 130, bias: false}}]\ncompute: {backend: auto}"};
+  for (int k = 0; k < 3; k++) {
+    fixture f;
+    const dl_pass pass = {0};
+    DL_ASSERT_OK(fixture_new(&f, yaml[k], 1, (int64_t[]){301}, 130, 48));
+    dl_net_init(f.net, 5, f.weights);
+    fill_input(&f, 48 * 301, 9);
+    for (int64_t n = 1; n <= 48; n++) {
+      const float *y = dl_net_forward(f.net, f.weights, n, &pass), *x = dl_net_input(f.net);
+      double worst = 0;
+      for (int64_t r = 0; r < n; r++)
+        for (int64_t u = 0; u < 130; u++) {
+          double sum = f.n_tensors > 1 ? (double)f.weights[f.tensors[1].offset + (size_t)u] : 0;
+          for (int64_t i = 0; i < 301; i++) sum += (double)x[r * 301 + i] * (double)f.weights[u * 301 + i];
+          if (!(fabs((double)y[r * 130 + u] - sum) <= worst)) worst = fabs((double)y[r * 130 + u] - sum);
+        }
+      CU_ASSERT(worst < 2e-6);
+    }
+    fixture_clear(&f);
+  }
+}
+
 /* ---- initial weights ---- */
 
 static void test_dense_starts_uniform_within_one_over_the_root_of_its_inputs(void) {
@@ -204,6 +230,7 @@ static void test_initial_weights_depend_on_the_seed_and_the_layers_place(void) {
   dl_net_init(b.net, 42, b.weights);
   CU_ASSERT(!memcmp(a.weights, b.weights, a.count * sizeof(float)));
   CU_ASSERT(memcmp(a.weights, a.weights + a.tensors[2].offset, 400 * sizeof(float)) != 0);
+  CU_ASSERT(memcmp(a.weights, a.weights + a.tensors[1].offset, 20 * sizeof(float)) != 0); /* nor is the bias a copy */
   dl_net_init(b.net, 43, b.weights);
   CU_ASSERT(memcmp(a.weights, b.weights, 20 * sizeof(float)) != 0);
   fixture_clear(&a);
@@ -443,6 +470,7 @@ static const dl_test tests[] = {
     DL_TEST(test_tensors_are_named_by_place_or_name_and_lie_padded_in_layer_order),
     DL_TEST(test_backward_writes_all_gradients_and_leaves_the_gaps_alone),
     DL_TEST(test_passes_repeat_bit_for_bit_after_other_passes),
+    DL_TEST(test_a_wide_layer_equals_float64_at_any_number_of_rows),
     DL_TEST(test_dense_starts_uniform_within_one_over_the_root_of_its_inputs),
     DL_TEST(test_initial_weights_depend_on_the_seed_and_the_layers_place),
     DL_TEST(test_init_takes_the_distributions_of_the_literature),

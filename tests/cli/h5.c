@@ -1,0 +1,97 @@
+/* h5.c - makes and reads small HDF5 files for the tests of the command line.
+ *
+ *   cli_h5 make KIND FILE.h5     a data set of 4 features and 3 classes: y = the largest of the first three features
+ *       good                     as it should be
+ *       nan                      one x of train is not a number
+ *       label                    one label of train is 10
+ *       no_y                     train/y is missing
+ *       short_y                  train/y has fewer samples than train/x
+ *       line                     regression: y = 2 x0 - x1 + 0.5
+ *   cli_h5 print FILE.h5 NAME    the values of a data set, a line a sample
+ */
+#include <hdf5.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FEATURES 4
+#define MOST 600
+
+typedef struct samples {
+  int n;
+  float x[MOST][FEATURES], value[MOST];
+  int32_t label[MOST];
+} samples;
+
+static uint32_t next_random(uint32_t *state) { return (*state = *state * 1664525u + 1013904223u) >> 8; }
+
+static void make_samples(samples *s, int n, uint32_t seed) {
+  s->n = n;
+  for (int i = 0; i < n; i++) {
+    for (int f = 0; f < FEATURES; f++) s->x[i][f] = (float)next_random(&seed) / (float)(1u << 24);
+    s->value[i] = 2 * s->x[i][0] - s->x[i][1] + 0.5f;
+    s->label[i] = 0;
+    for (int c = 1; c < 3; c++)
+      if (s->x[i][c] > s->x[i][s->label[i]]) s->label[i] = c;
+  }
+}
+
+static int write_set(hid_t group, const char *name, hid_t type, int dims, const hsize_t *dim, const void *values) {
+  hid_t space = H5Screate_simple(dims, dim, NULL);
+  hid_t set = H5Dcreate2(group, name, type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+  int bad = set < 0 || H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0;
+  H5Dclose(set);
+  H5Sclose(space);
+  return bad;
+}
+
+static int write_split(hid_t file, const char *split, const samples *s, const char *kind) {
+  hid_t group = H5Gcreate2(file, split, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+  hsize_t x_dim[] = {(hsize_t)s->n, FEATURES}, y_dim[] = {(hsize_t)s->n};
+  int bad = write_set(group, "x", H5T_NATIVE_FLOAT, 2, x_dim, s->x), train = !strcmp(split, "train");
+  if (train && !strcmp(kind, "short_y")) y_dim[0] -= 7;
+  if (!strcmp(kind, "line"))
+    bad |= write_set(group, "y", H5T_NATIVE_FLOAT, 1, y_dim, s->value);
+  else if (!train || strcmp(kind, "no_y"))
+    bad |= write_set(group, "y", H5T_NATIVE_INT32, 1, y_dim, s->label);
+  H5Gclose(group);
+  return bad;
+}
+
+static int make(const char *kind, const char *path) {
+  static const char *const kinds[] = {"good", "nan", "label", "no_y", "short_y", "line"};
+  static samples train, test;
+  int known = 0;
+  for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) known |= !strcmp(kind, kinds[i]);
+  hid_t file = known ? H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT) : -1;
+  if (file < 0) return 1;
+  make_samples(&train, MOST, 1);
+  make_samples(&test, 150, 2);
+  if (!strcmp(kind, "nan")) train.x[417][2] = NAN;
+  if (!strcmp(kind, "label")) train.label[333] = 10;
+  int bad = write_split(file, "train", &train, kind) | write_split(file, "test", &test, kind);
+  return H5Fclose(file) < 0 || bad;
+}
+
+static int print(const char *path, const char *name) {
+  hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT), set = file < 0 ? -1 : H5Dopen2(file, name, H5P_DEFAULT);
+  hsize_t dim[8] = {0}, width = 1;
+  int dims = set < 0 ? -1 : H5Sget_simple_extent_ndims(H5Dget_space(set));
+  if (dims < 1 || dims > 8) return 1;
+  H5Sget_simple_extent_dims(H5Dget_space(set), dim, NULL);
+  for (int d = 1; d < dims; d++) width *= dim[d];
+  double *values = malloc((size_t)(dim[0] * width + 1) * sizeof *values);
+  if (!values || H5Dread(set, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0) return 1;
+  for (hsize_t i = 0; i < dim[0] * width; i++) printf("%.9g%c", values[i], (i + 1) % width ? ' ' : '\n');
+  free(values);
+  return H5Fclose(file) < 0;
+}
+
+int main(int argc, char **argv) {
+  if (argc == 4 && !strcmp(argv[1], "make")) return make(argv[2], argv[3]);
+  if (argc == 4 && !strcmp(argv[1], "print")) return print(argv[2], argv[3]);
+  fprintf(stderr, "usage: cli_h5 make KIND FILE.h5 | print FILE.h5 NAME\n");
+  return 2;
+}

@@ -8,13 +8,13 @@
  *   4. train, evaluate, predict, save, open again
  *   5. dl_train_config: what `dldist train CONFIG.yaml --run DIR` does, with checkpoints and resume
  *
- * "Collective" functions are called by every process of the context, in the same order; their errors are the same on all.
- * Every function returns DL_OK or an error whose text dl_last_error gives. Objects are owned by whoever made them and end with
- * their _close; pointers that are passed in are borrowed for the call unless said otherwise. Not thread safe: a context and its
- * networks belong to one thread, the one that MPI was initialised on.
+ * "Collective" functions are called by every process of the context, in the same order; their errors are the same on
+ * all. Every function returns DL_OK or an error whose text dl_last_error gives. Objects are owned by whoever made them
+ * and end with their _close; pointers that are passed in are borrowed for the call unless said otherwise. Not thread
+ * safe: a context and its networks belong to one thread, the one that MPI was initialised on.
  *
- * The configuration says what is computed, the number of processes only how fast: with the same sync.shards the weights are the
- * same bit for bit.
+ * The configuration says what is computed, the number of processes only how fast: with the same sync.shards the weights
+ * are the same bit for bit.
  */
 #ifndef DLDIST_DLDIST_H
 #define DLDIST_DLDIST_H
@@ -37,19 +37,20 @@ extern "C" {
 /* "0.1.0" */
 DL_API const char *dl_version(void);
 
-/* The last failure of this thread: "file:line:column: message (what to do)". Valid until the next call. Not collective. */
+/* The last failure of this thread: "file:line:column: message (what to do)". Valid until the next call. Not collective.
+ */
 DL_API const char *dl_last_error(void);
 
 /* ---- 1. context ---- */
 
 typedef struct dl_context dl_context;
 
-/* Under mpirun or srun: all processes of the job (MPI is initialised unless it is; then dl_context_close finalises it). Alone:
- * this process, without MPI. Collective. */
+/* Under mpirun or srun: all processes of the job (MPI is initialised unless it is; then dl_context_close finalises it).
+ * Alone: this process, without MPI. Collective. */
 DL_API dl_status dl_context_open(dl_context **out);
 
-/* Over an MPI communicator, which is duplicated and stays yours: see dldist_mpi.h for the typed form. `communicator` points to
- * an MPI_Comm. MPI must be initialised. Collective over it. */
+/* Over an MPI communicator, which is duplicated and stays yours: see dldist_mpi.h for the typed form. `communicator`
+ * points to an MPI_Comm. MPI must be initialised. Collective over it. */
 DL_API dl_status dl_context_open_over(const void *communicator, dl_context **out);
 
 /* The same for a Fortran communicator handle. */
@@ -72,8 +73,8 @@ DL_API void dl_network_close(dl_network **network); /* Not collective */
 /* Starts from the configuration file `path`, read by every process. Not collective. */
 DL_API dl_status dl_network_load_config(dl_network *network, const char *path);
 
-/* Appends a layer as a line of a configuration has it: "relu", "dense: 64", "dropout: {rate: 0.2}". Checked when training
- * starts. Not collective. */
+/* Appends a layer as a line of a configuration has it: "relu", "dense: 64", "dropout: {rate: 0.2}". Checked when
+ * training starts. Not collective. */
 DL_API dl_status dl_network_add(dl_network *network, const char *layer);
 
 /* Sets a key of the configuration: ("optimizer", "{name: adam, lr: 0.01}"), ("train.epochs", "20"). Not collective. */
@@ -83,9 +84,9 @@ DL_API dl_status dl_network_set(dl_network *network, const char *key, const char
 
 enum { DL_TRAIN = 0, DL_VALID = 1, DL_TEST = 2 };
 
-/* Arrays of a split, equal on all processes, borrowed until the network is closed or they are set again: x (samples, shape...) row
- * after row; truth is `labels` (samples) for classification, y (samples, y_size) for other tasks. Without arrays the data come
- * from data.file. Not collective. */
+/* Arrays of a split, equal on all processes, borrowed until the network is closed or they are set again: x (samples,
+ * shape...) row after row; truth is `labels` (samples) for classification, y (samples, y_size) for other tasks. Without
+ * arrays the data come from data.file. Not collective. */
 DL_API dl_status dl_network_set_data(dl_network *network, int split, int64_t samples, int dims, const int64_t *shape,
                                      const float *x, const int32_t *labels, int64_t y_size, const float *y);
 
@@ -94,12 +95,12 @@ DL_API dl_status dl_network_set_data(dl_network *network, int split, int64_t sam
 /* Trains to the end of train.epochs, from the initial weights; no file is written. Collective. */
 DL_API dl_status dl_network_train(dl_network *network);
 
-/* One metric of a split: "loss", or a metric of the task ("accuracy", "macro_f1", "r2"; see `dldist list metrics`). For an opened
- * checkpoint the split's arrays must be set. Collective. */
+/* One metric of a split: "loss", or a metric of the task ("accuracy", "macro_f1", "r2"; see `dldist list metrics`). For
+ * an opened checkpoint the split's arrays must be set. Collective. */
 DL_API dl_status dl_network_metric(dl_network *network, int split, const char *metric, double *value);
 
-/* Scores of samples of yours: x (samples, shape...), scores (samples, outputs): probabilities for classification, binary and
- * multilabel, values for regression. Every process may have its own. Not collective. */
+/* Scores of samples of yours: x (samples, shape...), scores (samples, outputs): probabilities for classification,
+ * binary and multilabel, values for regression. Every process may have its own. Not collective. */
 DL_API dl_status dl_network_predict(dl_network *network, int64_t samples, const float *x, float *scores);
 
 /* Outputs of a trained or opened network, 0 before. */

@@ -1,8 +1,8 @@
 /* api.c - the public interface over the floors below.
  *
- * A network gathers text (a configuration, layers, settings) until it is trained; from then on it has a dl_model. Work on arrays of
- * the caller's that are not the model's own data set goes through a second dl_data over those arrays, with the model's normalisation:
- * the same path that training data take.
+ * A network gathers text (a configuration, layers, settings) until it is trained; from then on it has a dl_model. Work
+ * on arrays of the caller's that are not the model's own data set goes through a second dl_data over those arrays, with
+ * the model's normalisation: the same path that training data take.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -160,7 +160,8 @@ static dl_status append_layers(const dl_network *network, dl_node *root) {
 /* File, then layers, then settings: one text, parsed like any configuration. */
 static dl_status make_config(const dl_network *network, dl_config **out) {
   dl_document document;
-  const char *text = network->config ? network->config : "", *name = network->config_name ? network->config_name : "(network)";
+  const char *text = network->config ? network->config : "",
+             *name = network->config_name ? network->config_name : "(network)";
   DL_TRY(dl_document_parse(text, strlen(text), name, &document));
   char *whole = NULL;
   dl_status status = network->layers.n ? append_layers(network, document.root) : DL_OK;
@@ -168,16 +169,18 @@ static dl_status make_config(const dl_network *network, dl_config **out) {
   dl_document_destroy(&document);
   if (status == DL_OK) {
     if (whole) text = whole;
-    status = dl_config_parse(text, strlen(text), name, (const char *const *)network->settings.text, network->settings.n, out);
+    status = dl_config_parse(text, strlen(text), name, (const char *const *)network->settings.text, network->settings.n,
+                             out);
   }
   free(whole);
   return status;
 }
 
-dl_status dl_network_set_data(dl_network *network, int split, int64_t samples, int dims, const int64_t *shape, const float *x,
-                              const int32_t *labels, int64_t y_size, const float *y) {
+dl_status dl_network_set_data(dl_network *network, int split, int64_t samples, int dims, const int64_t *shape,
+                              const float *x, const int32_t *labels, int64_t y_size, const float *y) {
   if (split < 0 || split >= DL_SPLITS) return dl_fail(DL_ERR_USAGE, "there is no split %d", split);
-  if (dims < 1 || dims > DL_MAX_DIMS) return dl_fail(DL_ERR_USAGE, "x has %d dimensions a sample; 1 to %d can be used", dims, DL_MAX_DIMS);
+  if (dims < 1 || dims > DL_MAX_DIMS)
+    return dl_fail(DL_ERR_USAGE, "x has %d dimensions a sample; 1 to %d can be used", dims, DL_MAX_DIMS);
   dl_data_shape wanted = {.x_dims = dims, .x_size = 1, .y_size = y ? y_size : 1};
   for (int d = 0; d < dims; d++) {
     wanted.x_shape[d] = shape[d];
@@ -211,12 +214,15 @@ dl_status dl_network_train(dl_network *network) {
 }
 
 static dl_status need_model(const dl_network *network) {
-  return network->model ? DL_OK : dl_fail(DL_ERR_USAGE, "the network is not trained yet: call dl_network_train or dl_network_open");
+  return network->model
+             ? DL_OK
+             : dl_fail(DL_ERR_USAGE, "the network is not trained yet: call dl_network_train or dl_network_open");
 }
 
 /* ---- using it ---- */
 
-/* A view of the model on other arrays: its own team and data, everything else shared. The caller destroys view->data. */
+/* A view of the model on other arrays: its own team and data, everything else shared. The caller destroys view->data.
+ */
 static dl_status view_on(const dl_model *model, dl_team *team, const dl_data_shape *shape, const dl_data_arrays *arrays,
                          dl_model *view) {
   *view = *model;
@@ -283,7 +289,9 @@ dl_status dl_network_predict(dl_network *network, int64_t samples, const float *
   return status;
 }
 
-int64_t dl_network_outputs(const dl_network *network) { return network->model ? dl_net_outputs(network->model->net) : 0; }
+int64_t dl_network_outputs(const dl_network *network) {
+  return network->model ? dl_net_outputs(network->model->net) : 0;
+}
 
 /* ---- files ---- */
 
@@ -299,7 +307,8 @@ dl_status dl_network_weights_sha256(dl_network *network, char hex[65]) {
 dl_status dl_network_save(dl_network *network, const char *folder) {
   DL_TRY(need_model(network));
   if (!network->model->sync)
-    return dl_fail(DL_ERR_USAGE, "a network that was opened from a checkpoint has nothing new to save: copy the checkpoint");
+    return dl_fail(DL_ERR_USAGE,
+                   "a network that was opened from a checkpoint has nothing new to save: copy the checkpoint");
   dl_status status = network->context->team->rank == 0 ? dl_dir_make(folder) : DL_OK;
   DL_TRY(dl_team_agree(network->context->team, status));
   dl_json *fingerprint = dl_fingerprint(network->model->shards, network->model->config->compute.backend);
@@ -324,7 +333,12 @@ dl_status dl_network_open(dl_context *context, const char *checkpoint, dl_networ
 static void ignore(void *context, const char *text) { (void)context, (void)text; }
 
 dl_status dl_train_config(dl_context *context, const char *config, const char *folder) {
-  dl_run_options options = {.config_path = config, .folder = folder, .resume = "auto", .quiet = true, .start_s = dl_now_s(),
-                            .output = ignore, .error = ignore};
+  dl_run_options options = {.config_path = config,
+                            .folder = folder,
+                            .resume = "auto",
+                            .quiet = true,
+                            .start_s = dl_now_s(),
+                            .output = ignore,
+                            .error = ignore};
   return dl_run_train(context->team, &options);
 }

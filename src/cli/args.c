@@ -28,8 +28,8 @@ static dl_status unknown(const char *command, const dl_arg *rows, int n, const c
   return near ? dl_hint("did you mean '%s'?", near) : dl_hint("see dldist help %s", command);
 }
 
-dl_status dl_args_parse(const char *command, const dl_arg *rows, int n_rows, int min_positional, int max_positional, int argc,
-                        char **argv, dl_args *out) {
+dl_status dl_args_parse(const char *command, const dl_arg *rows, int n_rows, int min_positional, int max_positional,
+                        int argc, char **argv, dl_args *out) {
   *out = (dl_args){0};
   bool options = true;
   for (int i = 0; i < argc; i++) {
@@ -51,14 +51,17 @@ dl_status dl_args_parse(const char *command, const dl_arg *rows, int n_rows, int
     const char *value = word[length] ? word + length + 1 : NULL;
     if (row < 0 && (row = find_short(rows, n_rows, word)) >= 0) value = word + 2;
     if (row < 0) return unknown(command, rows, n_rows, word);
-    if (!rows[row].value && value) return dl_fail(DL_ERR_USAGE, "dldist %s: %s takes no value", command, rows[row].name);
+    if (!rows[row].value && value)
+      return dl_fail(DL_ERR_USAGE, "dldist %s: %s takes no value", command, rows[row].name);
     if (rows[row].value && !value) {
-      if (++i == argc) return dl_fail(DL_ERR_USAGE, "dldist %s: %s needs a value: %s", command, rows[row].name, rows[row].value);
+      if (++i == argc)
+        return dl_fail(DL_ERR_USAGE, "dldist %s: %s needs a value: %s", command, rows[row].name, rows[row].value);
       value = argv[i];
     }
     out->value[row] = value ? value : "";
     if (!strcmp(rows[row].name, "--set")) {
-      if (out->n_set == DL_ARGS_MAX) return dl_fail(DL_ERR_USAGE, "dldist %s: more than %d --set", command, DL_ARGS_MAX);
+      if (out->n_set == DL_ARGS_MAX)
+        return dl_fail(DL_ERR_USAGE, "dldist %s: more than %d --set", command, DL_ARGS_MAX);
       out->set[out->n_set++] = value;
     }
   }

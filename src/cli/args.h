@@ -22,10 +22,11 @@ typedef struct dl_args {
   int n_positional;
 } dl_args;
 
-/* DL_ERR_USAGE for unknown options (with the nearest), missing values, too many or too few positionals. "--set=x", "--set x",
+/* DL_ERR_USAGE for unknown options (with the nearest), missing values, too many or too few positionals. "--set=x",
+ * "--set x",
  * "-j4" and "-j 4" are understood; "--" ends options. */
-dl_status dl_args_parse(const char *command, const dl_arg *rows, int n_rows, int min_positional, int max_positional, int argc,
-                        char **argv, dl_args *out);
+dl_status dl_args_parse(const char *command, const dl_arg *rows, int n_rows, int min_positional, int max_positional,
+                        int argc, char **argv, dl_args *out);
 
 /* The value of option `name`, NULL where it was not given. */
 const char *dl_args_get(const dl_args *args, const dl_arg *rows, int n_rows, const char *name);

@@ -52,7 +52,8 @@ static dl_status make_config(const dl_team *team, const step_job *job, dl_config
   char ranks[16];
   snprintf(ranks, sizeof ranks, "%d", team->size);
   char *text = dl_asprintf(
-      "name: bench-step\nmodel: [{dense: 512}, relu, {dense: 512}, relu, {dense: 10}]\noptimizer: {name: adam, lr: 0.001}\n"
+      "name: bench-step\nmodel: [{dense: 512}, relu, {dense: 512}, relu, {dense: 10}]\noptimizer: {name: adam, lr: "
+      "0.001}\n"
       "train: {epochs: 1, batch: %lld}\nsync: {shards: %s}\n",
       (long long)(job->batch * team->size), strcmp(job->shards, "ranks") ? job->shards : ranks);
   if (!text) return DL_ERR_NOMEM;
@@ -64,14 +65,16 @@ static dl_status make_config(const dl_team *team, const step_job *job, dl_config
 static void print_step(const dl_model *model, const step_job *job, double *times, int64_t n) {
   qsort(times, (size_t)n, sizeof *times, by_value);
   double median = times[n / 2], flops = 6.0 * dl_net_multiply_adds(model->net) * (double)job->batch;
-  printf("%d rank%s, %lld samples a rank, %lld shards, %s, transport %s\n", model->team->size, model->team->size == 1 ? "" : "s",
-         (long long)job->batch, (long long)model->shards, dl_gemm_choose(model->config->compute.backend)->name,
-         dl_sync_transport(model->sync));
+  printf("%d rank%s, %lld samples a rank, %lld shards, %s, transport %s\n", model->team->size,
+         model->team->size == 1 ? "" : "s", (long long)job->batch, (long long)model->shards,
+         dl_gemm_choose(model->config->compute.backend)->name, dl_sync_transport(model->sync));
   printf("step: median %.3f ms, fastest %.3f ms, 90%% below %.3f ms; %.0f samples/s; %.0f GF/s a rank\n", median * 1e3,
-         times[0] * 1e3, times[n * 9 / 10] * 1e3, (double)(job->batch * model->team->size) / median, flops / median / 1e9);
+         times[0] * 1e3, times[n * 9 / 10] * 1e3, (double)(job->batch * model->team->size) / median,
+         flops / median / 1e9);
 }
 
-static dl_status time_steps(dl_team *team, const step_job *job, float *x, int32_t *label, double *times, int64_t samples) {
+static dl_status time_steps(dl_team *team, const step_job *job, float *x, int32_t *label, double *times,
+                            int64_t samples) {
   dl_run_options options = {.quiet = true};
   dl_run run = {.team = team, .options = &options, .saved_step = -1, .step_seconds = times};
   dl_data_shape shape = {.x_dims = 1, .x_shape = {FEATURES}, .x_size = FEATURES, .y_size = 1, .classes = CLASSES};
@@ -89,7 +92,8 @@ static dl_status time_steps(dl_team *team, const step_job *job, float *x, int32_
 static dl_status step_member(dl_team *team, void *context) {
   const step_job *job = context;
   int64_t samples = job->batch * team->size * (job->steps + WARM_UP);
-  int64_t distinct = job->batch * team->size * 8; /* what a step reads comes from a set that fits no cache, but is soon made */
+  int64_t distinct =
+      job->batch * team->size * 8; /* what a step reads comes from a set that fits no cache, but is soon made */
   if (distinct < samples) samples = distinct;
   float *x = dl_calloc_aligned((size_t)(samples * FEATURES), sizeof *x);
   int32_t *label = dl_calloc_aligned((size_t)samples, sizeof *label);
@@ -113,13 +117,15 @@ static dl_status step_member(dl_team *team, void *context) {
   return status;
 }
 
-static dl_status number(const dl_command *command, const dl_args *args, const char *name, int64_t most, int64_t *value) {
+static dl_status number(const dl_command *command, const dl_args *args, const char *name, int64_t most,
+                        int64_t *value) {
   const char *text = dl_option_of(command, args, name);
   if (!text) return DL_OK;
   char *end;
   long long n = strtoll(text, &end, 10);
   if (end == text || *end || n < 1 || n > most)
-    return dl_fail(DL_ERR_USAGE, "dldist bench: %s takes a number from 1 to %lld, not '%s'", name, (long long)most, text);
+    return dl_fail(DL_ERR_USAGE, "dldist bench: %s takes a number from 1 to %lld, not '%s'", name, (long long)most,
+                   text);
   *value = n;
   return DL_OK;
 }
@@ -151,8 +157,10 @@ const dl_command dl_command_bench = {
     .name = "bench",
     .usage = "step [--batch N] [--shards N|auto|ranks] [--steps N] [--set KEY=VALUE]... [-j THREADS]",
     .help = "times training on this machine",
-    .more = "step: a training step of a 784-512-512-10 network with Adam, on samples made up in memory: forward, loss, backward, "
-            "exchange, update, and reading the batch.",
+    .more =
+        "step: a training step of a 784-512-512-10 network with Adam, on samples made up in memory: forward, loss, "
+        "backward, "
+        "exchange, update, and reading the batch.",
     .args = args_table,
     .n_args = sizeof args_table / sizeof args_table[0],
     .min_positional = 1,

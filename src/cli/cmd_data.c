@@ -67,8 +67,10 @@ const dl_command dl_command_data = {
     .name = "data",
     .usage = "import FORMAT INPUT... -o FILE.h5 [--force] | info FILE",
     .help = "brings data into HDF5, and tells what a file holds",
-    .more = "A data set is an HDF5 file with samples first: /train/x and /train/y, likewise valid and test. An import writes "
-            "chunks with Fletcher32 checksums, and the file is whole or not there.",
+    .more =
+        "A data set is an HDF5 file with samples first: /train/x and /train/y, likewise valid and test. An import "
+        "writes "
+        "chunks with Fletcher32 checksums, and the file is whole or not there.",
     .args = args_table,
     .n_args = sizeof args_table / sizeof args_table[0],
     .min_positional = 1,

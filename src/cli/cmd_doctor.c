@@ -6,9 +6,9 @@
 
 #include "cli/command.h"
 #include "comm/launch.h"
+#include "core/config.h"
 #include "core/isa.h"
 #include "core/log.h"
-#include "core/config.h"
 #include "nn/gemm.h"
 
 static void count_warning(void *context, const char *code, const char *message) {
@@ -30,13 +30,14 @@ static void print_backends(void) {
 
 static dl_status member(dl_team *team, void *context) {
   int *count = context;
-  char (*hosts)[64] = calloc((size_t)team->size, sizeof *hosts);
+  char(*hosts)[64] = calloc((size_t)team->size, sizeof *hosts);
   dl_status status = dl_team_agree(team, hosts ? DL_OK : dl_fail(DL_ERR_NOMEM, "out of memory"));
   if (status == DL_OK) status = dl_team_allgather(team, team->host, sizeof team->host, hosts);
   dl_shared probe = {0};
   dl_status shared = status == DL_OK ? team->ops->shared_new(team, 1 << 20, "a test", &probe) : status;
   if (status == DL_OK && team->rank == 0) {
-    printf("team\n  %-20s %s, %d members on %d node%s (", "", team->ops->name, team->size, team->nodes, team->nodes == 1 ? "" : "s");
+    printf("team\n  %-20s %s, %d members on %d node%s (", "", team->ops->name, team->size, team->nodes,
+           team->nodes == 1 ? "" : "s");
     for (int r = 0; r < team->size; r++)
       if (!r || strcmp(hosts[r], hosts[r - 1])) printf("%s%s", r ? ", " : "", hosts[r]);
     printf(")\n");

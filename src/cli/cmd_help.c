@@ -10,7 +10,8 @@ static const dl_arg args_table[] = {
 };
 
 static const char exit_codes[] =
-    "0 done; 2 wrong usage or configuration; 3 bad data or checkpoint; 4 training failed; 75 stopped early by a signal with a "
+    "0 done; 2 wrong usage or configuration; 3 bad data or checkpoint; 4 training failed; 75 stopped early by a signal "
+    "with a "
     "checkpoint written (run again to go on); 1 anything else.";
 
 /* ---- text ---- */
@@ -41,8 +42,8 @@ static void print_args(const dl_command *command) {
   for (int i = 0; i < command->n_args; i++) {
     const dl_arg *a = &command->args[i];
     char left[96];
-    snprintf(left, sizeof left, "%s%s%s%s%s", a->name, a->other ? ", " : "", a->other ? a->other : "", a->value ? " " : "",
-             a->value ? a->value : "");
+    snprintf(left, sizeof left, "%s%s%s%s%s", a->name, a->other ? ", " : "", a->other ? a->other : "",
+             a->value ? " " : "", a->value ? a->value : "");
     if (strlen(left) > 26)
       printf("  %s\n  %-26s %s\n", left, "", a->help);
     else
@@ -81,11 +82,12 @@ static dl_status help_all(void) {
   printf("dldist " DLDIST_VERSION ": distributed data-parallel training of neural networks on CPU clusters\n\n");
   printf("usage: dldist COMMAND [ARGUMENTS], alone or under mpirun or srun\n\n");
   for (int i = 0; i < n; i++) printf("  %-10s %s\n", all[i]->name, all[i]->help);
-  printf("\nbegin here:\n"
-         "  dldist train                          a demo on all cores: handwritten digits in a second\n"
-         "  mpirun -np 2 dldist train             the same on two ranks, with the same bits\n"
-         "  dldist train CONFIG.yaml --run DIR    your own\n"
-         "  dldist help train                     every option and every key of the configuration\n\nexit codes: ");
+  printf(
+      "\nbegin here:\n"
+      "  dldist train                          a demo on all cores: handwritten digits in a second\n"
+      "  mpirun -np 2 dldist train             the same on two ranks, with the same bits\n"
+      "  dldist train CONFIG.yaml --run DIR    your own\n"
+      "  dldist help train                     every option and every key of the configuration\n\nexit codes: ");
   print_wrapped(exit_codes, 0);
   return DL_OK;
 }
@@ -137,18 +139,21 @@ static void roff_command(const dl_command *command) {
 static dl_status man_page(void) {
   int n;
   const dl_command *const *all = dl_commands(&n);
-  printf(".TH DLDIST 1 \"\" \"dldist " DLDIST_VERSION "\" \"User Commands\"\n.SH NAME\n"
+  printf(".TH DLDIST 1 \"\" \"dldist " DLDIST_VERSION
+         "\" \"User Commands\"\n.SH NAME\n"
          "dldist \\- distributed data\\-parallel training of neural networks on CPU clusters\n"
          ".SH SYNOPSIS\n.B dldist\n.I COMMAND\n[ARGUMENTS]\n.br\n.B mpirun \\-np 8 dldist train\n"
          "[CONFIG.yaml]\n.SH DESCRIPTION\n"
-         "Each MPI rank trains a replica on a data set in HDF5; gradients are summed across ranks along one fixed tree, so that the "
+         "Each MPI rank trains a replica on a data set in HDF5; gradients are summed across ranks along one fixed "
+         "tree, so that the "
          "same configuration gives the same weights, bit for bit, at any number of ranks.\n.SH COMMANDS\n");
   for (int i = 0; i < n; i++) roff_command(all[i]);
   printf(".SH CONFIGURATION\nA YAML file; \\fB\\-\\-set\\fR takes the same keys.\n");
   for (int i = 0; i < dl_config_row_count; i++) {
     const dl_option *o = &dl_config_rows[i];
     char tag[200];
-    snprintf(tag, sizeof tag, "%s%s%s", o->key, o->fallback && *o->fallback ? ", default " : "", o->fallback ? o->fallback : "");
+    snprintf(tag, sizeof tag, "%s%s%s", o->key, o->fallback && *o->fallback ? ", default " : "",
+             o->fallback ? o->fallback : "");
     roff_item(tag, o->help);
     if (!o->choices) continue;
     printf(".br\nOne of ");
@@ -159,7 +164,8 @@ static dl_status man_page(void) {
   roff(exit_codes);
   printf("\n.SH ENVIRONMENT\n");
   roff_item("DLDIST_ISA", "base, avx2 or avx512: lowers the instruction set of dldist's own kernels");
-  roff_item("DLDIST_TERMINAL", "the width of the terminal that standard error reaches through a pipe, 0 for none: a progress line is "
+  roff_item("DLDIST_TERMINAL",
+            "the width of the terminal that standard error reaches through a pipe, 0 for none: a progress line is "
             "drawn where it is not 0; default: found out");
   roff_item("DLDIST_SHARE", "the folder of the data that come with dldist");
   return DL_OK;

@@ -65,7 +65,8 @@ static dl_status print_json(const char *path, const content *c) {
   dl_json_put_int(object, "parameters", parameters(c));
   dl_json_put(object, "tensors", tensors_json(c->model, c->n_model));
   dl_json_put(object, "optimizer", tensors_json(c->optimizer, c->n_optimizer));
-  static const char *const keys[] = {"dldist", "epoch", "step", "step_in_epoch", "seed", "shards", "batch", "class_names", "fingerprint"};
+  static const char *const keys[] = {"dldist", "epoch", "step",        "step_in_epoch", "seed",
+                                     "shards", "batch", "class_names", "fingerprint"};
   for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
     dl_json_put(object, keys[i], dl_json_copy(dl_json_get(c->state, keys[i])));
   char *text = NULL;
@@ -81,7 +82,8 @@ static void print_tensors(const dl_safetensors_entry *entries, int n) {
     char shape[160] = "";
     size_t used = 0;
     for (int d = 0; d < entries[i].dims; d++)
-      used += (size_t)snprintf(shape + used, sizeof shape - used, "%s%lld", d ? ", " : "", (long long)entries[i].shape[d]);
+      used +=
+          (size_t)snprintf(shape + used, sizeof shape - used, "%s%lld", d ? ", " : "", (long long)entries[i].shape[d]);
     printf("  %-36s %-5s (%s)\n", entries[i].name, entries[i].dtype, shape);
   }
 }
@@ -90,7 +92,8 @@ static dl_status print_table(const char *path, const content *c) {
   printf("checkpoint      %s\n", path);
   printf("weights_sha256  %s\n", c->digest.hex);
   printf("position        %lld epochs, %lld steps (%lld in the epoch)\n",
-         (long long)dl_json_int(dl_json_get(c->state, "epoch"), 0), (long long)dl_json_int(dl_json_get(c->state, "step"), 0),
+         (long long)dl_json_int(dl_json_get(c->state, "epoch"), 0),
+         (long long)dl_json_int(dl_json_get(c->state, "step"), 0),
          (long long)dl_json_int(dl_json_get(c->state, "step_in_epoch"), 0));
   printf("parameters      %lld\n", (long long)parameters(c));
   printf("shards          %lld\n", (long long)dl_json_int(dl_json_get(c->state, "shards"), 0));
@@ -127,9 +130,10 @@ const dl_command dl_command_inspect = {
     .name = "inspect",
     .usage = "CHECKPOINT [--json]",
     .help = "tells what a checkpoint holds, and the SHA-256 of its weights",
-    .more = "CHECKPOINT is a checkpoint's folder, or a run's folder for its newest one. Every file is checked against the "
-            "manifest first. weights_sha256 is taken over every tensor of model.safetensors in file order: name, a 0 byte, "
-            "little-endian values.",
+    .more =
+        "CHECKPOINT is a checkpoint's folder, or a run's folder for its newest one. Every file is checked against the "
+        "manifest first. weights_sha256 is taken over every tensor of model.safetensors in file order: name, a 0 byte, "
+        "little-endian values.",
     .args = args_table,
     .n_args = sizeof args_table / sizeof args_table[0],
     .min_positional = 1,

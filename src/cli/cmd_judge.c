@@ -35,8 +35,10 @@ typedef struct job {
 } job;
 
 static dl_status read_options(const dl_command *command, const dl_args *args, job *out, int *threads) {
-  *out = (job){.judge = {.run = dl_option_of(command, args, "--run"), .checkpoint = dl_option_of(command, args, "--checkpoint"),
-                         .data = dl_option_of(command, args, "--data"), .split = -1}};
+  *out = (job){.judge = {.run = dl_option_of(command, args, "--run"),
+                         .checkpoint = dl_option_of(command, args, "--checkpoint"),
+                         .data = dl_option_of(command, args, "--data"),
+                         .split = -1}};
   const char *split = dl_option_of(command, args, "--split");
   if (!out->judge.run == !out->judge.checkpoint) {
     dl_fail(DL_ERR_USAGE, "dldist %s needs --run DIR or --checkpoint DIR", command->name);
@@ -78,8 +80,8 @@ static dl_status print_table(const dl_model *model, dl_split_kind split, const d
   char name[16], *text = NULL;
   dl_figure figures[DL_METRICS_MAX + 1] = {{"loss", e->loss}};
   for (int i = 0; i < e->n_metrics; i++) figures[i + 1] = (dl_figure){e->metrics[i].name, e->metrics[i].value};
-  DL_TRY(dl_summary_scores(dl_choice_name(DL_SPLIT_NAMES, split, name, sizeof name), e->samples, figures, e->n_metrics + 1,
-                           &text));
+  DL_TRY(dl_summary_scores(dl_choice_name(DL_SPLIT_NAMES, split, name, sizeof name), e->samples, figures,
+                           e->n_metrics + 1, &text));
   fputs(text, stdout);
   free(text);
   print_confusion(model, e);
@@ -149,8 +151,10 @@ const dl_command dl_command_predict = {
     .name = "predict",
     .usage = "(--run DIR | --checkpoint DIR) --data FILE.h5 [--split train|valid|test] -o PREDICTIONS.h5 [-j THREADS]",
     .help = "writes a network's predictions for a split, in file order",
-    .more = "The file holds /scores float32 (samples, outputs): probabilities for classification, binary and multilabel, values "
-            "for regression; /labels int64 for classification; /y the truth where the split has it.",
+    .more =
+        "The file holds /scores float32 (samples, outputs): probabilities for classification, binary and multilabel, "
+        "values "
+        "for regression; /labels int64 for classification; /y the truth where the split has it.",
     .args = predict_args,
     .n_args = sizeof predict_args / sizeof predict_args[0],
     .run = run_predict,

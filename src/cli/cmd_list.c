@@ -13,9 +13,14 @@
 #include "train/schedule.h"
 
 static const char *const type_names[] = {
-    [DL_OPTION_BOOL] = "true|false", [DL_OPTION_INT] = "integer",    [DL_OPTION_AUTO_INT] = "integer|auto",
-    [DL_OPTION_REAL] = "number",     [DL_OPTION_STRING] = "text",    [DL_OPTION_CHOICE] = NULL,
-    [DL_OPTION_PAIR] = "integer or [integer, integer]",              [DL_OPTION_NODE] = "value",
+    [DL_OPTION_BOOL] = "true|false",
+    [DL_OPTION_INT] = "integer",
+    [DL_OPTION_AUTO_INT] = "integer|auto",
+    [DL_OPTION_REAL] = "number",
+    [DL_OPTION_STRING] = "text",
+    [DL_OPTION_CHOICE] = NULL,
+    [DL_OPTION_PAIR] = "integer or [integer, integer]",
+    [DL_OPTION_NODE] = "value",
 };
 
 static void print_options(const dl_option *options, int n) {
@@ -23,7 +28,10 @@ static void print_options(const dl_option *options, int n) {
     const dl_option *o = &options[i];
     if (!strcmp(o->key, "name")) continue;
     printf("      %-16s %s%s%s: %s\n", o->key, o->choices ? o->choices : type_names[o->type],
-           o->fallback && *o->fallback ? ", default " : o->fallback ? "" : ", required", o->fallback ? o->fallback : "", o->help);
+           o->fallback && *o->fallback ? ", default "
+           : o->fallback               ? ""
+                                       : ", required",
+           o->fallback ? o->fallback : "", o->help);
   }
 }
 
@@ -97,8 +105,9 @@ static const struct {
   const char *name;
   void (*list)(void);
 } lists[] = {
-    {"layers", list_layers},   {"losses", list_losses},   {"optimizers", list_optimizers}, {"schedules", list_schedules},
-    {"metrics", list_metrics}, {"formats", list_formats}, {"sync", list_sync},
+    {"layers", list_layers},       {"losses", list_losses},   {"optimizers", list_optimizers},
+    {"schedules", list_schedules}, {"metrics", list_metrics}, {"formats", list_formats},
+    {"sync", list_sync},
 };
 #define N_LISTS ((int)(sizeof lists / sizeof lists[0]))
 
@@ -116,7 +125,8 @@ static dl_status run(const dl_command *command, const dl_args *args) {
   if (found) return DL_OK;
   const char *near = dl_nearest_name(wanted, names, N_LISTS);
   dl_fail(DL_ERR_USAGE, "dldist list: unknown list '%.60s'", wanted);
-  return near ? dl_hint("did you mean '%s'?", near) : dl_hint("one of layers, losses, optimizers, schedules, metrics, formats, sync");
+  return near ? dl_hint("did you mean '%s'?", near)
+              : dl_hint("one of layers, losses, optimizers, schedules, metrics, formats, sync");
 }
 
 const dl_command dl_command_list = {

@@ -15,7 +15,8 @@
 static const dl_arg args_table[] = {
     {"--set", NULL, "KEY=VALUE", "sets a key of the configuration (may be repeated): --set train.epochs=5"},
     {"--run", NULL, "DIR", "the run's folder; default runs/NAME-DATE"},
-    {"--resume", NULL, "auto|never|CHECKPOINT", "what to go on from; auto (default): the newest whole checkpoint in the folder"},
+    {"--resume", NULL, "auto|never|CHECKPOINT",
+     "what to go on from; auto (default): the newest whole checkpoint in the folder"},
     {"-j", "--threads", "THREADS", "threads that train together; default: all cores alone, 1 under mpirun or srun"},
     {"--quiet", "-q", NULL, "no progress and no table"},
     {"--dry-run", "-n", NULL, "checks configuration and data, prints the network, trains nothing"},
@@ -35,7 +36,8 @@ static const char demo_text[] =
 static dl_status demo_config(char **out) {
   char *digits = dl_find_shared_file("digits.h5");
   if (!digits) {
-    dl_fail(DL_ERR_USAGE, "no configuration was given, there is no dldist.yaml here, and the demo's digits.h5 is not found");
+    dl_fail(DL_ERR_USAGE,
+            "no configuration was given, there is no dldist.yaml here, and the demo's digits.h5 is not found");
     return dl_hint("give a configuration: dldist train CONFIG.yaml");
   }
   *out = dl_asprintf(demo_text, digits);
@@ -57,8 +59,8 @@ static dl_status choose_config(const dl_args *args, dl_run_options *options, cha
   return DL_OK;
 }
 
-/* mpirun puts a pipe between rank 0 and the terminal; who knows that there is one says so by DLDIST_TERMINAL=COLUMNS, as
- * launchers/local does. Columns, or 0 where there is no terminal. */
+/* mpirun puts a pipe between rank 0 and the terminal; who knows that there is one says so by DLDIST_TERMINAL=COLUMNS,
+ * as launchers/local does. Columns, or 0 where there is no terminal. */
 static int terminal_columns(void) {
   const char *said = getenv("DLDIST_TERMINAL"), *term = getenv("TERM");
   if (said && *said) return atoi(said);
@@ -71,11 +73,18 @@ static dl_status member(dl_team *team, void *context) { return dl_run_train(team
 
 static dl_status run(const dl_command *command, const dl_args *args) {
   int columns = terminal_columns();
-  dl_run_options options = {
-      .assignments = args->set, .n_assignments = args->n_set, .folder = dl_option_of(command, args, "--run"),
-      .resume = dl_option_of(command, args, "--resume"), .quiet = dl_option_of(command, args, "--quiet") != NULL,
-      .dry_run = dl_option_of(command, args, "--dry-run") != NULL, .terminal = columns > 0, .columns = columns,
-      .start_s = dl_now_s(), .output = dl_print, .error = dl_print_error, .stop = &dl_stop_requested};
+  dl_run_options options = {.assignments = args->set,
+                            .n_assignments = args->n_set,
+                            .folder = dl_option_of(command, args, "--run"),
+                            .resume = dl_option_of(command, args, "--resume"),
+                            .quiet = dl_option_of(command, args, "--quiet") != NULL,
+                            .dry_run = dl_option_of(command, args, "--dry-run") != NULL,
+                            .terminal = columns > 0,
+                            .columns = columns,
+                            .start_s = dl_now_s(),
+                            .output = dl_print,
+                            .error = dl_print_error,
+                            .stop = &dl_stop_requested};
   if (!options.resume) options.resume = "auto";
   int threads;
   char *demo;
@@ -89,14 +98,21 @@ static dl_status run(const dl_command *command, const dl_args *args) {
 
 const dl_command dl_command_train = {
     .name = "train",
-    .usage = "[CONFIG.yaml] [--set KEY=VALUE]... [--run DIR] [--resume auto|never|CHECKPOINT] [-j THREADS] [--quiet] [--dry-run]",
+    .usage =
+        "[CONFIG.yaml] [--set KEY=VALUE]... [--run DIR] [--resume auto|never|CHECKPOINT] [-j THREADS] [--quiet] "
+        "[--dry-run]",
     .help = "trains a network",
-    .more = "CONFIG defaults to dldist.yaml in the working directory, and without it to a demo on the digits that come with "
-            "dldist. Started by mpirun or srun all ranks train together; alone, threads of one process do. The configuration "
-            "says what is computed, the number of ranks only how fast: the same configuration and sync.shards give the same "
-            "weights bit for bit.\n\n"
-            "SIGTERM, SIGINT and SIGUSR1 stop the run after the step with a checkpoint and exit code 75; the same command goes "
-            "on from there.",
+    .more =
+        "CONFIG defaults to dldist.yaml in the working directory, and without it to a demo on the digits that come "
+        "with "
+        "dldist. Started by mpirun or srun all ranks train together; alone, threads of one process do. The "
+        "configuration "
+        "says what is computed, the number of ranks only how fast: the same configuration and sync.shards give the "
+        "same "
+        "weights bit for bit.\n\n"
+        "SIGTERM, SIGINT and SIGUSR1 stop the run after the step with a checkpoint and exit code 75; the same command "
+        "goes "
+        "on from there.",
     .args = args_table,
     .n_args = sizeof args_table / sizeof args_table[0],
     .max_positional = 1,

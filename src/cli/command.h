@@ -38,7 +38,8 @@ void dl_print_error(void *context, const char *text);
 /* A dl_log_sink: "warning: ..." on standard error. */
 void dl_print_warning(void *context, const char *code, const char *message);
 
-/* Set by SIGINT, SIGTERM and SIGUSR1 once dl_catch_signals was called; a second signal of the same kind ends the program. */
+/* Set by SIGINT, SIGTERM and SIGUSR1 once dl_catch_signals was called; a second signal of the same kind ends the
+ * program. */
 extern volatile sig_atomic_t dl_stop_requested;
 void dl_catch_signals(void);
 

@@ -12,8 +12,8 @@
 #include "core/options.h"
 
 static const dl_command *const commands[] = {
-    &dl_command_train,   &dl_command_eval, &dl_command_predict, &dl_command_data, &dl_command_inspect,
-    &dl_command_list,    &dl_command_bench, &dl_command_doctor, &dl_command_help,
+    &dl_command_train, &dl_command_eval,  &dl_command_predict, &dl_command_data, &dl_command_inspect,
+    &dl_command_list,  &dl_command_bench, &dl_command_doctor,  &dl_command_help,
 };
 #define N_COMMANDS ((int)(sizeof commands / sizeof commands[0]))
 
@@ -68,7 +68,8 @@ dl_status dl_threads_option(const dl_command *command, const dl_args *args, int 
   char *end;
   long value = strtol(text, &end, 10);
   if (end == text || *end || value < 1 || value > 1024)
-    return dl_fail(DL_ERR_USAGE, "dldist %s: -j takes a number of threads from 1 to 1024, not '%s'", command->name, text);
+    return dl_fail(DL_ERR_USAGE, "dldist %s: -j takes a number of threads from 1 to 1024, not '%s'", command->name,
+                   text);
   *out = (int)value;
   return DL_OK;
 }

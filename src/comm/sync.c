@@ -12,7 +12,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 
-#define EXACT_SHARDS 512 /* up to here every possible batch is looked at to find how many buffers are needed */
+#define EXACT_SHARDS 2048 /* up to here every possible batch is looked at to find how many buffers are needed */
 
 static const dl_sync_ops *const synchronisers[] = {&dl_sync_shm_ops, &dl_sync_message_ops};
 #define N_SYNCHRONISERS ((int)(sizeof synchronisers / sizeof *synchronisers))

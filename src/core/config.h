@@ -1,7 +1,8 @@
 /* config.h - the configuration of a run (floor: core).
  *
- * dl_config_rows is the one place where a key of the configuration is known. What belongs to a table of another floor (the
- * model, the loss, the optimizer, the schedule, data set names, augmentation) is kept here as a node and parsed by its owner.
+ * dl_config_rows is the one place where a key of the configuration is known. What belongs to a table of another floor
+ * (the model, the loss, the optimizer, the schedule, data set names, augmentation) is kept here as a node and parsed by
+ * its owner.
  */
 #ifndef DL_CORE_CONFIG_H
 #define DL_CORE_CONFIG_H
@@ -38,7 +39,7 @@ typedef struct dl_config {
   int64_t seed;
   int task; /* dl_task */
   struct {
-    dl_node *file;               /* text, or a list of texts; each may be a glob */
+    dl_node *file;                 /* text, or a list of texts; each may be a glob */
     dl_node *train, *valid, *test; /* {x:, y:, weight:}; valid may be a fraction; NULL or a null node: absent */
     int layout, normalize, shuffle;
   } data;
@@ -72,8 +73,8 @@ typedef struct dl_config {
 extern const dl_option dl_config_rows[];
 extern const int dl_config_row_count;
 
-/* Parses `text` (read from `name`, whose folder relative paths start at), applies `assignments` ("key.path=VALUE"), checks
- * every key. Not collective: every member parses the same text. */
+/* Parses `text` (read from `name`, whose folder relative paths start at), applies `assignments` ("key.path=VALUE"),
+ * checks every key. Not collective: every member parses the same text. */
 dl_status dl_config_parse(const char *text, size_t bytes, const char *name, const char *const *assignments,
                           int n_assignments, dl_config **out);
 void dl_config_destroy(dl_config **config);

@@ -58,8 +58,8 @@ dl_status dl_writer_open(const char *path, dl_writer **out) {
   writer->path = dl_strdup(path);
   writer->fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (!writer->path || writer->fd < 0) {
-    dl_status status = writer->path ? dl_fail_at(DL_ERR_SYSTEM, path, 0, 0, "cannot be written: %s", strerror(errno))
-                                    : DL_ERR_NOMEM;
+    dl_status status =
+        writer->path ? dl_fail_at(DL_ERR_SYSTEM, path, 0, 0, "cannot be written: %s", strerror(errno)) : DL_ERR_NOMEM;
     if (writer->fd >= 0) close(writer->fd);
     free(writer->path);
     free(writer);

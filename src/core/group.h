@@ -1,8 +1,8 @@
 /* group.h - a parameter group: what gradient synchronisation sees of a network and its optimizer (floor: core).
  *
- * Parameters, gradients and optimizer slots are single buffers of `count` floats laid out alike: tensor after tensor, each
- * starting at a multiple of 16 floats (64 bytes), the gaps zero. A slice of the buffer is cut at block boundaries (DL_BLOCK
- * elements counted from a tensor's start).
+ * Parameters, gradients and optimizer slots are single buffers of `count` floats laid out alike: tensor after tensor,
+ * each starting at a multiple of 16 floats (64 bytes), the gaps zero. A slice of the buffer is cut at block boundaries
+ * (DL_BLOCK elements counted from a tensor's start).
  */
 #ifndef DL_CORE_GROUP_H
 #define DL_CORE_GROUP_H
@@ -11,20 +11,21 @@
 
 #define DL_MAX_DIMS 5
 #define DL_MAX_OPTIMIZER_SLOTS 4
-#define DL_LEAF_SUMS 8 /* doubles that a leaf delivers beside its gradient: [0] loss sum, [1] normaliser, rest the task's */
+#define DL_LEAF_SUMS \
+  8 /* doubles that a leaf delivers beside its gradient: [0] loss sum, [1] normaliser, rest the task's */
 
 typedef struct dl_tensor {
-  char name[96];              /* "layers.0.weight" */
-  size_t offset, count;       /* in floats; offset is a multiple of 16 */
+  char name[96];        /* "layers.0.weight" */
+  size_t offset, count; /* in floats; offset is a multiple of 16 */
   int dims;
   int64_t shape[DL_MAX_DIMS]; /* as in PyTorch */
   bool trainable;
-  bool decays;                /* false for biases and norms: weight decay on request and penalties pass them by */
+  bool decays; /* false for biases and norms: weight decay on request and penalties pass them by */
   float lr_scale;
 } dl_tensor;
 
-/* One block of one tensor for the optimizer: n <= DL_BLOCK. `gradient` is divided by the normaliser and clipped already.
- * `state[k]` is optimizer slot k at the same place. */
+/* One block of one tensor for the optimizer: n <= DL_BLOCK. `gradient` is divided by the normaliser and clipped
+ * already. `state[k]` is optimizer slot k at the same place. */
 typedef void (*dl_apply_fn)(void *context, const dl_tensor *tensor, size_t n, float *restrict weights,
                             const float *restrict gradient, float *const state[]);
 
@@ -32,17 +33,22 @@ typedef struct dl_param_group {
   size_t count;             /* floats in a buffer, a multiple of 16 */
   const dl_tensor *tensors; /* in buffer order, borrowed */
   int n_tensors;
-  int n_slots;              /* optimizer slots */
+  int n_slots; /* optimizer slots */
   dl_apply_fn apply;
-  void *apply_context;      /* one per member; holds the step's lr and the like, set before the step */
+  void *apply_context; /* one per member; holds the step's lr and the like, set before the step */
 } dl_param_group;
 
 /* Blocks of a group are numbered over all tensors in order. */
-typedef struct dl_block_ref { int32_t tensor; uint32_t n; size_t offset; } dl_block_ref;
+typedef struct dl_block_ref {
+  int32_t tensor;
+  uint32_t n;
+  size_t offset;
+} dl_block_ref;
 int64_t dl_group_blocks(const dl_param_group *group);
 /* All blocks in order; `out` has dl_group_blocks entries. */
 void dl_group_list_blocks(const dl_param_group *group, dl_block_ref *out);
-/* First block of slice `slice` of `slices`: evenly by elements, cut at block boundaries; slice = slices gives the end. */
+/* First block of slice `slice` of `slices`: evenly by elements, cut at block boundaries; slice = slices gives the end.
+ */
 int64_t dl_group_slice_begin(const dl_param_group *group, int slice, int slices);
 
 #endif

@@ -52,7 +52,8 @@ dl_status dl_sha256_file(const char *path, dl_digest *out) {
   dl_status status = piece ? dl_sha256_new(&hash) : DL_ERR_NOMEM;
   size_t n;
   while (status == DL_OK && (n = fread(piece, 1, 1 << 20, file)) > 0) status = dl_sha256_update(hash, piece, n);
-  if (status == DL_OK && ferror(file)) status = dl_fail_at(DL_ERR_DATA, path, 0, 0, "cannot be read: %s", strerror(errno));
+  if (status == DL_OK && ferror(file))
+    status = dl_fail_at(DL_ERR_DATA, path, 0, 0, "cannot be read: %s", strerror(errno));
   if (status == DL_OK) status = dl_sha256_finish(hash, out);
   dl_sha256_destroy(&hash);
   free(piece);

@@ -5,7 +5,9 @@
 #include "core/status.h"
 
 typedef struct dl_sha256 dl_sha256;
-typedef struct dl_digest { char hex[65]; } dl_digest; /* lower case, terminated */
+typedef struct dl_digest {
+  char hex[65];
+} dl_digest; /* lower case, terminated */
 
 dl_status dl_sha256_new(dl_sha256 **out);
 dl_status dl_sha256_update(dl_sha256 *hash, const void *data, size_t bytes);

@@ -49,7 +49,9 @@ dl_status dl_json_parse(const char *text, size_t bytes, const char *what, dl_jso
 
 const dl_json *dl_json_get(const dl_json *object, const char *key) { return json_object_get(object, key); }
 const dl_json *dl_json_at(const dl_json *array, size_t index) { return json_array_get(array, index); }
-size_t dl_json_size(const dl_json *value) { return json_is_array(value) ? json_array_size(value) : json_object_size(value); }
+size_t dl_json_size(const dl_json *value) {
+  return json_is_array(value) ? json_array_size(value) : json_object_size(value);
+}
 bool dl_json_is_object(const dl_json *value) { return json_is_object(value); }
 bool dl_json_is_array(const dl_json *value) { return json_is_array(value); }
 bool dl_json_is_int(const dl_json *value) { return json_is_integer(value); }

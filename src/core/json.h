@@ -7,7 +7,8 @@
 
 #include "core/status.h"
 
-typedef struct json_t dl_json; /* jansson's own type, opaque here; owned by whoever made it until it is put into a parent */
+typedef struct json_t
+    dl_json; /* jansson's own type, opaque here; owned by whoever made it until it is put into a parent */
 
 dl_json *dl_json_object(void);
 dl_json *dl_json_array(void);
@@ -23,8 +24,8 @@ void dl_json_destroy(dl_json **value);
 /* One line (compact) or indented text, freed by the caller. */
 dl_status dl_json_text(const dl_json *value, bool indent, char **out);
 
-/* Parses `bytes` of text; duplicate keys, trailing bytes and depth over jansson's limit are errors of DL_ERR_DATA that name
- * `what` (a file). */
+/* Parses `bytes` of text; duplicate keys, trailing bytes and depth over jansson's limit are errors of DL_ERR_DATA that
+ * name `what` (a file). */
 dl_status dl_json_parse(const char *text, size_t bytes, const char *what, dl_json **out);
 
 /* Reading: borrowed results; NULL, or the fallback, where the key is missing or of another type. */
@@ -35,7 +36,7 @@ bool dl_json_is_object(const dl_json *value);
 bool dl_json_is_array(const dl_json *value);
 bool dl_json_is_int(const dl_json *value);
 bool dl_json_is_number(const dl_json *value);
-const char *dl_json_string(const dl_json *value);             /* NULL unless a string */
+const char *dl_json_string(const dl_json *value); /* NULL unless a string */
 int64_t dl_json_int(const dl_json *value, int64_t fallback);
 double dl_json_real(const dl_json *value, double fallback);
 bool dl_json_bool(const dl_json *value, bool fallback);

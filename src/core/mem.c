@@ -18,7 +18,8 @@ void *dl_calloc(size_t count, size_t size) {
 
 void *dl_calloc_aligned(size_t count, size_t size) {
   size_t bytes;
-  if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX - DL_CACHE_LINE) return out_of_memory(count, size);
+  if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX - DL_CACHE_LINE)
+    return out_of_memory(count, size);
   bytes = (bytes + DL_CACHE_LINE - 1) / DL_CACHE_LINE * DL_CACHE_LINE;
   if (!bytes) bytes = DL_CACHE_LINE;
   void *p = aligned_alloc(DL_CACHE_LINE, bytes);

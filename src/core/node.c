@@ -1,4 +1,5 @@
-/* node.c - the tree of a YAML document: looking up, changing, checking. Reading is in node_read.c, writing in node_write.c. */
+/* node.c - the tree of a YAML document: looking up, changing, checking. Reading is in node_read.c, writing in
+ * node_write.c. */
 #include "core/node.h"
 
 #include <errno.h>
@@ -53,8 +54,8 @@ dl_node *dl_node_find(const dl_node *root, const char *path) {
 dl_node *dl_node_new(const dl_node *near, dl_node_kind kind, const char *text) {
   dl_node *node = dl_arena_alloc(near->arena, sizeof *node);
   if (!node) return NULL;
-  *node = (dl_node){.kind = kind, .text = dl_arena_strdup(near->arena, text ? text : ""), .file = "(default)",
-                    .arena = near->arena};
+  *node = (dl_node){
+      .kind = kind, .text = dl_arena_strdup(near->arena, text ? text : ""), .file = "(default)", .arena = near->arena};
   return node->text ? node : NULL;
 }
 
@@ -97,6 +98,7 @@ dl_status dl_node_put(dl_node *parent, const char *key, dl_node *child) {
 
 /* Sets a parsed value at a dotted path. */
 static dl_status put_at(dl_node *root, const char *path, dl_node *value) {
+  const char *whole = path;
   dl_node *node = root;
   for (;;) {
     const char *rest;
@@ -107,8 +109,8 @@ static dl_status put_at(dl_node *root, const char *path, dl_node *value) {
     if (node->kind == DL_NODE_NULL) node->kind = DL_NODE_MAP;
     dl_node *child = step(node, path, &rest);
     if (node->kind == DL_NODE_LIST && !child) return dl_fail(DL_ERR_USAGE, "the list has no entry %s", key);
-    if (node->kind == DL_NODE_SCALAR && node != root) {
-      /* `optimizer: adam` and --set optimizer.lr=1: the text was the name. */
+    if (node->kind == DL_NODE_SCALAR && dl_node_get(root, node->key ? node->key : "") == node) {
+      /* `optimizer: adam` at the top and --set optimizer.lr=1: the text was the name. */
       dl_node *name = dl_node_new(node, DL_NODE_SCALAR, node->text);
       if (!name) return DL_ERR_NOMEM;
       copy_place(name, node);
@@ -117,7 +119,8 @@ static dl_status put_at(dl_node *root, const char *path, dl_node *value) {
       node->quoted = false;
       DL_TRY(dl_node_put(node, "name", name));
     }
-    if (node->kind == DL_NODE_SCALAR) return dl_fail(DL_ERR_USAGE, "'%s' cannot be set: its parent is no map", path);
+    if (node->kind == DL_NODE_SCALAR)
+      return dl_node_fail(value, false, "'%s' cannot be set: '%.*s' is no map", whole, (int)(path - whole) - 1, whole);
     if (!rest && node->kind == DL_NODE_LIST) {
       replace_child(node, child, value);
       return DL_OK;

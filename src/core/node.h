@@ -14,30 +14,34 @@ typedef enum dl_node_kind { DL_NODE_NULL, DL_NODE_SCALAR, DL_NODE_LIST, DL_NODE_
 typedef struct dl_node dl_node;
 struct dl_node {
   dl_node_kind kind;
-  bool quoted;          /* a scalar in quotes is a string whatever it looks like */
-  const char *text;     /* a scalar's text, "" for null */
-  const char *key;      /* in a map: this entry's key, else NULL */
-  const char *file;     /* where it stands: file name, "--set", or "(default)" */
-  int line, column;     /* of the value, from 1; 0 for defaults */
+  bool quoted;      /* a scalar in quotes is a string whatever it looks like */
+  const char *text; /* a scalar's text, "" for null */
+  const char *key;  /* in a map: this entry's key, else NULL */
+  const char *file; /* where it stands: file name, "--set", or "(default)" */
+  int line, column; /* of the value, from 1; 0 for defaults */
   int key_line, key_column;
   dl_node *first, *last; /* children in order */
   dl_node *next;
   dl_arena *arena;
 };
 
-typedef struct dl_document { dl_arena *arena; dl_node *root; } dl_document;
+typedef struct dl_document {
+  dl_arena *arena;
+  dl_node *root;
+} dl_document;
 
 /* Parses `bytes` of YAML that were read from `name`. Syntax errors, duplicate keys, anchors and tags that the parser
- * refuses, more than 1 MiB of text, a depth over 64: DL_ERR_USAGE with file, line and column. An empty text is an empty map. */
+ * refuses, more than 1 MiB of text, a depth over 64: DL_ERR_USAGE with file, line and column. An empty text is an empty
+ * map. */
 dl_status dl_document_parse(const char *text, size_t bytes, const char *name, dl_document *out);
 void dl_document_destroy(dl_document *document);
 
 /* Writes `node` as YAML text that parses to the same tree; freed by the caller. */
 dl_status dl_node_write(const dl_node *node, char **out);
 
-size_t dl_node_size(const dl_node *node);                          /* children */
-dl_node *dl_node_get(const dl_node *map, const char *key);         /* NULL where missing or not a map */
-dl_node *dl_node_find(const dl_node *root, const char *path);      /* dotted; numbers index lists */
+size_t dl_node_size(const dl_node *node);                     /* children */
+dl_node *dl_node_get(const dl_node *map, const char *key);    /* NULL where missing or not a map */
+dl_node *dl_node_find(const dl_node *root, const char *path); /* dotted; numbers index lists */
 /* Sets the scalar at a dotted path, making maps on the way; *out may be NULL. */
 dl_status dl_node_set(dl_node *root, const char *path, const char *text, dl_node **out);
 /* Puts a parsed value at a dotted path, as `--set path=yaml` does. An index into a list must exist. */
@@ -54,7 +58,8 @@ bool dl_node_equal(const dl_node *a, const dl_node *b); /* same content, places 
 /* Fails at this node's (or, for key true, its key's) place. */
 dl_status dl_node_fail(const dl_node *node, bool key, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* Scalars with their type checked; errors name `what`. "1e-3", "0x10", "1_000" are not integers; 3.0 is not an integer. */
+/* Scalars with their type checked; errors name `what`. "1e-3", "0x10", "1_000" are not integers; 3.0 is not an integer.
+ */
 dl_status dl_node_int(const dl_node *node, const char *what, int64_t *out);
 dl_status dl_node_real(const dl_node *node, const char *what, double *out);
 dl_status dl_node_bool(const dl_node *node, const char *what, bool *out); /* true, false */

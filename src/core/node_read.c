@@ -1,7 +1,7 @@
 /* node_read.c - YAML text to nodes, event by event, through libfyaml.
  *
- * Events rather than libfyaml's own documents: every node gets its exact place, duplicate keys are found with theirs, and
- * aliases are copied under a bound on the number of nodes, so that no small text becomes a large tree.
+ * Events rather than libfyaml's own documents: every node gets its exact place, duplicate keys are found with theirs,
+ * and aliases are copied under a bound on the number of nodes, so that no small text becomes a large tree.
  */
 #include <libfyaml.h>
 #include <stdio.h>
@@ -23,7 +23,10 @@ typedef struct reader {
   const char *name; /* in the arena */
   int nodes, depth, anchors;
   size_t copied_bytes; /* of text, by aliases */
-  struct { const char *name; const dl_node *node; } anchor[MAX_ANCHORS];
+  struct {
+    const char *name;
+    const dl_node *node;
+  } anchor[MAX_ANCHORS];
 } reader;
 
 static dl_status read_node(reader *r, struct fy_parser *parser, struct fy_event *event, dl_node **out);
@@ -196,8 +199,12 @@ static dl_status read_node(reader *r, struct fy_parser *parser, struct fy_event 
       status = read_map(r, event, out);
       anchor = event->mapping_start.anchor;
       break;
-    case FYET_ALIAS: status = read_alias(r, event, out); break;
-    default: status = fail_at_event(r, event, "not valid YAML: a value is missing"); break;
+    case FYET_ALIAS:
+      status = read_alias(r, event, out);
+      break;
+    default:
+      status = fail_at_event(r, event, "not valid YAML: a value is missing");
+      break;
   }
   r->depth--;
   return status == DL_OK ? keep_anchor(r, event, anchor, *out) : status;
@@ -209,7 +216,8 @@ static dl_status read_stream(reader *r, dl_node **root) {
     struct fy_event *event = fy_parser_parse(r->parser);
     if (!event) return fy_parser_get_stream_error(r->parser) ? syntax_error(r) : DL_OK;
     enum fy_event_type type = event->type;
-    bool content = type == FYET_SCALAR || type == FYET_SEQUENCE_START || type == FYET_MAPPING_START || type == FYET_ALIAS;
+    bool content =
+        type == FYET_SCALAR || type == FYET_SEQUENCE_START || type == FYET_MAPPING_START || type == FYET_ALIAS;
     dl_status status = DL_OK;
     if (content && *root)
       status = fail_at_event(r, event, "a second document in the file");
@@ -290,7 +298,8 @@ dl_status dl_document_parse(const char *text, size_t bytes, const char *name, dl
   if (status == DL_OK && !out->root) {
     out->root = dl_arena_alloc(out->arena, sizeof *out->root);
     if (out->root)
-      *out->root = (dl_node){.kind = DL_NODE_MAP, .text = "", .file = r->name, .line = 1, .column = 1, .arena = out->arena};
+      *out->root =
+          (dl_node){.kind = DL_NODE_MAP, .text = "", .file = r->name, .line = 1, .column = 1, .arena = out->arena};
     else
       status = DL_ERR_NOMEM;
   }

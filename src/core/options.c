@@ -33,12 +33,27 @@ const char *dl_choice_name(const char *choices, int index, char *text, size_t si
 
 /* What users of other frameworks type. */
 static const char *const synonyms[][2] = {
-    {"learning_rate", "lr"},   {"batch_size", "batch"},  {"weight_decay_rate", "weight_decay"},
-    {"n_epochs", "epochs"},    {"num_epochs", "epochs"}, {"linear", "dense"},      {"fc", "dense"},
-    {"out_features", "units"}, {"rate", "p"},            {"p", "rate"},            {"path", "file"},
-    {"criterion", "loss"},     {"gradient_clip", "clip_norm"},                     {"clip", "clip_norm"},
-    {"max_grad_norm", "clip_norm"}, {"binary_cross_entropy", "bce"}, {"crossentropy", "cross_entropy"},
-    {"layers", "model"},       {"network", "model"},     {"filename", "file"},     {"clipnorm", "clip_norm"},
+    {"learning_rate", "lr"},
+    {"batch_size", "batch"},
+    {"weight_decay_rate", "weight_decay"},
+    {"n_epochs", "epochs"},
+    {"num_epochs", "epochs"},
+    {"linear", "dense"},
+    {"fc", "dense"},
+    {"out_features", "units"},
+    {"rate", "p"},
+    {"p", "rate"},
+    {"path", "file"},
+    {"criterion", "loss"},
+    {"gradient_clip", "clip_norm"},
+    {"clip", "clip_norm"},
+    {"max_grad_norm", "clip_norm"},
+    {"binary_cross_entropy", "bce"},
+    {"crossentropy", "cross_entropy"},
+    {"layers", "model"},
+    {"network", "model"},
+    {"filename", "file"},
+    {"clipnorm", "clip_norm"},
 };
 
 /* Optimal string alignment distance of words up to 31 letters. */
@@ -153,9 +168,9 @@ static dl_status bind_node(const dl_option *o, dl_node *node, void *to) {
 }
 
 static dl_status (*const binders[])(const dl_option *, dl_node *, void *) = {
-    [DL_OPTION_BOOL] = bind_bool,     [DL_OPTION_INT] = bind_int,       [DL_OPTION_AUTO_INT] = bind_auto_int,
-    [DL_OPTION_REAL] = bind_real,     [DL_OPTION_STRING] = bind_string, [DL_OPTION_CHOICE] = bind_choice,
-    [DL_OPTION_PAIR] = bind_pair,     [DL_OPTION_NODE] = bind_node,
+    [DL_OPTION_BOOL] = bind_bool, [DL_OPTION_INT] = bind_int,       [DL_OPTION_AUTO_INT] = bind_auto_int,
+    [DL_OPTION_REAL] = bind_real, [DL_OPTION_STRING] = bind_string, [DL_OPTION_CHOICE] = bind_choice,
+    [DL_OPTION_PAIR] = bind_pair, [DL_OPTION_NODE] = bind_node,
 };
 
 /* Puts the default of an absent key into the map, parsed as YAML so that "[3, 5]" is a list. */
@@ -230,10 +245,22 @@ static const dl_option *find_option(const dl_option_set *sets, int n_sets, const
   return NULL;
 }
 
-static dl_status unknown_key(const dl_node *child, const char *place, char names[MAX_NAMES][64], int n) {
+/* `batch_size` at the top: the row whose last part is near, as its whole key ("train.batch"). */
+static const char *near_elsewhere(const dl_option_set *sets, int n_sets, const char *word) {
+  for (int s = 0; s < n_sets; s++)
+    for (int i = 0; i < sets[s].n; i++) {
+      const char *key = sets[s].options[i].key, *dot = strrchr(key, '.');
+      if (dot && dl_nearest_name(word, (const char *const[]){dot + 1}, 1)) return key;
+    }
+  return NULL;
+}
+
+static dl_status unknown_key(const dl_option_set *sets, int n_sets, const dl_node *child, const char *place,
+                             char names[MAX_NAMES][64], int n) {
   const char *list[MAX_NAMES];
   for (int i = 0; i < n; i++) list[i] = names[i];
   const char *near = dl_nearest_name(child->key, list, n);
+  if (!near) near = near_elsewhere(sets, n_sets, child->key);
   dl_node_fail(child, true, "unknown key '%.60s'%s%s", child->key, *place ? " in " : "", place);
   return near ? dl_hint("did you mean '%s'?", near) : dl_hint("known here: see `dldist help train` and `dldist list`");
 }
@@ -251,7 +278,7 @@ static dl_status check_keys(const dl_option_set *sets, int n_sets, const dl_node
     bool known = false;
     for (int i = 0; i < n && !known; i++) known = !strcmp(names[i], child->key);
     if (!known) {
-      status = unknown_key(child, place, names, n);
+      status = unknown_key(sets, n_sets, child, place, names, n);
       break;
     }
     char path[160];

@@ -44,9 +44,9 @@ double dl_rng_normal(dl_rng_key key, uint32_t time, uint64_t sample, uint64_t el
   return sqrt(-2 * log(u)) * cos(6.283185307179586477 * v);
 }
 
-/* The domain is a rectangle a x b >= n with a, b about sqrt(n): x = l * b + r. A round replaces the halves by (r, l + F(r)),
- * the sides changing places; an even number of rounds, so that the sides stand as they stood. Eight rounds leave the orders
- * of a dozen samples visibly unequal (chi-square), sixteen do not. Values >= n walk on along their cycle. */
+/* The domain is a rectangle a x b >= n with a, b about sqrt(n): x = l * b + r. A round replaces the halves by (r, l +
+ * F(r)), the sides changing places; an even number of rounds, so that the sides stand as they stood. Eight rounds leave
+ * the orders of a dozen samples visibly unequal (chi-square), sixteen do not. Values >= n walk on along their cycle. */
 uint64_t dl_rng_permute(dl_rng_key key, uint32_t time, uint64_t n, uint64_t index) {
   uint64_t a = (uint64_t)sqrt((double)n);
   while (a * a < n) a++;

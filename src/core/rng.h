@@ -1,7 +1,8 @@
 /* rng.h - counter-based random numbers: Philox4x32-10 (floor: core).
  *
  * Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011. A number is a pure function of
- * (seed, purpose, layer, time, sample, element): no state is carried, so nothing depends on who computes, in which order.
+ * (seed, purpose, layer, time, sample, element): no state is carried, so nothing depends on who computes, in which
+ * order.
  */
 #ifndef DL_CORE_RNG_H
 #define DL_CORE_RNG_H
@@ -19,7 +20,9 @@ typedef enum dl_rng_purpose {
   DL_RNG_SAMPLE,
 } dl_rng_purpose;
 
-typedef struct dl_rng_key { uint32_t k[2]; } dl_rng_key;
+typedef struct dl_rng_key {
+  uint32_t k[2];
+} dl_rng_key;
 
 /* The raw function: 10 rounds. */
 void dl_philox(const uint32_t counter[4], dl_rng_key key, uint32_t out[4]);

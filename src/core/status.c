@@ -66,7 +66,7 @@ char *dl_error_format(const dl_error *error, char *text, size_t size) {
 
 int dl_status_exit_code(dl_status status) {
   static const int exit_code[] = {
-      [DL_OK] = 0,      [DL_ERR_USAGE] = 2,    [DL_ERR_DATA] = 3,  [DL_ERR_TRAIN] = 4,
+      [DL_OK] = 0,           [DL_ERR_USAGE] = 2,  [DL_ERR_DATA] = 3,  [DL_ERR_TRAIN] = 4,
       [DL_ERR_STOPPED] = 75, [DL_ERR_SYSTEM] = 1, [DL_ERR_NOMEM] = 1, [DL_ERR_INTERNAL] = 1,
   };
   size_t known = sizeof exit_code / sizeof exit_code[0];

@@ -1,7 +1,7 @@
 /* status.h - how errors travel (floor: core).
  *
- * A function that can fail returns a dl_status. The details (message, hint, place in the user's file, rank) are kept in a
- * record of the calling thread, set by dl_fail() and read by whoever prints: nothing below src/cli prints or exits.
+ * A function that can fail returns a dl_status. The details (message, hint, place in the user's file, rank) are kept in
+ * a record of the calling thread, set by dl_fail() and read by whoever prints: nothing below src/cli prints or exits.
  */
 #ifndef DL_CORE_STATUS_H
 #define DL_CORE_STATUS_H
@@ -14,11 +14,11 @@
 /* What is known of the last failure of this thread. Plain data, so that it can be sent to other ranks as bytes. */
 typedef struct dl_error {
   dl_status status;
-  int rank;           /* the member that failed, -1 where not known */
-  int line, column;   /* in `file`, from 1; 0 where there is none */
-  char file[256];     /* the user's file (configuration, data set, checkpoint), "" where there is none */
-  char message[768];  /* what happened, without file and line */
-  char hint[256];     /* what to do, "" where there is nothing to add */
+  int rank;          /* the member that failed, -1 where not known */
+  int line, column;  /* in `file`, from 1; 0 where there is none */
+  char file[256];    /* the user's file (configuration, data set, checkpoint), "" where there is none */
+  char message[768]; /* what happened, without file and line */
+  char hint[256];    /* what to do, "" where there is nothing to add */
 } dl_error;
 
 /* Sets this thread's record and returns `status`, so that a failure is one statement: return dl_fail(...). */
@@ -44,17 +44,17 @@ char *dl_error_format(const dl_error *error, char *text, size_t size);
 int dl_status_exit_code(dl_status status);
 
 /* Passes an error on. */
-#define DL_TRY(expression)                        \
-  do {                                            \
-    dl_status dl_try_status = (expression);       \
+#define DL_TRY(expression)                            \
+  do {                                                \
+    dl_status dl_try_status = (expression);           \
     if (dl_try_status != DL_OK) return dl_try_status; \
   } while (0)
 
 /* Passes an error on through a clean-up label; needs a local `dl_status status`. */
-#define DL_TRY_GOTO(expression, label)  \
-  do {                                  \
-    status = (expression);              \
-    if (status != DL_OK) goto label;    \
+#define DL_TRY_GOTO(expression, label) \
+  do {                                 \
+    status = (expression);             \
+    if (status != DL_OK) goto label;   \
   } while (0)
 
 #endif

@@ -1,8 +1,8 @@
 /* tree.c - the canonical tree.
  *
- * A run of leaves is summed with a binary counter: nodes on the stack wait for their right sibling. Two neighbours merge when
- * the upper one is the right child of the lower one's parent; a node whose right sibling holds no leaf is its parent. The
- * same rule finishes a tree from the nodes that members publish, so there is one rule for all.
+ * A run of leaves is summed with a binary counter: nodes on the stack wait for their right sibling. Two neighbours
+ * merge when the upper one is the right child of the lower one's parent; a node whose right sibling holds no leaf is
+ * its parent. The same rule finishes a tree from the nodes that members publish, so there is one rule for all.
  */
 #include "core/tree.h"
 
@@ -42,7 +42,8 @@ int dl_tree_cover(int64_t leaves, int64_t begin, int64_t end, dl_tree_node out[D
   dl_tree_stack stack;
   dl_tree_stack_reset(&stack, leaves);
   while (begin < end) {
-    /* The largest aligned node that starts here and ends within the run; at the end of the leaves it may be cut short. */
+    /* The largest aligned node that starts here and ends within the run; at the end of the leaves it may be cut short.
+     */
     dl_tree_node node = {0, begin};
     while (!(node.index & 1) && node.level < 62) {
       int64_t past = (node.index + 2) << node.level;

@@ -1,6 +1,6 @@
 /* vector.isa.c - sums of float buffers: plain loops, one compilation an instruction set. */
-#include "core/isa.h"
 #include "core/vector.h"
+#include "core/isa.h"
 
 static void add(float *restrict into, const float *restrict x, size_t n) {
   for (size_t i = 0; i < n; i++) into[i] += x[i];

@@ -1,7 +1,7 @@
 /* convert.h - elements as they are kept in memory, and their way into a batch (floor: data, private).
  *
- * One kernel a kind of element: out = (in - shift) * scale, no fused multiply-add, so that every instruction set gives the
- * same bits.
+ * One kernel a kind of element: out = (in - shift) * scale, no fused multiply-add, so that every instruction set gives
+ * the same bits.
  */
 #ifndef DL_DATA_CONVERT_H
 #define DL_DATA_CONVERT_H

@@ -1,8 +1,8 @@
 /* data.h - a data set: HDF5 files, samples first, as the configuration names them (floor: data).
  *
- * The data set is addressable: any member can produce the batch of (epoch, step, leaf), or a run of samples in file order.
- * The order depends on the configuration alone. This form keeps the whole data set in memory once per node, in the file's own
- * element type, and converts on the way into a batch.
+ * The data set is addressable: any member can produce the batch of (epoch, step, leaf), or a run of samples in file
+ * order. The order depends on the configuration alone. This form keeps the whole data set in memory once per node, in
+ * the file's own element type, and converts on the way into a batch.
  */
 #ifndef DL_DATA_DATA_H
 #define DL_DATA_DATA_H
@@ -19,19 +19,19 @@ typedef struct dl_data dl_data;
 
 /* What a network must know of the data. */
 typedef struct dl_data_shape {
-  int x_dims;                     /* of one sample */
-  int64_t x_shape[DL_MAX_DIMS];   /* C,H,W for images (nchw whatever the file has), or features */
-  int64_t x_size;                 /* product */
-  int64_t y_size;                 /* values of y a sample: 1 for class labels */
-  int64_t classes;                /* classification: labels run 0 .. classes - 1, from train, valid and test; else 0 */
+  int x_dims;                   /* of one sample */
+  int64_t x_shape[DL_MAX_DIMS]; /* C,H,W for images (nchw whatever the file has), or features */
+  int64_t x_size;               /* product */
+  int64_t y_size;               /* values of y a sample: 1 for class labels */
+  int64_t classes;              /* classification: labels run 0 .. classes - 1, from train, valid and test; else 0 */
 } dl_data_shape;
 
 /* A batch in the caller's buffers, row after row. */
 typedef struct dl_batch {
-  float *x;        /* (n, x_size), normalised, in nchw */
-  float *y;        /* (n, y_size) for binary, multilabel and regression; NULL where not wanted */
-  int32_t *label;  /* (n) class labels for classification; NULL where not wanted */
-  float *weight;   /* (n) sample weights, 1 where the data set has none; NULL where not wanted */
+  float *x;       /* (n, x_size), normalised, in nchw */
+  float *y;       /* (n, y_size) for binary, multilabel and regression; NULL where not wanted */
+  int32_t *label; /* (n) class labels for classification; NULL where not wanted */
+  float *weight;  /* (n) sample weights, 1 where the data set has none; NULL where not wanted */
 } dl_batch;
 
 /* Normalisation figures, kept with the model: x' = (x - shift[f]) * scale[f], f = element or channel. */
@@ -42,18 +42,19 @@ typedef struct dl_norm {
 } dl_norm;
 void dl_norm_clear(dl_norm *norm);
 
-/* Opens and checks the data set that `config` names (data.file relative to config->folder, globs in order of name), cuts
- * `valid` off where it is a fraction (random by the seed, stratified for classification), computes the normalisation from what
- * is left of train. Reads each file once per node. Collective; errors are agreed on: DL_ERR_DATA with file and data set for
- * missing files or names, unfit shapes, NaN, labels out of range; DL_ERR_USAGE for a configuration that does not fit.
- * `need`: a bit (1 << dl_split_kind) for each split that must be there, with its y; others are taken where they are (in
- * training, which needs train, those that the configuration names must be there too). */
+/* Opens and checks the data set that `config` names (data.file relative to config->folder, globs in order of name),
+ * cuts `valid` off where it is a fraction (random by the seed, stratified for classification), computes the
+ * normalisation from what is left of train. Reads each file once per node. Collective; errors are agreed on:
+ * DL_ERR_DATA with file and data set for missing files or names, unfit shapes, NaN, labels out of range; DL_ERR_USAGE
+ * for a configuration that does not fit. `need`: a bit (1 << dl_split_kind) for each split that must be there, with its
+ * y; others are taken where they are (in training, which needs train, those that the configuration names must be there
+ * too). */
 #define DL_DATA_WITHOUT_Y (1u << 8)   /* y may be absent: prediction */
 #define DL_DATA_ONLY_NEEDED (1u << 9) /* splits that are not needed are not read: evaluation and prediction */
 dl_status dl_data_open(dl_team *team, const dl_config *config, unsigned need, dl_data **out);
 
-/* The same for arrays of the caller's, which stay theirs and are borrowed: x (n, x_shape), y (n, y_size) float32 or labels
- * int32 (n); arrays are the same on all members. */
+/* The same for arrays of the caller's, which stay theirs and are borrowed: x (n, x_shape), y (n, y_size) float32 or
+ * labels int32 (n); arrays are the same on all members. */
 typedef struct dl_data_arrays {
   int64_t samples;
   const float *x, *y;
@@ -66,12 +67,12 @@ void dl_data_destroy(dl_data **data);
 const dl_data_shape *dl_data_shape_of(const dl_data *data);
 int64_t dl_data_samples(const dl_data *data, dl_split_kind split); /* 0 where absent */
 bool dl_data_has_y(const dl_data *data, dl_split_kind split);
-int dl_data_shuffle(const dl_data *data);                          /* the order in force: dl_shuffle, never AUTO */
+int dl_data_shuffle(const dl_data *data); /* the order in force: dl_shuffle, never AUTO */
 const dl_norm *dl_data_norm(const dl_data *data);
 /* Class names where the file has them ("/class_names"), else NULL; *n is 0 or the number of classes. */
 const char *const *dl_data_class_names(const dl_data *data, int *n);
-/* Whether a model with `classes` outputs can learn or judge these labels: DL_ERR_DATA that names file, data set, row and label
- * of the first one out of range. DL_OK where there are no labels. Not collective. */
+/* Whether a model with `classes` outputs can learn or judge these labels: DL_ERR_DATA that names file, data set, row
+ * and label of the first one out of range. DL_OK where there are no labels. Not collective. */
 dl_status dl_data_check_labels(const dl_data *data, int64_t classes);
 /* Uses another norm (a checkpoint's) from now on; copied. Fails where it does not fit the shape. Not collective. */
 dl_status dl_data_set_norm(dl_data *data, const dl_norm *norm);
@@ -83,7 +84,8 @@ size_t dl_data_bytes(const dl_data *data); /* memory per node */
 int64_t dl_data_steps(const dl_data *data, int64_t batch, bool drop_last);
 int64_t dl_data_step_samples(const dl_data *data, int64_t batch, int64_t step);
 
-/* Samples [begin, end) (of a leaf: dl_cut_leaf_range) of global batch `step` of `epoch` (both from 0) of the training set. */
+/* Samples [begin, end) (of a leaf: dl_cut_leaf_range) of global batch `step` of `epoch` (both from 0) of the training
+ * set. */
 dl_status dl_data_read_step(const dl_data *data, int64_t epoch, int64_t batch, int64_t step, int64_t begin, int64_t end,
                             dl_batch *out);
 /* Samples [begin, end) of a split in file order. */

@@ -30,8 +30,9 @@ static dl_status check_targets(int split, int task, const float *y, int64_t n, i
   if (task == DL_TASK_REGRESSION) return DL_OK;
   for (int64_t i = 0; i < n * row_values; i++)
     if (y[i] != 0 && y[i] != 1)
-      return dl_fail(DL_ERR_DATA, "y of %s has %g in row %lld: %s wants 0 or 1", dl_choice_name(DL_SPLIT_NAMES, split, (char[16]){0}, 16),
-                     (double)y[i], (long long)(i / row_values), dl_choice_name(DL_TASK_NAMES, task, (char[32]){0}, 32));
+      return dl_fail(DL_ERR_DATA, "y of %s has %g in row %lld: %s wants 0 or 1",
+                     dl_choice_name(DL_SPLIT_NAMES, split, (char[16]){0}, 16), (double)y[i],
+                     (long long)(i / row_values), dl_choice_name(DL_TASK_NAMES, task, (char[32]){0}, 32));
   return DL_OK;
 }
 
@@ -40,7 +41,8 @@ static dl_status take_split(dl_data *data, const dl_config *config, int split, c
   dl_data_shape *shape = &data->plan.shape;
   bool labels = config->task == DL_TASK_CLASSIFICATION;
   if (arrays->samples < 0 || (arrays->samples && !arrays->x))
-    return dl_fail(DL_ERR_USAGE, "%s has %lld samples and no x", dl_choice_name(DL_SPLIT_NAMES, split, (char[16]){0}, 16), (long long)arrays->samples);
+    return dl_fail(DL_ERR_USAGE, "%s has %lld samples and no x",
+                   dl_choice_name(DL_SPLIT_NAMES, split, (char[16]){0}, 16), (long long)arrays->samples);
   if (!arrays->samples) return DL_OK;
   DL_TRY(check_values("x", split, arrays->x, arrays->samples, shape->x_size));
   if (labels && arrays->labels) {
@@ -49,13 +51,15 @@ static dl_status take_split(dl_data *data, const dl_config *config, int split, c
     DL_TRY(check_targets(split, config->task, arrays->y, arrays->samples, shape->y_size));
   }
   data->plan.samples[split] = arrays->samples;
-  data->part[split] = (dl_part){arrays->samples, arrays->x, labels ? NULL : arrays->y, labels ? arrays->labels : NULL, NULL};
+  data->part[split] =
+      (dl_part){arrays->samples, arrays->x, labels ? NULL : arrays->y, labels ? arrays->labels : NULL, NULL};
   return DL_OK;
 }
 
 static dl_status check_shape(const dl_config *config, dl_data_shape *shape) {
   int64_t size = 1;
-  if (shape->x_dims < 1 || shape->x_dims > DL_MAX_DIMS) return dl_fail(DL_ERR_USAGE, "x has %d dimensions a sample; 1 to %d can be used", shape->x_dims, DL_MAX_DIMS);
+  if (shape->x_dims < 1 || shape->x_dims > DL_MAX_DIMS)
+    return dl_fail(DL_ERR_USAGE, "x has %d dimensions a sample; 1 to %d can be used", shape->x_dims, DL_MAX_DIMS);
   for (int i = 0; i < shape->x_dims; i++) {
     if (shape->x_shape[i] < 1 || shape->x_shape[i] > (1LL << 31) / size)
       return dl_fail(DL_ERR_USAGE, "dimension %d of x is out of range: %lld", i, (long long)shape->x_shape[i]);
@@ -63,7 +67,8 @@ static dl_status check_shape(const dl_config *config, dl_data_shape *shape) {
   }
   shape->x_size = size;
   if (config->task == DL_TASK_CLASSIFICATION || config->task == DL_TASK_BINARY) shape->y_size = 1;
-  if (shape->y_size < 1 || shape->y_size > (1LL << 31)) return dl_fail(DL_ERR_USAGE, "y has %lld values a sample", (long long)shape->y_size);
+  if (shape->y_size < 1 || shape->y_size > (1LL << 31))
+    return dl_fail(DL_ERR_USAGE, "y has %lld values a sample", (long long)shape->y_size);
   if (config->task != DL_TASK_CLASSIFICATION) shape->classes = 0;
   return DL_OK;
 }
@@ -83,8 +88,8 @@ static dl_status cut_valid(dl_data *data, const dl_config *config) {
   data->plan.samples[DL_SPLIT_TRAIN] = n_train;
   data->plan.samples[DL_SPLIT_VALID] = n_valid;
   data->plan.bytes = (train->samples + 8) * (int64_t)sizeof *order;
-  return dl_valid_cut((uint64_t)config->seed, train->samples, n_valid, train->labels, data->plan.shape.classes, order + 8,
-                      order + 8 + n_train);
+  return dl_valid_cut((uint64_t)config->seed, train->samples, n_valid, train->labels, data->plan.shape.classes,
+                      order + 8, order + 8 + n_train);
 }
 
 static dl_status take_arrays(dl_data *data, const dl_config *config, const dl_data_shape *shape,

@@ -33,15 +33,18 @@ static void convert_row(const dl_data *data, const void *in, float *out) {
 static dl_status check_wanted(const dl_data *data, const dl_part *part, const dl_batch *out) {
   if (out->x && !part->x) return dl_fail(DL_ERR_INTERNAL, "a batch of a split that is absent");
   if ((out->y && !part->y) || (out->label && !part->labels))
-    return part->y || part->labels ? dl_fail(DL_ERR_INTERNAL, "a batch wants %s, which the task has not", out->y ? "values" : "labels")
-                                   : dl_fail(DL_ERR_DATA, "the data set has no y");
+    return part->y || part->labels
+               ? dl_fail(DL_ERR_INTERNAL, "a batch wants %s, which the task has not", out->y ? "values" : "labels")
+               : dl_fail(DL_ERR_DATA, "the data set has no y");
   (void)data;
   return DL_OK;
 }
 
 static void take(const dl_data *data, const dl_part *part, int64_t sample, int64_t row, const dl_batch *out) {
-  size_t s = (size_t)sample, r = (size_t)row, size = (size_t)data->plan.shape.x_size, y_size = (size_t)data->plan.shape.y_size;
-  if (out->x) convert_row(data, (const char *)part->x + s * size * dl_element_bytes(data->plan.element), out->x + r * size);
+  size_t s = (size_t)sample, r = (size_t)row, size = (size_t)data->plan.shape.x_size,
+         y_size = (size_t)data->plan.shape.y_size;
+  if (out->x)
+    convert_row(data, (const char *)part->x + s * size * dl_element_bytes(data->plan.element), out->x + r * size);
   if (out->y) memcpy(out->y + r * y_size, part->y + s * y_size, y_size * sizeof(float));
   if (out->label) out->label[r] = part->labels[s];
   if (out->weight) out->weight[r] = part->weight ? part->weight[s] : 1.0f;
@@ -50,8 +53,8 @@ static void take(const dl_data *data, const dl_part *part, int64_t sample, int64
 dl_status dl_data_read_step(const dl_data *data, int64_t epoch, int64_t batch, int64_t step, int64_t begin, int64_t end,
                             dl_batch *out) {
   if (batch < 1 || epoch < 0 || begin < 0 || begin > end || end > dl_data_step_samples(data, batch, step))
-    return dl_fail(DL_ERR_INTERNAL, "samples %lld to %lld of step %lld are not in the epoch", (long long)begin, (long long)end,
-                   (long long)step);
+    return dl_fail(DL_ERR_INTERNAL, "samples %lld to %lld of step %lld are not in the epoch", (long long)begin,
+                   (long long)end, (long long)step);
   const dl_part *part = &data->part[DL_SPLIT_TRAIN];
   const int64_t *order = data->order[DL_SPLIT_TRAIN];
   uint64_t n = (uint64_t)data->plan.samples[DL_SPLIT_TRAIN];

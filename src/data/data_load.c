@@ -1,8 +1,8 @@
 /* data_load.c - reading what the plan found, once, straight into its place, and checking the values.
  *
- * x is read in one call a file in the element type it is kept in; images with channels last are turned to channels first
- * there and then, so that batches are plain runs. Labels are read as doubles a block of whole chunks at a time: every integer
- * below 2^53 and every label written as a float is exact.
+ * x is read in one call a file in the element type it is kept in; images with channels last are turned to channels
+ * first there and then, so that batches are plain runs. Labels are read as doubles a block of whole chunks at a time:
+ * every integer below 2^53 and every label written as a float is exact.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -15,21 +15,20 @@
 /* ---- x ---- */
 
 /* One sample (pixels, channels) to (channels, pixels). */
-#define TRANSPOSE(type)                                                      \
+#define TRANSPOSE(type)                                                                      \
   static void transpose_##type(void *sample, void *copy, int64_t pixels, int64_t channels) { \
-    type *out = sample, *in = copy;                                          \
-    memcpy(in, out, (size_t)(pixels * channels) * sizeof *in);               \
-    for (int64_t c = 0; c < channels; c++)                                   \
-      for (int64_t p = 0; p < pixels; p++) *out++ = in[p * channels + c];    \
+    type *out = sample, *in = copy;                                                          \
+    memcpy(in, out, (size_t)(pixels * channels) * sizeof *in);                               \
+    for (int64_t c = 0; c < channels; c++)                                                   \
+      for (int64_t p = 0; p < pixels; p++) *out++ = in[p * channels + c];                    \
   }
 TRANSPOSE(uint8_t)
 TRANSPOSE(uint16_t)
 TRANSPOSE(float)
 
 static dl_status channels_first(const dl_data_plan *plan, int64_t rows, void *x) {
-  void (*transpose)(void *, void *, int64_t, int64_t) =
-      (void (*[])(void *, void *, int64_t, int64_t)){[1] = transpose_uint8_t, [2] = transpose_uint16_t,
-                                                     [4] = transpose_float}[dl_element_bytes(plan->element)];
+  void (*transpose)(void *, void *, int64_t, int64_t) = (void (*[])(void *, void *, int64_t, int64_t)){
+      [1] = transpose_uint8_t, [2] = transpose_uint16_t, [4] = transpose_float}[dl_element_bytes(plan->element)];
   int64_t channels = plan->shape.x_shape[0], pixels = plan->shape.x_size / channels;
   size_t bytes = (size_t)plan->shape.x_size * dl_element_bytes(plan->element);
   if (channels == 1) return DL_OK;
@@ -46,7 +45,8 @@ static dl_status check_finite(const dl_h5_set *set, const float *values, int64_t
   for (int64_t i = 0; i < n; i++)
     if (!isfinite(values[i]))
       return dl_fail_at(DL_ERR_DATA, set->file->path, 0, 0, "'%s' has %s in row %lld", set->name,
-                        isnan(values[i]) ? "NaN" : "a value that is infinite as float32", (long long)(i / set->row_values));
+                        isnan(values[i]) ? "NaN" : "a value that is infinite as float32",
+                        (long long)(i / set->row_values));
   return DL_OK;
 }
 
@@ -66,20 +66,25 @@ typedef struct label_check {
 static dl_status take_label(const dl_h5_set *set, int64_t row, double value, label_check *check, int32_t *out) {
   const char *path = set->file->path;
   if (!(value == floor(value)))
-    return dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' has %g in row %lld: labels are whole numbers", set->name, value, (long long)row);
-  if (value < 0) return dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' has the label %.0f in row %lld: labels start at 0", set->name, value, (long long)row);
+    return dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' has %g in row %lld: labels are whole numbers", set->name, value,
+                      (long long)row);
+  if (value < 0)
+    return dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' has the label %.0f in row %lld: labels start at 0", set->name,
+                      value, (long long)row);
   if (check->names && value >= (double)check->names)
-    return dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' has the label %.0f in row %lld, but there are %lld class names: labels run from 0 to %lld",
+    return dl_fail_at(DL_ERR_DATA, path, 0, 0,
+                      "'%s' has the label %.0f in row %lld, but there are %lld class names: labels run from 0 to %lld",
                       set->name, value, (long long)row, (long long)check->names, (long long)check->names - 1);
   if (value >= DL_MAX_CLASSES)
-    return dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' has the label %.0f in row %lld: labels must be below %d", set->name, value,
-                      (long long)row, DL_MAX_CLASSES);
+    return dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' has the label %.0f in row %lld: labels must be below %d",
+                      set->name, value, (long long)row, DL_MAX_CLASSES);
   *out = (int32_t)value;
   if (*out >= check->classes) check->classes = *out + 1;
   return DL_OK;
 }
 
-static dl_status take_one_hot(const dl_h5_set *set, int64_t row, const double *values, label_check *check, int32_t *out) {
+static dl_status take_one_hot(const dl_h5_set *set, int64_t row, const double *values, label_check *check,
+                              int32_t *out) {
   int64_t hot = -1;
   for (int64_t c = 0; c < set->row_values; c++) {
     if (values[c] == 0) continue;
@@ -90,8 +95,9 @@ static dl_status take_one_hot(const dl_h5_set *set, int64_t row, const double *v
     hot = c;
   }
   if (hot < 0)
-    return dl_fail_at(DL_ERR_DATA, set->file->path, 0, 0, "'%s' has %lld columns, but row %lld is not one-hot (a single 1, else 0)",
-                      set->name, (long long)set->row_values, (long long)row);
+    return dl_fail_at(DL_ERR_DATA, set->file->path, 0, 0,
+                      "'%s' has %lld columns, but row %lld is not one-hot (a single 1, else 0)", set->name,
+                      (long long)set->row_values, (long long)row);
   DL_TRY(take_label(set, row, (double)hot, check, out));
   if (check->classes < set->row_values) check->classes = set->row_values;
   return DL_OK;
@@ -119,8 +125,9 @@ static dl_status load_values(const dl_h5_set *set, int task, float *out) {
   if (task == DL_TASK_REGRESSION) return DL_OK;
   for (int64_t i = 0; i < set->dim[0] * set->row_values; i++)
     if (out[i] != 0 && out[i] != 1)
-      return dl_fail_at(DL_ERR_DATA, set->file->path, 0, 0, "'%s' has %g in row %lld: %s wants 0 or 1", set->name, (double)out[i],
-                        (long long)(i / set->row_values), dl_choice_name(DL_TASK_NAMES, task, (char[32]){0}, 32));
+      return dl_fail_at(DL_ERR_DATA, set->file->path, 0, 0, "'%s' has %g in row %lld: %s wants 0 or 1", set->name,
+                        (double)out[i], (long long)(i / set->row_values),
+                        dl_choice_name(DL_TASK_NAMES, task, (char[32]){0}, 32));
   return DL_OK;
 }
 
@@ -129,15 +136,17 @@ static dl_status load_weights(const dl_h5_set *set, float *out) {
   DL_TRY(check_finite(set, out, set->dim[0]));
   for (int64_t i = 0; i < set->dim[0]; i++)
     if (out[i] < 0)
-      return dl_fail_at(DL_ERR_DATA, set->file->path, 0, 0, "'%s' has the weight %g in row %lld: weights are not negative", set->name,
-                        (double)out[i], (long long)i);
+      return dl_fail_at(DL_ERR_DATA, set->file->path, 0, 0,
+                        "'%s' has the weight %g in row %lld: weights are not negative", set->name, (double)out[i],
+                        (long long)i);
   return DL_OK;
 }
 
 /* ---- files ---- */
 
 /* Opens a data set that the plan saw and that must be as it was. */
-static dl_status open_again(const dl_h5_file *file, const char *name, int64_t rows, int64_t row_values, dl_h5_set *out) {
+static dl_status open_again(const dl_h5_file *file, const char *name, int64_t rows, int64_t row_values,
+                            dl_h5_set *out) {
   bool found;
   DL_TRY(dl_h5_set_open(file, name, &found, out));
   if (found && out->dim[0] == rows && (!row_values || out->row_values == row_values)) return DL_OK;
@@ -145,8 +154,8 @@ static dl_status open_again(const dl_h5_file *file, const char *name, int64_t ro
   return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "'%s' changed while it was read", name);
 }
 
-static dl_status load_piece(const dl_scan *scan, const dl_config *config, const dl_h5_file *file, const dl_piece *piece, char *block,
-                            label_check *check) {
+static dl_status load_piece(const dl_scan *scan, const dl_config *config, const dl_h5_file *file, const dl_piece *piece,
+                            char *block, label_check *check) {
   const dl_data_plan *plan = &scan->plan;
   const dl_part_plan *part = &plan->part[piece->split];
   const dl_split_names *names = &scan->source.split[piece->split];
@@ -224,5 +233,6 @@ dl_status dl_scan_load(const dl_scan *scan, const dl_config *config, bool checks
   const dl_part_plan *train = &plan->part[DL_SPLIT_TRAIN];
   return dl_valid_cut((uint64_t)config->seed, train->samples, plan->samples[DL_SPLIT_VALID],
                       train->labels ? (const int32_t *)(void *)(to + train->labels) : NULL, check.classes,
-                      (int64_t *)(void *)(to + plan->order[DL_SPLIT_TRAIN]), (int64_t *)(void *)(to + plan->order[DL_SPLIT_VALID]));
+                      (int64_t *)(void *)(to + plan->order[DL_SPLIT_TRAIN]),
+                      (int64_t *)(void *)(to + plan->order[DL_SPLIT_VALID]));
 }

@@ -1,8 +1,8 @@
 /* data_norm.c - what is done to x on its way into a batch.
  *
- * Mean and standard deviation (of the population) come from two passes in float64 over what is left of train, summed sample
- * after sample by one member and sent to the others: the same bits whatever the team. A figure whose variance is no more
- * than rounding explains (Chan, Golub, LeVeque 1983) is constant and is only shifted.
+ * Mean and standard deviation (of the population) come from two passes in float64 over what is left of train, summed
+ * sample after sample by one member and sent to the others: the same bits whatever the team. A figure whose variance is
+ * no more than rounding explains (Chan, Golub, LeVeque 1983) is constant and is only shifted.
  */
 #include <float.h>
 #include <math.h>
@@ -57,7 +57,8 @@ static void add_pass(const dl_data *data, const double *mean, int64_t n, float *
       for (int64_t f = 0; f < size; f++) sums[f] += (double)row[f];
     else
       for (int64_t c = 0; c < n; c++)
-        for (int64_t f = c * each; f < (c + 1) * each; f++) sums[f] += ((double)row[f] - mean[c]) * ((double)row[f] - mean[c]);
+        for (int64_t f = c * each; f < (c + 1) * each; f++)
+          sums[f] += ((double)row[f] - mean[c]) * ((double)row[f] - mean[c]);
   }
 }
 
@@ -111,7 +112,8 @@ static dl_status warn_of_small_values(const dl_data *data) {
   }
   free(row);
   if ((double)most < data->plan.unit_max / 1000)
-    dl_warn("normalize_unit", "x is stored as integers up to %.3g but holds none above %g: normalize: unit leaves values of at most "
+    dl_warn("normalize_unit",
+            "x is stored as integers up to %.3g but holds none above %g: normalize: unit leaves values of at most "
             "%.2g; set data.normalize to per_feature, per_channel or none, or store x in a smaller type",
             data->plan.unit_max, (double)most, (double)most / data->plan.unit_max);
   return DL_OK;
@@ -123,7 +125,8 @@ static dl_status prepare(dl_data *data, const dl_config *config) {
   if (computed && data->plan.samples[DL_SPLIT_TRAIN] == 0) kind = DL_NORMALIZE_NONE; /* a checkpoint's norm will come */
   int64_t n = figures(kind, &data->plan.shape);
   if (n == 0) {
-    dl_config_fail(config, "data.normalize", "normalize: per_channel needs images, but a sample of x is a row of %lld features",
+    dl_config_fail(config, "data.normalize",
+                   "normalize: per_channel needs images, but a sample of x is a row of %lld features",
                    (long long)data->plan.shape.x_size);
     return dl_hint("use per_feature");
   }
@@ -145,9 +148,12 @@ dl_status dl_norm_make(dl_data *data, const dl_config *config) {
 }
 
 dl_status dl_data_set_norm(dl_data *data, const dl_norm *norm) {
-  int64_t n = norm->kind > DL_NORMALIZE_AUTO && norm->kind <= DL_NORMALIZE_PER_CHANNEL ? figures(norm->kind, &data->plan.shape) : 0;
+  int64_t n = norm->kind > DL_NORMALIZE_AUTO && norm->kind <= DL_NORMALIZE_PER_CHANNEL
+                  ? figures(norm->kind, &data->plan.shape)
+                  : 0;
   if (n == 0 || n != norm->n)
-    return dl_fail(DL_ERR_DATA, "the normalisation kept with the model has %lld figures, which does not fit samples of %lld values",
+    return dl_fail(DL_ERR_DATA,
+                   "the normalisation kept with the model has %lld figures, which does not fit samples of %lld values",
                    (long long)norm->n, (long long)data->plan.shape.x_size);
   dl_norm copy;
   dl_status status = make_empty(&copy, norm->kind, n);

@@ -1,8 +1,8 @@
 /* data_order.c - cutting valid off train.
  *
  * Who is cut depends on the seed and the number of samples alone. With labels each class gives its share: the floors of
- * n_valid * n_c / n, then one more where the remainder is largest (the lower class first among equals), so that the total
- * is exact. Within a class the samples are taken by an addressable permutation.
+ * n_valid * n_c / n, then one more where the remainder is largest (the lower class first among equals), so that the
+ * total is exact. Within a class the samples are taken by an addressable permutation.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -43,7 +43,7 @@ static void make_shares(const int64_t *ends, int64_t classes, int64_t samples, i
 /* Marks `taken` of the `n` samples that `members` lists (NULL: 0 .. n - 1). */
 static void mark(dl_rng_key key, int64_t class, int64_t n, int64_t taken, const int64_t *members, bool *chosen) {
   for (int64_t i = 0; i < taken; i++) {
-    int64_t at = (int64_t)dl_rng_permute(key, (uint32_t)class, (uint64_t)n, (uint64_t)i);
+    int64_t at = (int64_t)dl_rng_permute(key, (uint32_t) class, (uint64_t)n, (uint64_t)i);
     chosen[members ? members[at] : at] = true;
   }
 }
@@ -68,8 +68,8 @@ static dl_status mark_by_class(dl_rng_key key, int64_t samples, int64_t n_valid,
   return status;
 }
 
-dl_status dl_valid_cut(uint64_t seed, int64_t samples, int64_t n_valid, const int32_t *labels, int64_t classes, int64_t *train,
-                       int64_t *valid) {
+dl_status dl_valid_cut(uint64_t seed, int64_t samples, int64_t n_valid, const int32_t *labels, int64_t classes,
+                       int64_t *train, int64_t *valid) {
   dl_rng_key key = dl_rng_stream(seed, DL_RNG_SPLIT, 0);
   bool *chosen = dl_calloc((size_t)samples, sizeof *chosen);
   if (!chosen) return DL_ERR_NOMEM;

@@ -60,7 +60,8 @@ static dl_status check_x(dl_scan *scan, looked *seen, const dl_h5_set *x, int la
   }
   if (shape.x_dims != plan->shape.x_dims || memcmp(shape.x_shape, plan->shape.x_shape, sizeof shape.x_shape) != 0) {
     char text[160], both[160];
-    return dl_fail_at(DL_ERR_DATA, x->file->path, 0, 0, "samples of '%s' have the shape %s, but those of '%s' in %s have %s", x->name,
+    return dl_fail_at(DL_ERR_DATA, x->file->path, 0, 0,
+                      "samples of '%s' have the shape %s, but those of '%s' in %s have %s", x->name,
                       dl_h5_dims_text(shape.x_dims, shape.x_shape, text, sizeof text), seen->x, seen->file,
                       dl_h5_dims_text(plan->shape.x_dims, plan->shape.x_shape, both, sizeof both));
   }
@@ -89,8 +90,8 @@ static dl_status check_y(dl_scan *scan, looked *seen, int split, const dl_h5_set
   const char *path = y->file->path;
   char text[160];
   if (y->dim[0] != x->dim[0])
-    return dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' has %lld samples but '%s' has %lld", x->name, (long long)x->dim[0], y->name,
-                      (long long)y->dim[0]);
+    return dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' has %lld samples but '%s' has %lld", x->name, (long long)x->dim[0],
+                      y->name, (long long)y->dim[0]);
   if (y->dims > form->max_dims || (form->one_column && y->row_values != 1))
     return dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' has the shape %s; %s wants %s", y->name,
                       dl_h5_dims_text(y->dims, y->dim, text, sizeof text),
@@ -99,11 +100,12 @@ static dl_status check_y(dl_scan *scan, looked *seen, int split, const dl_h5_set
     return dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' has %lld values a sample here, %lld in the files before", y->name,
                       (long long)y->row_values, (long long)seen->y_values[split]);
   if (task == DL_TASK_CLASSIFICATION && y->row_values > DL_MAX_CLASSES)
-    return dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' has %lld one-hot columns; at most %d", y->name, (long long)y->row_values, DL_MAX_CLASSES);
+    return dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' has %lld one-hot columns; at most %d", y->name,
+                      (long long)y->row_values, DL_MAX_CLASSES);
   int64_t size = task == DL_TASK_CLASSIFICATION ? 1 : y->row_values;
   if (scan->plan.shape.y_size && scan->plan.shape.y_size != size)
-    return dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' has %lld values a sample, but another split has %lld", y->name, (long long)size,
-                      (long long)scan->plan.shape.y_size);
+    return dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' has %lld values a sample, but another split has %lld", y->name,
+                      (long long)size, (long long)scan->plan.shape.y_size);
   scan->plan.shape.y_size = size;
   seen->y_values[split] = y->row_values;
   scan->y_sparse[split] = y->row_values == 1;
@@ -113,17 +115,20 @@ static dl_status check_y(dl_scan *scan, looked *seen, int split, const dl_h5_set
 static dl_status check_weight(const dl_h5_set *x, const dl_h5_set *weight) {
   if (weight->dim[0] == x->dim[0] && weight->row_values == 1) return DL_OK;
   char text[160];
-  return dl_fail_at(DL_ERR_DATA, x->file->path, 0, 0, "weights '%s' have the shape %s; one for each of the %lld samples is wanted",
-                    weight->name, dl_h5_dims_text(weight->dims, weight->dim, text, sizeof text), (long long)x->dim[0]);
+  return dl_fail_at(DL_ERR_DATA, x->file->path, 0, 0,
+                    "weights '%s' have the shape %s; one for each of the %lld samples is wanted", weight->name,
+                    dl_h5_dims_text(weight->dims, weight->dim, text, sizeof text), (long long)x->dim[0]);
 }
 
 /* ---- one split of one file ---- */
 
 /* Whether all files that have this split have this companion of x. */
-static dl_status check_everywhere(const dl_scan *scan, int split, bool *has, bool found, const dl_h5_file *file, const char *name) {
+static dl_status check_everywhere(const dl_scan *scan, int split, bool *has, bool found, const dl_h5_file *file,
+                                  const char *name) {
   bool first = scan->plan.part[split].samples == 0;
   if (!first && *has != found)
-    return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "there is %s data set '%s' here, unlike in the files before", found ? "a" : "no", name);
+    return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "there is %s data set '%s' here, unlike in the files before",
+                      found ? "a" : "no", name);
   *has = found;
   return DL_OK;
 }
@@ -156,8 +161,8 @@ static dl_status add_piece(dl_scan *scan, int split, int file, int64_t rows) {
   return dl_fail(DL_ERR_DATA, "the files together hold more samples than can be");
 }
 
-static dl_status look_split(dl_scan *scan, looked *seen, const dl_config *config, int split, int file_number, const dl_h5_file *file,
-                            bool *found) {
+static dl_status look_split(dl_scan *scan, looked *seen, const dl_config *config, int split, int file_number,
+                            const dl_h5_file *file, bool *found) {
   dl_h5_set x;
   DL_TRY(dl_h5_set_open(file, scan->source.split[split].x, found, &x));
   if (!*found) return DL_OK;
@@ -178,10 +183,12 @@ static dl_status look_class_names(dl_scan *scan, const dl_h5_file *file) {
   DL_TRY(dl_h5_read_texts(file, "class_names", &found, &n, &names, &bytes));
   if (!found) return DL_OK;
   dl_data_plan *plan = &scan->plan;
-  bool same = !scan->class_names || ((int64_t)bytes == plan->class_names_bytes && !memcmp(names, scan->class_names, bytes));
+  bool same =
+      !scan->class_names || ((int64_t)bytes == plan->class_names_bytes && !memcmp(names, scan->class_names, bytes));
   if (scan->class_names || !same) {
     free(names);
-    return same ? DL_OK : dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "'class_names' differ from those of the files before");
+    return same ? DL_OK
+                : dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "'class_names' differ from those of the files before");
   }
   scan->class_names = names;
   plan->n_class_names = n;
@@ -216,8 +223,8 @@ static dl_status check_needed(const dl_scan *scan) {
   const dl_source *source = &scan->source;
   for (int s = 0; s < DL_SPLITS; s++)
     if (source->split[s].needed && scan->plan.part[s].samples == 0)
-      return dl_fail(DL_ERR_DATA, "none of the %d data files (%s, ...) has a data set '%s'", source->n_files, source->files[0],
-                     source->split[s].x);
+      return dl_fail(DL_ERR_DATA, "none of the %d data files (%s, ...) has a data set '%s'", source->n_files,
+                     source->files[0], source->split[s].x);
   return DL_OK;
 }
 
@@ -246,8 +253,8 @@ static dl_status lay_out(dl_scan *scan, const looked *seen, int task) {
     dl_part_plan *part = &plan->part[s];
     int64_t n = part->samples;
     if (n > DL_H5_MAX_BYTES / 8 / (plan->shape.x_size + plan->shape.y_size + 1))
-      return dl_fail(DL_ERR_DATA, "the data set is too large to be kept in memory: %lld samples of %lld values", (long long)n,
-                     (long long)plan->shape.x_size);
+      return dl_fail(DL_ERR_DATA, "the data set is too large to be kept in memory: %lld samples of %lld values",
+                     (long long)n, (long long)plan->shape.x_size);
     part->x = place(&end, n, plan->shape.x_size * element);
     if (seen->has_y[s] && task == DL_TASK_CLASSIFICATION) part->labels = place(&end, n, sizeof(int32_t));
     if (seen->has_y[s] && task != DL_TASK_CLASSIFICATION) part->y = place(&end, n, plan->shape.y_size * 4);
@@ -275,7 +282,8 @@ dl_status dl_scan_make(const dl_config *config, unsigned need, dl_scan *out) {
   for (int f = 0; f < out->source.n_files && status == DL_OK; f++) status = look_file(out, &seen, config, f);
   dl_h5_leave(&turn);
   if (status == DL_OK) status = check_needed(out);
-  if (status == DL_OK && !seen.x) status = dl_fail(DL_ERR_DATA, "the data files hold no samples under the names wanted");
+  if (status == DL_OK && !seen.x)
+    status = dl_fail(DL_ERR_DATA, "the data files hold no samples under the names wanted");
   if (status == DL_OK) status = lay_out(out, &seen, config->task);
   if (status == DL_OK && (need >> DL_SPLIT_TRAIN & 1) && !out->plan.samples[DL_SPLIT_TRAIN])
     status = dl_config_fail(config, "data.valid", "data.valid leaves no samples to train on");

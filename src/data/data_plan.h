@@ -9,8 +9,8 @@
 typedef struct dl_scan {
   dl_source source;
   dl_data_plan plan;
-  dl_piece *pieces; /* owned */
-  char *class_names; /* owned, packed */
+  dl_piece *pieces;         /* owned */
+  char *class_names;        /* owned, packed */
   bool y_sparse[DL_SPLITS]; /* labels as numbers, not one-hot */
 } dl_scan;
 

@@ -1,7 +1,8 @@
-/* data_set.c - opening: the leader of each node looks, plans and reads; the others get the plan and see the same memory.
+/* data_set.c - opening: the leader of each node looks, plans and reads; the others get the plan and see the same
+ * memory.
  *
- * Every phase ends in an agreement, so that one member's trouble is everybody's error. Where the node has no memory to share
- * each member reads for itself.
+ * Every phase ends in an agreement, so that one member's trouble is everybody's error. Where the node has no memory to
+ * share each member reads for itself.
  */
 #include "data/data_set.h"
 
@@ -19,7 +20,8 @@ static dl_status share_plan(dl_data *data, const dl_scan *scan, bool reader) {
   DL_TRY(dl_team_broadcast(data->team, &data->plan, sizeof data->plan, 0));
   dl_status status = DL_OK;
   if (reader && memcmp(&data->plan, &scan->plan, sizeof data->plan) != 0)
-    status = dl_fail(DL_ERR_DATA, "the data files on %s have other shapes than those on the first node", data->team->host);
+    status =
+        dl_fail(DL_ERR_DATA, "the data files on %s have other shapes than those on the first node", data->team->host);
   return dl_team_agree(data->team, status);
 }
 
@@ -49,16 +51,20 @@ static dl_status share_facts(dl_data *data) {
   data->plan.shape.classes = first.classes;
   dl_status status = DL_OK;
   if (mine.classes != first.classes || mine.checksum != first.checksum)
-    status = dl_fail(DL_ERR_DATA, "the data files on %s have another content than those on the first node", data->team->host);
+    status = dl_fail(DL_ERR_DATA, "the data files on %s have another content than those on the first node",
+                     data->team->host);
   return dl_team_agree(data->team, status);
 }
 
-static const void *at(const dl_data *data, int64_t offset) { return offset ? (const char *)data->block + offset : NULL; }
+static const void *at(const dl_data *data, int64_t offset) {
+  return offset ? (const char *)data->block + offset : NULL;
+}
 
 static void bind_parts(dl_data *data) {
   for (int s = 0; s < DL_SPLITS; s++) {
     const dl_part_plan *plan = &data->plan.part[s];
-    data->part[s] = (dl_part){plan->samples, at(data, plan->x), at(data, plan->y), at(data, plan->labels), at(data, plan->weight)};
+    data->part[s] =
+        (dl_part){plan->samples, at(data, plan->x), at(data, plan->y), at(data, plan->labels), at(data, plan->weight)};
   }
 }
 
@@ -151,11 +157,14 @@ static dl_status fail_label(const dl_data *data, int split, int64_t row, int64_t
   for (int64_t i = 0; piece && i < data->plan.n_pieces; i++, piece++) {
     if (piece->split != split || row < piece->first || row >= piece->first + piece->rows) continue;
     const char *file = (const char *)at(data, data->plan.file_names) + piece->file_name, *y = file + strlen(file) + 1;
-    return dl_fail_at(DL_ERR_DATA, file, 0, 0, "'%s' has the label %lld in row %lld, but the model has %lld outputs: labels run from 0 to %lld",
+    return dl_fail_at(DL_ERR_DATA, file, 0, 0,
+                      "'%s' has the label %lld in row %lld, but the model has %lld outputs: labels run from 0 to %lld",
                       y, label, (long long)(row - piece->first), (long long)classes, (long long)classes - 1);
   }
-  return dl_fail(DL_ERR_DATA, "sample %lld of %s has the label %lld, but the model has %lld outputs: labels run from 0 to %lld",
-                 (long long)row, dl_choice_name(DL_SPLIT_NAMES, split, (char[16]){0}, 16), label, (long long)classes, (long long)classes - 1);
+  return dl_fail(DL_ERR_DATA,
+                 "sample %lld of %s has the label %lld, but the model has %lld outputs: labels run from 0 to %lld",
+                 (long long)row, dl_choice_name(DL_SPLIT_NAMES, split, (char[16]){0}, 16), label, (long long)classes,
+                 (long long)classes - 1);
 }
 
 dl_status dl_data_check_labels(const dl_data *data, int64_t classes) {

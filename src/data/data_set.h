@@ -1,7 +1,7 @@
 /* data_set.h - what a dl_data is made of (floor: data, private).
  *
- * A plan is what the leader of a node finds in the files before it reads them: plain numbers, sent to all members. It lays
- * out one block of memory per node that holds everything which grows with the data:
+ * A plan is what the leader of a node finds in the files before it reads them: plain numbers, sent to all members. It
+ * lays out one block of memory per node that holds everything which grows with the data:
  *
  *   facts | pieces | file names | class names | x train | y train | w train | x valid | ... | train order | valid order
  *
@@ -40,7 +40,7 @@ typedef struct dl_data_plan {
   int64_t order[DL_SPLITS];   /* offsets of int64 numbers of a part's samples; 0: all of them in file order */
   int64_t n_pieces, pieces, file_names, file_names_bytes;
   int64_t n_class_names, class_names, class_names_bytes;
-  int64_t bytes;              /* of the block */
+  int64_t bytes; /* of the block */
 } dl_data_plan;
 
 /* A run of rows that one file gives to a part. */
@@ -59,28 +59,30 @@ typedef struct dl_facts {
 struct dl_data {
   dl_team *team;
   dl_data_plan plan;
-  dl_shared shared;   /* base NULL: not shared */
-  void *block;        /* the node's, or own_block, or NULL (arrays) */
+  dl_shared shared; /* base NULL: not shared */
+  void *block;      /* the node's, or own_block, or NULL (arrays) */
   void *own_block;
   dl_part part[DL_SPLITS];
   const int64_t *order[DL_SPLITS]; /* into the part below; NULL: all in file order */
   int source_part[DL_SPLITS];      /* the part that a split's samples are in */
   dl_norm norm;
   int shuffle, task;
-  dl_rng_key order_key;            /* of the epochs' permutations */
+  dl_rng_key order_key; /* of the epochs' permutations */
   const char **class_names;
 };
 
-/* data_order.c: the order of the samples. ---------------------------------------------------------------------------- */
+/* data_order.c: the order of the samples. ----------------------------------------------------------------------------
+ */
 
 /* floor(fraction * samples). */
 int64_t dl_valid_samples(double fraction, int64_t samples);
-/* Cuts `n_valid` of `samples` off: their numbers in file order into `valid`, the others' into `train`. With labels (below
- * `classes`) each class gives its share, by largest remainder. */
-dl_status dl_valid_cut(uint64_t seed, int64_t samples, int64_t n_valid, const int32_t *labels, int64_t classes, int64_t *train,
-                       int64_t *valid);
+/* Cuts `n_valid` of `samples` off: their numbers in file order into `valid`, the others' into `train`. With labels
+ * (below `classes`) each class gives its share, by largest remainder. */
+dl_status dl_valid_cut(uint64_t seed, int64_t samples, int64_t n_valid, const int32_t *labels, int64_t classes,
+                       int64_t *train, int64_t *valid);
 
-/* data_norm.c --------------------------------------------------------------------------------------------------------- */
+/* data_norm.c ---------------------------------------------------------------------------------------------------------
+ */
 
 /* What `normalize` is for this x, never AUTO. */
 int dl_norm_kind(int normalize, const dl_data_plan *plan);
@@ -89,7 +91,8 @@ dl_status dl_norm_make(dl_data *data, const dl_config *config);
 /* Row `sample` of a part, raw, as float32 values. */
 void dl_part_raw_row(const dl_data *data, int part, int64_t sample, float *out);
 
-/* data_set.c ---------------------------------------------------------------------------------------------------------- */
+/* data_set.c ----------------------------------------------------------------------------------------------------------
+ */
 
 /* Binds splits to parts, makes class names and the norm: what files and arrays have in common. Collective. */
 dl_status dl_data_finish(dl_data *data, const dl_config *config);

@@ -1,7 +1,7 @@
 /* data_source.c - from the configuration's data.* keys to a list of files and the names within them.
  *
- * Files that match one glob are taken in byte order of their names, whatever the locale, so that the data set's order is
- * the same on all machines. A name that exists as it stands is never read as a pattern.
+ * Files that match one glob are taken in byte order of their names, whatever the locale, so that the data set's order
+ * is the same on all machines. A name that exists as it stands is never read as a pattern.
  */
 #include "data/data_source.h"
 
@@ -13,11 +13,11 @@
 
 #define MOST_FILES 65536
 
-#define NAME_ROWS(split)                                                                                              \
-  {                                                                                                                   \
-    {"x", DL_OPTION_STRING, offsetof(dl_split_names, x), 0, 0, split "/x", NULL, "data set of the inputs", false},    \
-    {"y", DL_OPTION_STRING, offsetof(dl_split_names, y), 0, 0, split "/y", NULL, "data set of the targets", false},   \
-    {"weight", DL_OPTION_STRING, offsetof(dl_split_names, weight), 0, 0, "", NULL, "data set of weights", false},     \
+#define NAME_ROWS(split)                                                                                                \
+  {                                                                                                                     \
+    {"x", DL_OPTION_STRING, offsetof(dl_split_names, x), 0, 0, split "/x", NULL, "data set of the inputs", false},      \
+        {"y", DL_OPTION_STRING, offsetof(dl_split_names, y), 0, 0, split "/y", NULL, "data set of the targets", false}, \
+        {"weight", DL_OPTION_STRING, offsetof(dl_split_names, weight), 0, 0, "", NULL, "data set of weights", false},   \
   }
 static const dl_option name_rows[DL_SPLITS][3] = {NAME_ROWS("train"), NAME_ROWS("valid"), NAME_ROWS("test")};
 static const char *const split_keys[DL_SPLITS] = {"data.train", "data.valid", "data.test"};
@@ -103,7 +103,8 @@ dl_status dl_source_valid_fraction(const dl_config *config, double *out) {
   if (!is_given(node) || node->kind != DL_NODE_SCALAR) return DL_OK;
   DL_TRY(dl_node_real(node, "data.valid", out));
   if (!(*out >= 0 && *out < 1))
-    return dl_node_fail(node, false, "data.valid must be a fraction from 0 to below 1, or {x:, y:}, not %s", node->text);
+    return dl_node_fail(node, false, "data.valid must be a fraction from 0 to below 1, or {x:, y:}, not %s",
+                        node->text);
   return DL_OK;
 }
 

@@ -21,8 +21,8 @@ typedef struct dl_source {
   dl_arena *arena;       /* of the names */
 } dl_source;
 
-/* Reads data.file, data.train, data.valid and data.test; matches globs. Not collective. DL_ERR_USAGE at the key's place;
- * DL_ERR_DATA where no file matches a pattern. */
+/* Reads data.file, data.train, data.valid and data.test; matches globs. Not collective. DL_ERR_USAGE at the key's
+ * place; DL_ERR_DATA where no file matches a pattern. */
 dl_status dl_source_make(const dl_config *config, unsigned need, dl_source *out);
 void dl_source_clear(dl_source *source);
 

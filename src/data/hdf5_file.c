@@ -1,9 +1,9 @@
 /* hdf5_file.c - opening a file and its data sets.
  *
- * What a file claims is held against what it is before memory is spent: a data set's bytes must be plausible for the file's
- * size (deflate packs at most 1032 to 1), so a few bytes cannot ask for terabytes. HDF5's error stack is turned into one
- * sentence; its printing is switched off for the calling thread while it has its turn, then given back, because the
- * process may be somebody else's program that uses HDF5 too.
+ * What a file claims is held against what it is before memory is spent: a data set's bytes must be plausible for the
+ * file's size (deflate packs at most 1032 to 1), so a few bytes cannot ask for terabytes. HDF5's error stack is turned
+ * into one sentence; its printing is switched off for the calling thread while it has its turn, then given back,
+ * because the process may be somebody else's program that uses HDF5 too.
  */
 #include "data/hdf5_file.h"
 
@@ -19,7 +19,7 @@
 
 #include "core/mem.h"
 
-#define MOST_PACKED 1100           /* bytes in memory for each byte of the file */
+#define MOST_PACKED 1100            /* bytes in memory for each byte of the file */
 #define ALWAYS_ALLOWED (16LL << 20) /* bytes in memory that any file may ask for */
 
 /* ---- the process's turn ---- */
@@ -83,12 +83,17 @@ static dl_status fail_not_hdf5(const char *path, int descriptor) {
   ssize_t got = pread(descriptor, head, sizeof head, 0);
   if (got <= 0) return dl_fail_at(DL_ERR_DATA, path, 0, 0, "not an HDF5 file: it is empty");
   bool text = true;
-  for (ssize_t i = 0; i < got; i++) text = text && (head[i] >= 32 || head[i] == '\n' || head[i] == '\t' || head[i] == '\r');
+  for (ssize_t i = 0; i < got; i++)
+    text = text && (head[i] >= 32 || head[i] == '\n' || head[i] == '\t' || head[i] == '\r');
   if (text) return dl_fail_at(DL_ERR_DATA, path, 0, 0, "not an HDF5 file: it is a text file");
   bool packed = got > 2 && head[0] == 0x1f && head[1] == 0x8b;
   bool idx = got > 4 && !head[0] && !head[1] && head[2] >= 8 && head[2] <= 14 && head[3] >= 1 && head[3] <= 8;
-  dl_fail_at(DL_ERR_DATA, path, 0, 0, "not an HDF5 file%s", packed ? ": it is packed with gzip" : idx ? ": it is an IDX file" : "");
-  return packed || idx ? dl_hint("bring IDX files into HDF5 with `dldist data import idx IMAGES LABELS -o FILE.h5`") : DL_ERR_DATA;
+  dl_fail_at(DL_ERR_DATA, path, 0, 0, "not an HDF5 file%s",
+             packed ? ": it is packed with gzip"
+             : idx  ? ": it is an IDX file"
+                    : "");
+  return packed || idx ? dl_hint("bring IDX files into HDF5 with `dldist data import idx IMAGES LABELS -o FILE.h5`")
+                       : DL_ERR_DATA;
 }
 
 static dl_status open_hdf5(const char *path, int descriptor, dl_h5_file *out) {
@@ -115,7 +120,8 @@ dl_status dl_h5_open(const char *path, dl_h5_file *out) {
   *out = (dl_h5_file){.id = -1, .path = path};
   struct stat about;
   if (stat(path, &about) != 0)
-    return dl_fail_at(DL_ERR_DATA, path, 0, 0, errno == ENOENT ? "the data file does not exist" : "cannot open the data file: %s",
+    return dl_fail_at(DL_ERR_DATA, path, 0, 0,
+                      errno == ENOENT ? "the data file does not exist" : "cannot open the data file: %s",
                       strerror(errno));
   if (S_ISDIR(about.st_mode)) {
     dl_fail_at(DL_ERR_DATA, path, 0, 0, "is a directory where an HDF5 file is wanted");
@@ -193,9 +199,9 @@ dl_status dl_h5_fail_missing(const dl_h5_file *file, const char *name) {
 
 void dl_h5_type_name(hid_t type, char *text, size_t size) {
   static const char *const names[H5T_NCLASSES] = {
-      [H5T_TIME] = "time",           [H5T_STRING] = "string", [H5T_BITFIELD] = "bitfield", [H5T_OPAQUE] = "opaque",
-      [H5T_COMPOUND] = "compound",   [H5T_REFERENCE] = "reference", [H5T_ENUM] = "enum",   [H5T_VLEN] = "variable-length",
-      [H5T_ARRAY] = "array"};
+      [H5T_TIME] = "time",     [H5T_STRING] = "string",        [H5T_BITFIELD] = "bitfield",
+      [H5T_OPAQUE] = "opaque", [H5T_COMPOUND] = "compound",    [H5T_REFERENCE] = "reference",
+      [H5T_ENUM] = "enum",     [H5T_VLEN] = "variable-length", [H5T_ARRAY] = "array"};
   H5T_class_t kind = H5Tget_class(type);
   size_t bits = 8 * H5Tget_size(type);
   if (kind == H5T_INTEGER)
@@ -229,6 +235,7 @@ static bool number_of(hid_t type, dl_h5_number *out) {
   out->integer = H5Tget_class(base) == H5T_INTEGER;
   size_t bytes = H5Tget_size(base), bits = H5Tget_precision(base);
   bool is_signed = out->integer && H5Tget_sign(base) == H5T_SGN_2;
+  out->bytes = (int64_t)bytes;
   out->element = element_of(out->integer, is_signed, bytes);
   double most = 1;
   for (size_t i = is_signed; i < bits && i < 64; i++) most *= 2;
@@ -257,11 +264,36 @@ static dl_status check_filters(const dl_h5_set *set, hid_t made) {
     H5Z_filter_t filter = H5Pget_filter2(made, (unsigned)i, &flags, &n_values, NULL, sizeof name, name, &config);
     if (filter < 0) return dl_h5_fail(DL_ERR_DATA, set->file->path, "data set '%s': unreadable filter", set->name);
     if (H5Zfilter_avail(filter) > 0) continue;
-    dl_fail_at(DL_ERR_DATA, set->file->path, 0, 0, "data set '%s' is stored with filter %d%s%s%s, which this HDF5 has not",
-               set->name, (int)filter, name[0] ? " (" : "", name, name[0] ? ")" : "");
-    return dl_hint("install the filter's plugin and set HDF5_PLUGIN_PATH, or write the file with gzip or without a filter");
+    dl_fail_at(DL_ERR_DATA, set->file->path, 0, 0,
+               "data set '%s' is stored with filter %d%s%s%s, which this HDF5 has not", set->name, (int)filter,
+               name[0] ? " (" : "", name, name[0] ? ")" : "");
+    return dl_hint(
+        "install the filter's plugin and set HDF5_PLUGIN_PATH, or write the file with gzip or without a filter");
   }
   return DL_OK;
+}
+
+/* Whether `dims` dimensions of `element` bytes can come out of a file of this size. */
+static bool plausible(const dl_h5_file *file, int dims, const hsize_t *dim, int64_t element) {
+  __extension__ unsigned __int128 bytes = (unsigned)element;
+  for (int i = 0; i < dims && bytes <= (uint64_t)DL_H5_MAX_BYTES; i++) bytes *= dim[i];
+  return bytes <= (uint64_t)DL_H5_MAX_BYTES && (int64_t)bytes <= ALWAYS_ALLOWED + file->bytes * MOST_PACKED;
+}
+
+/* A chunk or a compact value of another size than the shape asks for is damage that HDF5 1.10 reads beyond. */
+static bool storage_fits(dl_h5_set *set, hid_t made, H5D_layout_t layout) {
+  hsize_t chunk[H5S_MAX_RANK] = {0}, dim[H5S_MAX_RANK] = {0}, most[H5S_MAX_RANK] = {0};
+  if (layout == H5D_COMPACT)
+    return (int64_t)H5Dget_storage_size(set->id) == set->dim[0] * set->row_values * set->number.bytes;
+  if (layout != H5D_CHUNKED) return true;
+  hid_t space = H5Dget_space(set->id);
+  bool good = space >= 0 && H5Sget_simple_extent_dims(space, dim, most) == set->dims &&
+              H5Pget_chunk(made, H5S_MAX_RANK, chunk) == set->dims &&
+              plausible(set->file, set->dims, chunk, set->number.bytes);
+  for (int i = 0; good && i < set->dims; i++) good = chunk[i] > 0 && (most[i] == H5S_UNLIMITED || chunk[i] <= most[i]);
+  if (space >= 0) H5Sclose(space);
+  set->chunk_rows = (int64_t)chunk[0];
+  return good;
 }
 
 static dl_status check_storage(dl_h5_set *set) {
@@ -269,16 +301,17 @@ static dl_status check_storage(dl_h5_set *set) {
   if (made < 0) return dl_h5_fail(DL_ERR_DATA, set->file->path, "data set '%s' cannot be examined", set->name);
   dl_status status = DL_OK;
   H5D_layout_t layout = H5Pget_layout(made);
-  hsize_t chunk[H5S_MAX_RANK] = {0};
   set->chunk_rows = 1;
   if (layout == H5D_VIRTUAL || H5Pget_external_count(made) > 0) {
-    dl_fail_at(DL_ERR_DATA, set->file->path, 0, 0, "data set '%s' keeps its values in other files (%s), which is refused", set->name,
+    dl_fail_at(DL_ERR_DATA, set->file->path, 0, 0,
+               "data set '%s' keeps its values in other files (%s), which is refused", set->name,
                layout == H5D_VIRTUAL ? "a virtual data set" : "external storage");
     status = dl_hint("name those files under data.file, or copy the values into this one");
   } else {
-    if (layout == H5D_CHUNKED && H5Pget_chunk(made, H5S_MAX_RANK, chunk) > 0 && chunk[0] < (1u << 31))
-      set->chunk_rows = (int64_t)chunk[0];
     status = check_filters(set, made);
+    if (status == DL_OK && !storage_fits(set, made, layout))
+      status = dl_fail_at(DL_ERR_DATA, set->file->path, 0, 0,
+                          "damaged HDF5 file: the storage of data set '%s' does not fit its shape", set->name);
   }
   H5Pclose(made);
   return status;
@@ -291,25 +324,25 @@ static dl_status check_dims(dl_h5_set *set) {
   int dims = space >= 0 ? H5Sget_simple_extent_dims(space, dim, NULL) : -1;
   if (space >= 0) H5Sclose(space);
   if (dims < 0) return dl_h5_fail(DL_ERR_DATA, path, "data set '%s': unreadable shape", set->name);
-  if (dims == 0) return dl_fail_at(DL_ERR_DATA, path, 0, 0, "data set '%s' is a single value; samples are its first dimension", set->name);
+  if (dims == 0)
+    return dl_fail_at(DL_ERR_DATA, path, 0, 0, "data set '%s' is a single value; samples are its first dimension",
+                      set->name);
   if (dims > DL_H5_MAX_DIMS)
-    return dl_fail_at(DL_ERR_DATA, path, 0, 0, "data set '%s' has %d dimensions; at most %d can be used", set->name, dims, DL_H5_MAX_DIMS);
+    return dl_fail_at(DL_ERR_DATA, path, 0, 0, "data set '%s' has %d dimensions; at most %d can be used", set->name,
+                      dims, DL_H5_MAX_DIMS);
+  char text[160];
+  bool empty = false;
   set->dims = dims;
-  __extension__ unsigned __int128 bytes = H5Tget_size(H5T_NATIVE_UINT8);
   for (int i = 0; i < dims; i++) {
     set->dim[i] = (int64_t)dim[i];
-    if (dim[i] > (hsize_t)DL_H5_MAX_BYTES) return dl_fail_at(DL_ERR_DATA, path, 0, 0, "data set '%s' has an absurd dimension", set->name);
+    empty = empty || dim[i] == 0;
   }
-  char text[160];
   dl_h5_dims_text(dims, set->dim, text, sizeof text);
-  hid_t type = H5Dget_type(set->id);
-  bytes = type >= 0 ? H5Tget_size(type) : 1;
-  for (int i = 0; i < dims && bytes <= (uint64_t)DL_H5_MAX_BYTES; i++) bytes *= dim[i];
-  if (type >= 0) H5Tclose(type);
-  if (bytes == 0) return dl_fail_at(DL_ERR_DATA, path, 0, 0, "data set '%s' is empty: shape %s", set->name, text);
-  if (bytes > (uint64_t)DL_H5_MAX_BYTES || (int64_t)bytes > ALWAYS_ALLOWED + set->file->bytes * MOST_PACKED)
-    return dl_fail_at(DL_ERR_DATA, path, 0, 0, "data set '%s' claims the shape %s, far more than the file's %lld bytes can hold",
-                      set->name, text, (long long)set->file->bytes);
+  if (empty) return dl_fail_at(DL_ERR_DATA, path, 0, 0, "data set '%s' is empty: shape %s", set->name, text);
+  if (!plausible(set->file, dims, dim, set->number.bytes))
+    return dl_fail_at(DL_ERR_DATA, path, 0, 0,
+                      "data set '%s' claims the shape %s, far more than the file's %lld bytes can hold", set->name,
+                      text, (long long)set->file->bytes);
   set->row_values = 1;
   for (int i = 1; i < dims; i++) set->row_values *= set->dim[i];
   return DL_OK;
@@ -321,8 +354,8 @@ static dl_status check_number(dl_h5_set *set) {
   bool good = number_of(type, &set->number);
   H5Tclose(type);
   return good ? DL_OK
-              : dl_fail_at(DL_ERR_DATA, set->file->path, 0, 0, "data set '%s' is of type %s; numbers are wanted", set->name,
-                           set->number.name);
+              : dl_fail_at(DL_ERR_DATA, set->file->path, 0, 0, "data set '%s' is of type %s; numbers are wanted",
+                           set->name, set->number.name);
 }
 
 /* Opens the object without its shape and type being checked. */
@@ -339,7 +372,8 @@ static dl_status open_object(const dl_h5_file *file, const char *name, bool *fou
   *found = there > 0;
   if (there > 0) *out = H5Oopen(file->id, name, access);
   if (outside[0]) {
-    dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "'%s' is a link into another file ('%s'), which is refused", name, outside);
+    dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "'%s' is a link into another file ('%s'), which is refused", name,
+               outside);
     status = dl_hint("name that file under data.file");
   } else if (there < 0 || (there > 0 && *out < 0)) {
     status = dl_h5_fail(DL_ERR_DATA, file->path, "damaged HDF5 file: '%s' cannot be opened", name);
@@ -378,7 +412,8 @@ dl_status dl_h5_read(const dl_h5_set *set, int64_t first, int64_t rows, hid_t me
   hid_t file_space = H5Dget_space(set->id);
   hid_t memory_space = H5Screate_simple(set->dims, count, NULL);
   dl_status status = DL_OK;
-  if (file_space < 0 || memory_space < 0 || H5Sselect_hyperslab(file_space, H5S_SELECT_SET, start, NULL, count, NULL) < 0 ||
+  if (file_space < 0 || memory_space < 0 ||
+      H5Sselect_hyperslab(file_space, H5S_SELECT_SET, start, NULL, count, NULL) < 0 ||
       H5Dread(set->id, memory_type, memory_space, file_space, H5P_DEFAULT, out) < 0)
     status = dl_h5_fail(DL_ERR_DATA, set->file->path, "data set '%s' cannot be read: the file is damaged", set->name);
   if (file_space >= 0) H5Sclose(file_space);

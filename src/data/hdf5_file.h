@@ -1,8 +1,9 @@
-/* hdf5_file.h - HDF5 files as the rest of this floor sees them: opened with care, described, read (floor: data, private).
+/* hdf5_file.h - HDF5 files as the rest of this floor sees them: opened with care, described, read (floor: data,
+ * private).
  *
- * A file comes from outside: before anything is read its shape is checked, and what would lead out of it (external links,
- * external storage, virtual data sets) is refused. Errors are DL_ERR_DATA with the file's path and the data set's name.
- * HDF5 is called by one thread of a process at a time: between dl_h5_enter and dl_h5_leave.
+ * A file comes from outside: before anything is read its shape is checked, and what would lead out of it (external
+ * links, external storage, virtual data sets) is refused. Errors are DL_ERR_DATA with the file's path and the data
+ * set's name. HDF5 is called by one thread of a process at a time: between dl_h5_enter and dl_h5_leave.
  */
 #ifndef DL_DATA_HDF5_FILE_H
 #define DL_DATA_HDF5_FILE_H
@@ -13,8 +14,8 @@
 #include "core/status.h"
 #include "data/convert.h"
 
-#define DL_H5_MAX_DIMS 6             /* of a data set: samples and DL_MAX_DIMS */
-#define DL_H5_MAX_BYTES (1LL << 40)  /* of a data set */
+#define DL_H5_MAX_DIMS 6            /* of a data set: samples and DL_MAX_DIMS */
+#define DL_H5_MAX_BYTES (1LL << 40) /* of a data set */
 
 /* The process's turn at HDF5; HDF5's own printing of errors is off in between and as it was afterwards. */
 typedef struct dl_h5_turn {
@@ -38,6 +39,7 @@ void dl_h5_close(dl_h5_file *file);
 /* A numeric type. */
 typedef struct dl_h5_number {
   bool integer;
+  int64_t bytes;      /* in the file */
   dl_element element; /* how it is kept in memory: integers of 1 and 2 bytes as they are, all else as float32 */
   double unit_max;    /* the largest value of an integer type (1 for booleans), 1 for floats */
   char name[16];      /* "uint8" */
@@ -70,9 +72,10 @@ int64_t dl_h5_block_rows(const dl_h5_set *set);
 
 hid_t dl_h5_memory_type(dl_element element);
 
-/* The texts of a 1-D data set of strings, packed one after another, each with its 0 byte and at most 255 bytes long; control
- * characters become '?'. *found false and DL_OK where the file has no such name. The caller frees *out. */
-dl_status dl_h5_read_texts(const dl_h5_file *file, const char *name, bool *found, int *n, char **out, size_t *out_bytes);
+/* The texts of a 1-D data set of strings, packed one after another, each with its 0 byte and at most 255 bytes long;
+ * control characters become '?'. *found false and DL_OK where the file has no such name. The caller frees *out. */
+dl_status dl_h5_read_texts(const dl_h5_file *file, const char *name, bool *found, int *n, char **out,
+                           size_t *out_bytes);
 
 /* Fails with `what` and the innermost reason on HDF5's error stack: call it before any other HDF5 function. */
 dl_status dl_h5_fail(dl_status status, const char *path, const char *what, ...) __attribute__((format(printf, 3, 4)));

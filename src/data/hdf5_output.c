@@ -1,5 +1,5 @@
-/* hdf5_output.c - HDF5 does not survive a crash in the middle of a write, so a file is written under another name and takes
- * its own once it is on the disk. */
+/* hdf5_output.c - HDF5 does not survive a crash in the middle of a write, so a file is written under another name and
+ * takes its own once it is on the disk. */
 #include "data/hdf5_output.h"
 
 #include <errno.h>
@@ -40,7 +40,8 @@ static dl_status make_file(dl_h5_output *out) {
 dl_status dl_h5_output_begin(const char *path, dl_h5_output *out) {
   *out = (dl_h5_output){.id = -1, .path = dl_strdup(path), .temporary = dl_asprintf("%s.tmp-%d", path, (int)getpid())};
   dl_status status = out->path && out->temporary ? DL_OK : DL_ERR_NOMEM;
-  if (status == DL_OK && dl_path_is_dir(path)) status = dl_fail_at(DL_ERR_USAGE, path, 0, 0, "is a directory; name a file");
+  if (status == DL_OK && dl_path_is_dir(path))
+    status = dl_fail_at(DL_ERR_USAGE, path, 0, 0, "is a directory; name a file");
   if (status == DL_OK) status = make_file(out);
   if (status != DL_OK) forget(out);
   return status;
@@ -98,7 +99,8 @@ static hid_t make_plan(hid_t type, int dims, const int64_t *dim, bool chunked, h
   return -1;
 }
 
-dl_status dl_h5_target_make(hid_t file, const char *name, hid_t type, int dims, const int64_t *dim, bool chunked, dl_h5_target *out) {
+dl_status dl_h5_target_make(hid_t file, const char *name, hid_t type, int dims, const int64_t *dim, bool chunked,
+                            dl_h5_target *out) {
   *out = (dl_h5_target){.id = -1, .name = name, .dims = dims};
   hsize_t size[DL_H5_MAX_DIMS] = {0}, chunk[DL_H5_MAX_DIMS] = {0};
   for (int i = 0; i < dims; i++) size[i] = (hsize_t)(out->dim[i] = dim[i]);
@@ -114,12 +116,14 @@ dl_status dl_h5_target_make(hid_t file, const char *name, hid_t type, int dims, 
   return status;
 }
 
-dl_status dl_h5_target_write(const dl_h5_target *target, int64_t first, int64_t rows, hid_t memory_type, const void *values) {
+dl_status dl_h5_target_write(const dl_h5_target *target, int64_t first, int64_t rows, hid_t memory_type,
+                             const void *values) {
   hsize_t start[DL_H5_MAX_DIMS] = {(hsize_t)first}, count[DL_H5_MAX_DIMS] = {(hsize_t)rows};
   for (int i = 1; i < target->dims; i++) count[i] = (hsize_t)target->dim[i];
   hid_t file_space = H5Dget_space(target->id), memory_space = H5Screate_simple(target->dims, count, NULL);
   dl_status status = DL_OK;
-  if (file_space < 0 || memory_space < 0 || H5Sselect_hyperslab(file_space, H5S_SELECT_SET, start, NULL, count, NULL) < 0 ||
+  if (file_space < 0 || memory_space < 0 ||
+      H5Sselect_hyperslab(file_space, H5S_SELECT_SET, start, NULL, count, NULL) < 0 ||
       H5Dwrite(target->id, memory_type, memory_space, file_space, H5P_DEFAULT, values) < 0)
     status = dl_h5_fail(DL_ERR_SYSTEM, NULL, "data set '%s' cannot be written", target->name);
   if (file_space >= 0) H5Sclose(file_space);

@@ -10,7 +10,8 @@ typedef struct dl_h5_output {
 } dl_h5_output;
 
 dl_status dl_h5_output_begin(const char *path, dl_h5_output *out);
-/* With DL_OK: flushes, closes, fsyncs and renames. With an error: takes the temporary file away and returns the error. */
+/* With DL_OK: flushes, closes, fsyncs and renames. With an error: takes the temporary file away and returns the error.
+ */
 dl_status dl_h5_output_end(dl_h5_output *output, dl_status status);
 
 /* A data set being written. */
@@ -22,10 +23,12 @@ typedef struct dl_h5_target {
   int64_t chunk_rows; /* write whole multiples of it */
 } dl_h5_target;
 
-/* Makes `name` and the groups above it. `chunked`: chunks of whole rows of 256 KiB to 1 MiB (of part of a row where one is
- * larger) with Fletcher32 checksums. */
-dl_status dl_h5_target_make(hid_t file, const char *name, hid_t type, int dims, const int64_t *dim, bool chunked, dl_h5_target *out);
-dl_status dl_h5_target_write(const dl_h5_target *target, int64_t first, int64_t rows, hid_t memory_type, const void *values);
+/* Makes `name` and the groups above it. `chunked`: chunks of whole rows of 256 KiB to 1 MiB (of part of a row where one
+ * is larger) with Fletcher32 checksums. */
+dl_status dl_h5_target_make(hid_t file, const char *name, hid_t type, int dims, const int64_t *dim, bool chunked,
+                            dl_h5_target *out);
+dl_status dl_h5_target_write(const dl_h5_target *target, int64_t first, int64_t rows, hid_t memory_type,
+                             const void *values);
 void dl_h5_target_close(dl_h5_target *target);
 
 #endif

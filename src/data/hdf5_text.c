@@ -1,10 +1,10 @@
 /* hdf5_text.c - data sets of texts (class names): fixed-length and variable-length strings alike.
  *
- * Variable-length strings lie in a "global heap", and HDF5 1.10 trusts a damaged heap: of some thousand files with random
- * damage the few that brought the process down or hung it all did so there. So the heap is read here, with every length and
- * address checked. Its form (HDF5 File Format Specification 3.0, III.E): a data set's element is {length: 4 bytes, address of a
- * collection: 8, index: 4}; a collection is {"GCOL", version 1, 3 bytes, size: 8} and objects, each {index: 2, references: 2,
- * 4 bytes, size: 8, data padded to 8}; all little-endian.
+ * Variable-length strings lie in a "global heap", and HDF5 1.10 trusts a damaged heap: of some thousand files with
+ * random damage the few that brought the process down or hung it all did so there. So the heap is read here, with every
+ * length and address checked. Its form (HDF5 File Format Specification 3.0, III.E): a data set's element is {length: 4
+ * bytes, address of a collection: 8, index: 4}; a collection is {"GCOL", version 1, 3 bytes, size: 8} and objects, each
+ * {index: 2, references: 2, 4 bytes, size: 8, data padded to 8}; all little-endian.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -29,10 +29,12 @@ static size_t append(char *out, const char *text, size_t bytes) {
   return length + 1;
 }
 
-static dl_status read_fixed(hid_t set, hid_t type, const dl_h5_file *file, const char *name, int n, char *out, size_t *used) {
+static dl_status read_fixed(hid_t set, hid_t type, const dl_h5_file *file, const char *name, int n, char *out,
+                            size_t *used) {
   size_t bytes = H5Tget_size(type);
   if (bytes > MOST_FIXED_BYTES)
-    return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "data set '%s' has texts of %zu bytes; at most %d", name, bytes, MOST_FIXED_BYTES);
+    return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "data set '%s' has texts of %zu bytes; at most %d", name, bytes,
+                      MOST_FIXED_BYTES);
   if ((int64_t)n * (int64_t)bytes > file->bytes * 1100 + (1 << 20))
     return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "data set '%s' claims more texts than the file can hold", name);
   char *raw = dl_calloc((size_t)n, bytes);
@@ -132,12 +134,14 @@ static bool usual_file(const dl_h5_file *file, uint64_t *base) {
   return good && address_bytes == 8 && size_bytes == 8;
 }
 
-static dl_status copy_texts(heap *h, uint64_t offset, const dl_h5_file *file, const char *name, int n, char *out, size_t *used) {
+static dl_status copy_texts(heap *h, uint64_t offset, const dl_h5_file *file, const char *name, int n, char *out,
+                            size_t *used) {
   for (int i = 0; i < n; i++) {
     unsigned char element[ELEMENT_BYTES];
     const char *text;
     size_t bytes;
-    if (!read_at(h, offset + (uint64_t)i * ELEMENT_BYTES, element, sizeof element) || !find_text(h, element, &text, &bytes))
+    if (!read_at(h, offset + (uint64_t)i * ELEMENT_BYTES, element, sizeof element) ||
+        !find_text(h, element, &text, &bytes))
       return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "data set '%s' cannot be read: the file is damaged", name);
     *used += append(out + *used, text, bytes);
   }
@@ -148,7 +152,8 @@ static dl_status read_variable(hid_t set, const dl_h5_file *file, const char *na
   uint64_t base;
   haddr_t offset = H5Dget_offset(set);
   if (offset == HADDR_UNDEF || !usual_file(file, &base)) {
-    dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "data set '%s' keeps texts of variable length in a form that is not read", name);
+    dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "data set '%s' keeps texts of variable length in a form that is not read",
+               name);
     return dl_hint("write it contiguous, or with texts of a fixed length (numpy's type S)");
   }
   heap *h = dl_calloc(1, sizeof *h);
@@ -165,18 +170,22 @@ static dl_status read_variable(hid_t set, const dl_h5_file *file, const char *na
 
 /* ---- both ---- */
 
-static dl_status read_texts(hid_t set, hid_t type, const dl_h5_file *file, const char *name, int *n, char **out, size_t *out_bytes) {
+static dl_status read_texts(hid_t set, hid_t type, const dl_h5_file *file, const char *name, int *n, char **out,
+                            size_t *out_bytes) {
   hid_t space = H5Dget_space(set);
   hsize_t dim[H5S_MAX_RANK] = {0};
   int dims = space >= 0 ? H5Sget_simple_extent_dims(space, dim, NULL) : -1;
   if (space >= 0) H5Sclose(space);
   if (dims != 1 || dim[0] == 0 || dim[0] > MOST_TEXTS || H5Tget_class(type) != H5T_STRING)
-    return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "data set '%s' must be a row of texts (at most %d)", name, MOST_TEXTS);
+    return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "data set '%s' must be a row of texts (at most %d)", name,
+                      MOST_TEXTS);
   hid_t made = H5Dget_create_plist(set);
   bool outside = made < 0 || H5Pget_layout(made) == H5D_VIRTUAL || H5Pget_external_count(made) > 0;
   if (made >= 0) H5Pclose(made);
   size_t stored = (size_t)H5Dget_storage_size(set);
-  if (outside) return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "data set '%s' keeps its values in other files, which is refused", name);
+  if (outside)
+    return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "data set '%s' keeps its values in other files, which is refused",
+                      name);
   *n = (int)dim[0];
   if (stored == 0) return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "data set '%s' has no texts written", name);
   *out = dl_calloc((size_t)*n, MOST_TEXT_BYTES + 1);
@@ -190,7 +199,8 @@ static dl_status read_texts(hid_t set, hid_t type, const dl_h5_file *file, const
   return status;
 }
 
-dl_status dl_h5_read_texts(const dl_h5_file *file, const char *name, bool *found, int *n, char **out, size_t *out_bytes) {
+dl_status dl_h5_read_texts(const dl_h5_file *file, const char *name, bool *found, int *n, char **out,
+                           size_t *out_bytes) {
   *out = NULL;
   *out_bytes = 0;
   *n = 0;

@@ -9,8 +9,8 @@
 #include "data/import_idx.h"
 
 static const dl_format formats[] = {
-    {"idx", "IMAGES LABELS [TEST_IMAGES TEST_LABELS]", "IDX files as of MNIST and Fashion-MNIST, plain or packed with gzip", 2, 4,
-     dl_import_idx},
+    {"idx", "IMAGES LABELS [TEST_IMAGES TEST_LABELS]",
+     "IDX files as of MNIST and Fashion-MNIST, plain or packed with gzip", 2, 4, dl_import_idx},
 };
 enum { N_FORMATS = sizeof formats / sizeof formats[0] };
 
@@ -38,7 +38,8 @@ dl_status dl_import(const char *format, const char *const *inputs, int n_inputs,
   const dl_format *chosen = find_format(format);
   if (!chosen) return DL_ERR_USAGE;
   if (n_inputs < chosen->min_inputs || n_inputs > chosen->max_inputs) {
-    dl_fail(DL_ERR_USAGE, "format %s takes %d to %d inputs, not %d", format, chosen->min_inputs, chosen->max_inputs, n_inputs);
+    dl_fail(DL_ERR_USAGE, "format %s takes %d to %d inputs, not %d", format, chosen->min_inputs, chosen->max_inputs,
+            n_inputs);
     return dl_hint("usage: dldist data import %s %s -o FILE.h5", format, chosen->usage);
   }
   if (dl_path_exists(output) && !dl_path_is_dir(output) && !force) {

@@ -6,9 +6,9 @@
 
 /* One format: one file, one row of the table. */
 typedef struct dl_format {
-  const char *name;     /* "idx" */
-  const char *usage;    /* "IMAGES LABELS [TEST_IMAGES TEST_LABELS]" */
-  const char *help;     /* one sentence */
+  const char *name;  /* "idx" */
+  const char *usage; /* "IMAGES LABELS [TEST_IMAGES TEST_LABELS]" */
+  const char *help;  /* one sentence */
   int min_inputs, max_inputs;
   /* Reads `inputs`, writes the open file `hdf5_file` (a hid_t). */
   dl_status (*import)(const char *const *inputs, int n_inputs, int64_t hdf5_file);
@@ -18,8 +18,8 @@ const dl_format *dl_formats(int *n);
 /* Imports into `output`: written beside it and renamed at the end; an existing file is refused without `force`. */
 dl_status dl_import(const char *format, const char *const *inputs, int n_inputs, const char *output, bool force);
 
-/* Writing predictions: /scores float32 (samples, outputs), /labels int64 where labels is not NULL, /y as float32 (samples,
- * y_size) where y is not NULL, or int64 (samples) where y_labels is not NULL. Atomic. */
+/* Writing predictions: /scores float32 (samples, outputs), /labels int64 where labels is not NULL, /y as float32
+ * (samples, y_size) where y is not NULL, or int64 (samples) where y_labels is not NULL. Atomic. */
 typedef struct dl_predictions {
   int64_t samples, outputs, y_size;
   const float *scores, *y;
@@ -27,8 +27,8 @@ typedef struct dl_predictions {
 } dl_predictions;
 dl_status dl_predictions_write(const char *path, const dl_predictions *predictions);
 
-/* A text description of an HDF5 file's data sets (names, shapes, types, chunks, filters, bytes) for `dldist data info`; freed
- * by the caller. */
+/* A text description of an HDF5 file's data sets (names, shapes, types, chunks, filters, bytes) for `dldist data info`;
+ * freed by the caller. */
 dl_status dl_data_info(const char *path, char **out);
 
 #endif

@@ -1,8 +1,9 @@
-/* import_idx.c - IDX: two zero bytes, a type, the number of dimensions, the dimensions (32 bits, big-endian), the values
- * (big-endian). Described at http://yann.lecun.com/exdb/mnist/.
+/* import_idx.c - IDX: two zero bytes, a type, the number of dimensions, the dimensions (32 bits, big-endian), the
+ * values (big-endian). Described at http://yann.lecun.com/exdb/mnist/.
  *
- * Values stream through one chunk's worth of memory, whatever the header claims; zlib reads plain and packed files alike.
- * The header is held against the file's size first, so that a truncated file is named before anything is written.
+ * Values stream through one chunk's worth of memory, whatever the header claims; zlib reads plain and packed files
+ * alike. The header is held against the file's size first, so that a truncated file is named before anything is
+ * written.
  */
 #include "data/import_idx.h"
 
@@ -15,7 +16,7 @@
 #include "core/mem.h"
 #include "data/hdf5_output.h"
 
-#define MOST_PACKED 1100            /* bytes that deflate makes of one, rounded up */
+#define MOST_PACKED 1100           /* bytes that deflate makes of one, rounded up */
 #define MOST_ROW_BYTES (1LL << 30) /* a row is held in memory */
 
 typedef struct idx_type {
@@ -38,12 +39,18 @@ typedef struct idx_file {
 /* The type in memory order (swapped on reading) and in the file: little-endian everywhere. */
 static hid_t hdf5_type(const idx_type *type, bool in_memory) {
   switch (type->code) {
-    case 0x08: return H5T_STD_U8LE;
-    case 0x09: return H5T_STD_I8LE;
-    case 0x0b: return in_memory ? H5T_STD_I16BE : H5T_STD_I16LE;
-    case 0x0c: return in_memory ? H5T_STD_I32BE : H5T_STD_I32LE;
-    case 0x0d: return in_memory ? H5T_IEEE_F32BE : H5T_IEEE_F32LE;
-    default: return in_memory ? H5T_IEEE_F64BE : H5T_IEEE_F64LE;
+    case 0x08:
+      return H5T_STD_U8LE;
+    case 0x09:
+      return H5T_STD_I8LE;
+    case 0x0b:
+      return in_memory ? H5T_STD_I16BE : H5T_STD_I16LE;
+    case 0x0c:
+      return in_memory ? H5T_STD_I32BE : H5T_STD_I32LE;
+    case 0x0d:
+      return in_memory ? H5T_IEEE_F32BE : H5T_IEEE_F32LE;
+    default:
+      return in_memory ? H5T_IEEE_F64BE : H5T_IEEE_F64LE;
   }
 }
 
@@ -58,7 +65,8 @@ static dl_status read_exactly(const idx_file *file, void *out, size_t bytes, con
     }
     int code = Z_OK;
     const char *message = gzerror(file->stream, &code);
-    if (code == Z_DATA_ERROR) return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "the gzip stream is damaged (%s)", message);
+    if (code == Z_DATA_ERROR)
+      return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "the gzip stream is damaged (%s)", message);
     if (code == Z_ERRNO) return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "cannot be read: %s", strerror(errno));
     return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "the IDX file is truncated: it ends within its %s", what);
   }
@@ -71,17 +79,21 @@ static dl_status read_header(idx_file *file) {
   for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
     if (types[i].code == head[2]) file->type = &types[i];
   if (head[0] || head[1] || !file->type)
-    return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "not an IDX file: it starts with %02x %02x %02x %02x", head[0], head[1], head[2], head[3]);
+    return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "not an IDX file: it starts with %02x %02x %02x %02x", head[0],
+                      head[1], head[2], head[3]);
   file->dims = head[3];
   if (file->dims < 1 || file->dims > DL_H5_MAX_DIMS)
-    return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "the IDX file has %d dimensions; 1 to %d can be used", file->dims, DL_H5_MAX_DIMS);
+    return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "the IDX file has %d dimensions; 1 to %d can be used", file->dims,
+                      DL_H5_MAX_DIMS);
   DL_TRY(read_exactly(file, raw, 4 * (size_t)file->dims, "header"));
   file->row_bytes = (int64_t)file->type->bytes;
   for (int i = 0; i < file->dims; i++) {
     const unsigned char *b = raw + 4 * i;
     file->dim[i] = ((int64_t)b[0] << 24) | ((int64_t)b[1] << 16) | ((int64_t)b[2] << 8) | b[3];
-    if (file->dim[i] == 0) return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "the IDX file is empty: dimension %d is 0", i);
-    if (i && file->row_bytes > DL_H5_MAX_BYTES / file->dim[i]) return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "the IDX file claims absurd dimensions");
+    if (file->dim[i] == 0)
+      return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "the IDX file is empty: dimension %d is 0", i);
+    if (i && file->row_bytes > DL_H5_MAX_BYTES / file->dim[i])
+      return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "the IDX file claims absurd dimensions");
     if (i) file->row_bytes *= file->dim[i];
   }
   return DL_OK;
@@ -94,11 +106,13 @@ static dl_status check_size(const idx_file *file, int64_t bytes) {
   int64_t want = 4 + 4 * file->dims + file->dim[0] * file->row_bytes;
   bool plain = gzdirect(file->stream);
   if (plain ? bytes < want : bytes * MOST_PACKED < want)
-    return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "the IDX file is truncated: it has %lld bytes%s, its header asks for %lld",
-                      (long long)bytes, plain ? "" : " of gzip", (long long)want);
-  return plain && bytes > want ? dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "the IDX file has %lld bytes more than its header asks for",
-                                            (long long)(bytes - want))
-                               : DL_OK;
+    return dl_fail_at(DL_ERR_DATA, file->path, 0, 0,
+                      "the IDX file is truncated: it has %lld bytes%s, its header asks for %lld", (long long)bytes,
+                      plain ? "" : " of gzip", (long long)want);
+  return plain && bytes > want
+             ? dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "the IDX file has %lld bytes more than its header asks for",
+                          (long long)(bytes - want))
+             : DL_OK;
 }
 
 static dl_status open_idx(const char *path, idx_file *out) {
@@ -106,7 +120,8 @@ static dl_status open_idx(const char *path, idx_file *out) {
   struct stat about;
   if (stat(path, &about) != 0) return dl_fail_at(DL_ERR_DATA, path, 0, 0, "cannot be opened: %s", strerror(errno));
   if (!S_ISREG(about.st_mode))
-    return dl_fail_at(DL_ERR_DATA, path, 0, 0, S_ISDIR(about.st_mode) ? "is a directory where an IDX file is wanted" : "is not a regular file");
+    return dl_fail_at(DL_ERR_DATA, path, 0, 0,
+                      S_ISDIR(about.st_mode) ? "is a directory where an IDX file is wanted" : "is not a regular file");
   out->stream = gzopen(path, "rb");
   if (!out->stream) return dl_fail_at(DL_ERR_DATA, path, 0, 0, "cannot be opened: %s", strerror(errno));
   gzbuffer(out->stream, 1u << 17);
@@ -125,13 +140,18 @@ static dl_status check_end(const idx_file *file) {
   int n = gzread(file->stream, &more, 1), code = Z_OK;
   if (n == 0) {
     gzerror(file->stream, &code);
-    return code == Z_OK || code == Z_STREAM_END ? DL_OK : dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "the gzip stream is truncated at its end");
+    return code == Z_OK || code == Z_STREAM_END
+               ? DL_OK
+               : dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "the gzip stream is truncated at its end");
   }
-  return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, n < 0 ? "the gzip stream is damaged at its end" : "the IDX file has more bytes than its header asks for");
+  return dl_fail_at(
+      DL_ERR_DATA, file->path, 0, 0,
+      n < 0 ? "the gzip stream is damaged at its end" : "the IDX file has more bytes than its header asks for");
 }
 
 static dl_status copy_rows(const idx_file *in, const dl_h5_target *to) {
-  if (in->row_bytes > MOST_ROW_BYTES) return dl_fail_at(DL_ERR_DATA, in->path, 0, 0, "a row of the IDX file is too large");
+  if (in->row_bytes > MOST_ROW_BYTES)
+    return dl_fail_at(DL_ERR_DATA, in->path, 0, 0, "a row of the IDX file is too large");
   int64_t block = to->chunk_rows;
   char *values = dl_calloc((size_t)block, (size_t)in->row_bytes);
   if (!values) return DL_ERR_NOMEM;
@@ -155,14 +175,15 @@ static dl_status copy(const idx_file *in, hid_t file, const char *name) {
 
 static dl_status check_pair(const idx_file *images, const idx_file *labels) {
   if (images->dims == 1 && labels->dims > 1) {
-    dl_fail_at(DL_ERR_DATA, images->path, 0, 0, "holds labels and '%s' images: they are the wrong way round", labels->path);
+    dl_fail_at(DL_ERR_DATA, images->path, 0, 0, "holds labels and '%s' images: they are the wrong way round",
+               labels->path);
     return dl_hint("images come first: idx IMAGES LABELS");
   }
   if (labels->dims != 1)
     return dl_fail_at(DL_ERR_DATA, labels->path, 0, 0, "holds %d dimensions where labels (1) are wanted", labels->dims);
   if (images->dim[0] != labels->dim[0])
-    return dl_fail_at(DL_ERR_DATA, images->path, 0, 0, "has %lld images, but '%s' has %lld labels", (long long)images->dim[0], labels->path,
-                      (long long)labels->dim[0]);
+    return dl_fail_at(DL_ERR_DATA, images->path, 0, 0, "has %lld images, but '%s' has %lld labels",
+                      (long long)images->dim[0], labels->path, (long long)labels->dim[0]);
   return DL_OK;
 }
 

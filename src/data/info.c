@@ -78,10 +78,11 @@ static void describe_storage(hid_t set, line *out) {
   if (dims > 0)
     snprintf(out->storage, sizeof out->storage, "chunks %s", dl_h5_dims_text(dims, signed_chunk, text, sizeof text));
   else
-    snprintf(out->storage, sizeof out->storage, "%s", layout == H5D_VIRTUAL ? "virtual: in other files"
-                                                     : H5Pget_external_count(made) > 0 ? "external: in other files"
-                                                     : layout == H5D_COMPACT           ? "compact"
-                                                                                       : "contiguous");
+    snprintf(out->storage, sizeof out->storage, "%s",
+             layout == H5D_VIRTUAL             ? "virtual: in other files"
+             : H5Pget_external_count(made) > 0 ? "external: in other files"
+             : layout == H5D_COMPACT           ? "compact"
+                                               : "contiguous");
   describe_filters(made, out->storage, sizeof out->storage);
   H5Pclose(made);
   format_bytes(H5Dget_storage_size(set), out->bytes, sizeof out->bytes);
@@ -150,8 +151,8 @@ static dl_status write_lines(const listing *list, char **out) {
   if (!text) return DL_ERR_NOMEM;
   for (int i = 0; i < list->n; i++) {
     const line *l = &list->lines[i];
-    used += (size_t)snprintf(text + used, size - used, "%-*s   %-*s   %-*s   %-*s   %s", name, l->name, type, l->type, shape, l->shape,
-                             storage, l->storage, l->bytes);
+    used += (size_t)snprintf(text + used, size - used, "%-*s   %-*s   %-*s   %-*s   %s", name, l->name, type, l->type,
+                             shape, l->shape, storage, l->storage, l->bytes);
     while (used && text[used - 1] == ' ') used--;
     text[used++] = '\n';
     text[used] = 0;
@@ -169,7 +170,8 @@ dl_status dl_data_info(const char *path, char **out) {
   listing list = {.n = 0};
   dl_status status = dl_h5_open(path, &file);
   if (status == DL_OK && H5Lvisit(file.id, H5_INDEX_NAME, H5_ITER_INC, add_line, &list) < 0)
-    status = list.failed ? DL_ERR_NOMEM : dl_h5_fail(DL_ERR_DATA, path, "damaged HDF5 file: its contents cannot be listed");
+    status =
+        list.failed ? DL_ERR_NOMEM : dl_h5_fail(DL_ERR_DATA, path, "damaged HDF5 file: its contents cannot be listed");
   dl_h5_close(&file);
   dl_h5_leave(&turn);
   if (status == DL_OK) status = write_lines(&list, out);

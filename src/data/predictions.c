@@ -2,8 +2,8 @@
 #include "data/hdf5_output.h"
 #include "data/import.h"
 
-static dl_status write_set(hid_t file, const char *name, hid_t file_type, hid_t memory_type, int dims, int64_t rows, int64_t columns,
-                           const void *values) {
+static dl_status write_set(hid_t file, const char *name, hid_t file_type, hid_t memory_type, int dims, int64_t rows,
+                           int64_t columns, const void *values) {
   if (!values) return DL_OK;
   dl_h5_target target;
   DL_TRY(dl_h5_target_make(file, name, file_type, dims, (int64_t[2]){rows, columns}, false, &target));

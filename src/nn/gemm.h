@@ -1,6 +1,7 @@
 /* gemm.h - matrix products: one small table of functions, oneDNN where built in, OpenBLAS always (floor: nn).
  *
- * All products are row-major and run on the calling thread alone. At a fixed shape they give the same bits on every call.
+ * All products are row-major and run on the calling thread alone. At a fixed shape they give the same bits on every
+ * call.
  */
 #ifndef DL_NN_GEMM_H
 #define DL_NN_GEMM_H
@@ -9,10 +10,12 @@
 
 typedef struct dl_gemm_backend {
   const char *name; /* "onednn", "openblas" */
-  /* C (m, n) = alpha * op(A) op(B) + beta * C; op(A) is (m, k): A is (m, k), or (k, m) where trans_a. ld = row length in memory. */
+  /* C (m, n) = alpha * op(A) op(B) + beta * C; op(A) is (m, k): A is (m, k), or (k, m) where trans_a. ld = row length
+   * in memory. */
   void (*sgemm)(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
                 const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
-  /* Whether A B^T of this shape is faster as (B A^T)^T, transposing included. A rule on the shape alone; NULL: never. */
+  /* Whether A B^T of this shape is faster as (B A^T)^T, transposing included. A rule on the shape alone; NULL: never.
+   */
   bool (*better_swapped)(int64_t m, int64_t n, int64_t k);
   /* Forces one compute thread for the calling thread. */
   void (*one_thread)(void);
@@ -20,7 +23,8 @@ typedef struct dl_gemm_backend {
   void (*describe)(char *text, size_t size);
 } dl_gemm_backend;
 
-/* The backend for compute.backend (dl_backend): auto is oneDNN where it is built in. NULL and a record where it is not there. */
+/* The backend for compute.backend (dl_backend): auto is oneDNN where it is built in. NULL and a record where it is not
+ * there. */
 const dl_gemm_backend *dl_gemm_choose(int backend);
 
 /* Warns (dl_warn) of variables in the environment that slow the libraries down or fix their choices. */

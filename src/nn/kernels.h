@@ -39,7 +39,7 @@ typedef struct dl_kernels {
   void (*softmax)(int64_t rows, int64_t cols, const float *x, float *y);
   void (*softmax_backward)(int64_t rows, int64_t cols, const float *y, const float *dy, float *dx);
 
-  void (*bias_add)(int64_t rows, int64_t cols, const float *bias, float *y);   /* y (rows, cols) += bias (cols) */
+  void (*bias_add)(int64_t rows, int64_t cols, const float *bias, float *y); /* y (rows, cols) += bias (cols) */
   /* y (rows, cols) = x^T + bias, x (cols, rows); bias (cols) or NULL. */
   void (*transpose_bias)(int64_t rows, int64_t cols, const float *x, const float *bias, float *y);
   void (*column_sums)(int64_t rows, int64_t cols, const float *x, float *out); /* each column from row 0 on, in order */

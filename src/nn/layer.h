@@ -34,23 +34,23 @@ typedef struct dl_layer_kind dl_layer_kind;
 /* A layer of a network. The kind's own data hang on `options` (parsed) and `state` (laid out by setup). */
 typedef struct dl_layer {
   const dl_layer_kind *kind;
-  const char *name;       /* "layers.N", or the user's */
-  int number;             /* N: its place in the model's list; keys random numbers */
-  const dl_node *node;    /* where it stands in the configuration */
-  void *options;          /* kind->options_size bytes */
+  const char *name;    /* "layers.N", or the user's */
+  int number;          /* N: its place in the model's list; keys random numbers */
+  const dl_node *node; /* where it stands in the configuration */
+  void *options;       /* kind->options_size bytes */
   bool trainable;
   double lr_scale;
-  int init;               /* dl_init */
-  int n_inputs;           /* 1 unless the kind joins */
+  int init;                        /* dl_init */
+  int n_inputs;                    /* 1 unless the kind joins */
   int inputs[DL_LAYER_MAX_INPUTS]; /* numbers of the layers it reads, -1: the network's input */
   const dl_shape *input_shapes[DL_LAYER_MAX_INPUTS];
-  dl_shape in, out;       /* in: of inputs[0] */
+  dl_shape in, out; /* in: of inputs[0] */
   int first_tensor, n_tensors;
-  size_t work_count;      /* floats of workspace a sample that setup asks for (kept from forward to backward) */
-  double multiply_adds;   /* a sample, forward */
-  bool in_place;          /* output may share the input's buffer (setup may set it: element-wise layers) */
-  bool same_values;       /* output is the input in another shape, in the same memory (setup may set it) */
-  bool reads_output;      /* backward reads y: nobody may write into the output's buffer */
+  size_t work_count;    /* floats of workspace a sample that setup asks for (kept from forward to backward) */
+  double multiply_adds; /* a sample, forward */
+  bool in_place;        /* output may share the input's buffer (setup may set it: element-wise layers) */
+  bool same_values;     /* output is the input in another shape, in the same memory (setup may set it) */
+  bool reads_output;    /* backward reads y: nobody may write into the output's buffer */
 } dl_layer;
 
 /* What forward and backward get: shapes are (n, in) and (n, out). */
@@ -63,15 +63,16 @@ typedef struct dl_layer_run {
   const float *x;              /* (n, in) */
   float *y;                    /* (n, out) */
   const float *dy;             /* (n, out): backward */
-  float *dx;                   /* (n, in): backward writes it; NULL where nobody needs it. May be the same memory as dy where in_place */
-  float *work;                 /* (n, work_count) */
-  const float *const *xs;      /* x of every input, for kinds that join; xs[0] is x */
-  float *const *dxs;           /* dx of every input; dxs[0] is dx */
+  float *dx; /* (n, in): backward writes it; NULL where nobody needs it. May be the same memory as dy where in_place */
+  float *work;            /* (n, work_count) */
+  const float *const *xs; /* x of every input, for kinds that join; xs[0] is x */
+  float *const *dxs;      /* dx of every input; dxs[0] is dx */
 } dl_layer_run;
 
 /* Setup declares the layer's parameters through this. */
 typedef struct dl_layer_builder dl_layer_builder;
-dl_status dl_layer_add_tensor(dl_layer_builder *builder, const char *suffix, int dims, const int64_t *shape, bool decays);
+dl_status dl_layer_add_tensor(dl_layer_builder *builder, const char *suffix, int dims, const int64_t *shape,
+                              bool decays);
 
 struct dl_layer_kind {
   const char *name, *help;

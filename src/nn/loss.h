@@ -6,15 +6,15 @@
 
 typedef struct dl_loss {
   const char *name, *help;
-  bool on_logits;       /* a final softmax or sigmoid before it is an error */
-  unsigned tasks;       /* bit (1 << dl_task) for each task it fits */
+  bool on_logits; /* a final softmax or sigmoid before it is an error */
+  unsigned tasks; /* bit (1 << dl_task) for each task it fits */
   const dl_option *options;
   int n_options;
   size_t options_size;
-  /* Over n samples: writes the sum of losses and the normaliser; writes d(sum)/d(outputs) to `gradient` (n, outputs) where it
-   * is not NULL. Truth is `label` for classification, else `y`. A label that is no class makes the sum NaN. */
-  void (*compute)(const void *options, int64_t n, int64_t outputs, const float *output, const int32_t *label, const float *y,
-                  const float *weight, double *loss_sum, double *normaliser, float *gradient);
+  /* Over n samples: writes the sum of losses and the normaliser; writes d(sum)/d(outputs) to `gradient` (n, outputs)
+   * where it is not NULL. Truth is `label` for classification, else `y`. A label that is no class makes the sum NaN. */
+  void (*compute)(const void *options, int64_t n, int64_t outputs, const float *output, const int32_t *label,
+                  const float *y, const float *weight, double *loss_sum, double *normaliser, float *gradient);
 } dl_loss;
 const dl_loss *dl_losses(int *n);
 const dl_loss *dl_loss_find(const char *name);

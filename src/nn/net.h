@@ -8,15 +8,15 @@
 typedef struct dl_net dl_net;
 
 typedef struct dl_net_spec {
-  const dl_config *config;     /* model, loss, task, seed, compute.backend; its tree receives the defaults */
-  int x_dims;                  /* of one sample */
+  const dl_config *config; /* model, loss, task, seed, compute.backend; its tree receives the defaults */
+  int x_dims;              /* of one sample */
   int64_t x_shape[DL_MAX_DIMS];
-  int64_t outputs;             /* what the data asks for: classes, or values of y; 0: unknown, take the network's */
-  int64_t max_batch;           /* largest number of samples of a pass */
+  int64_t outputs;   /* what the data asks for: classes, or values of y; 0: unknown, take the network's */
+  int64_t max_batch; /* largest number of samples of a pass */
 } dl_net_spec;
 
-/* Builds the network: checks the shapes (DL_ERR_USAGE at the YAML line, with the layer and its shapes), lays out parameters and
- * the workspace. Not collective. */
+/* Builds the network: checks the shapes (DL_ERR_USAGE at the YAML line, with the layer and its shapes), lays out
+ * parameters and the workspace. Not collective. */
 dl_status dl_net_new(const dl_net_spec *spec, dl_net **out);
 void dl_net_destroy(dl_net **net);
 
@@ -24,8 +24,8 @@ const dl_tensor *dl_net_tensors(const dl_net *net, int *n); /* in layer order */
 size_t dl_net_buffer_count(const dl_net *net);              /* floats of a parameter buffer (gaps included) */
 int64_t dl_net_parameters(const dl_net *net);               /* trainable and not, without gaps */
 int64_t dl_net_outputs(const dl_net *net);
-size_t dl_net_bytes(const dl_net *net);                     /* workspace */
-double dl_net_multiply_adds(const dl_net *net);             /* of a forward pass of one sample */
+size_t dl_net_bytes(const dl_net *net);         /* workspace */
+double dl_net_multiply_adds(const dl_net *net); /* of a forward pass of one sample */
 
 /* Initial weights by the seed (PyTorch 1.13's distributions), into `weights` (buffer_count floats, gaps zero). */
 void dl_net_init(const dl_net *net, uint64_t seed, float *weights);
@@ -41,19 +41,20 @@ typedef struct dl_pass {
 /* The buffer that a batch's x is to be read into: (max_batch, x). Not an allocation. */
 float *dl_net_input(dl_net *net);
 
-/* Forward pass of the n samples in dl_net_input. Returns the outputs (n, outputs): logits where the loss works on logits.
- * Borrowed until the next pass. */
+/* Forward pass of the n samples in dl_net_input. Returns the outputs (n, outputs): logits where the loss works on
+ * logits. Borrowed until the next pass. */
 const float *dl_net_forward(dl_net *net, const float *weights, int64_t n, const dl_pass *pass);
 
-/* Loss of the last forward pass: adds nothing, writes *loss_sum (sum, not mean) and *normaliser (what to divide by: samples,
- * elements or weights). Truth: label (n) or y (n, outputs); weight (n) or NULL. `gradients` NULL: loss alone; otherwise the
- * gradient of the sum with respect to all parameters is written there (beta = 0, gaps untouched) by a backward pass. */
+/* Loss of the last forward pass: adds nothing, writes *loss_sum (sum, not mean) and *normaliser (what to divide by:
+ * samples, elements or weights). Truth: label (n) or y (n, outputs); weight (n) or NULL. `gradients` NULL: loss alone;
+ * otherwise the gradient of the sum with respect to all parameters is written there (beta = 0, gaps untouched) by a
+ * backward pass. */
 void dl_net_loss(dl_net *net, int64_t n, const int32_t *label, const float *y, const float *weight, double *loss_sum,
                  double *normaliser);
 void dl_net_backward(dl_net *net, const float *weights, int64_t n, const dl_pass *pass, float *gradients);
 
-/* Scores of the last forward pass for metrics and predictions: softmax or sigmoid of the logits where the task has them,
- * in place of the outputs' own buffer; (n, outputs), borrowed until the next pass. */
+/* Scores of the last forward pass for metrics and predictions: softmax or sigmoid of the logits where the task has
+ * them, in place of the outputs' own buffer; (n, outputs), borrowed until the next pass. */
 const float *dl_net_scores(dl_net *net, int64_t n);
 
 /* A table of the layers as text (name, output shape, parameters, multiply-adds), for --dry-run; freed by the caller. */

@@ -1,5 +1,5 @@
-/* optimizer.h - optimizers (floor: nn). One optimizer is one file or row of dl_optimizer_kinds; it applies to one block of
- * one tensor at a time, so that whoever owns a slice can run it there. */
+/* optimizer.h - optimizers (floor: nn). One optimizer is one file or row of dl_optimizer_kinds; it applies to one block
+ * of one tensor at a time, so that whoever owns a slice can run it there. */
 #ifndef DL_NN_OPTIMIZER_H
 #define DL_NN_OPTIMIZER_H
 

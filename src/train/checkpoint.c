@@ -1,8 +1,8 @@
 /* checkpoint.c - checkpoints that survive a crash at any moment.
  *
- * The order of what is done is the whole point: files and manifest in a folder of a temporary name, each fsynced; read back and
- * compared with the manifest; the folder renamed; its parent fsynced; the pointer moved. Whatever a crash leaves, a name of the
- * form step-N is whole, and the reader proves it again by the manifest.
+ * The order of what is done is the whole point: files and manifest in a folder of a temporary name, each fsynced; read
+ * back and compared with the manifest; the folder renamed; its parent fsynced; the pointer moved. Whatever a crash
+ * leaves, a name of the form step-N is whole, and the reader proves it again by the manifest.
  */
 #include "train/checkpoint.h"
 
@@ -44,8 +44,8 @@ static dl_status write_text_file(const char *folder, const char *name, const dl_
   return status;
 }
 
-static dl_status write_tensors(const char *folder, const char *name, const dl_tensor_view *tensors, int n, dl_json *files,
-                               uint64_t *total, dl_digest *weights) {
+static dl_status write_tensors(const char *folder, const char *name, const dl_tensor_view *tensors, int n,
+                               dl_json *files, uint64_t *total, dl_digest *weights) {
   char *path = dl_path_join(folder, name);
   if (!path) return DL_ERR_NOMEM;
   uint64_t bytes;
@@ -99,7 +99,10 @@ static dl_status move_pointer(const char *folder, const char *name) {
 
 /* ---- finding ---- */
 
-typedef struct names { int64_t *step; int n; } names;
+typedef struct names {
+  int64_t *step;
+  int n;
+} names;
 
 static int newest_first(const void *a, const void *b) {
   int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
@@ -135,7 +138,9 @@ static dl_status list_steps(const char *folder, names *out) {
   return status;
 }
 
-static char *step_path(const char *folder, int64_t step) { return dl_asprintf("%s/step-%08lld", folder, (long long)step); }
+static char *step_path(const char *folder, int64_t step) {
+  return dl_asprintf("%s/step-%08lld", folder, (long long)step);
+}
 
 /* Old checkpoints beyond `keep`, those of a later step than `step` (a run that went back), and what a crash left. */
 static dl_status prune(const char *folder, int64_t step, int64_t keep) {
@@ -212,7 +217,8 @@ dl_status dl_checkpoint_verify(const char *path) {
   char *manifest_path = dl_path_join(path, "MANIFEST.json"), *text = NULL;
   size_t bytes = 0;
   dl_json *manifest = NULL;
-  dl_status status = manifest_path ? dl_file_read(manifest_path, MAX_MANIFEST, DL_ERR_DATA, &text, &bytes) : DL_ERR_NOMEM;
+  dl_status status =
+      manifest_path ? dl_file_read(manifest_path, MAX_MANIFEST, DL_ERR_DATA, &text, &bytes) : DL_ERR_NOMEM;
   if (status == DL_OK) status = dl_json_parse(text, bytes, manifest_path, &manifest);
   const dl_json *files = status == DL_OK ? dl_json_get(manifest, "files") : NULL;
   static const char *const needed[] = {"model.safetensors", "optimizer.safetensors", "state.json"};
@@ -221,7 +227,8 @@ dl_status dl_checkpoint_verify(const char *path) {
       status = dl_fail_at(DL_ERR_DATA, manifest_path, 0, 0, "does not name %s", needed[i]);
   const char *name;
   const dl_json *entry;
-  for (void *at = NULL; status == DL_OK && dl_json_next(files, &at, &name, &entry);) status = check_file(path, name, entry);
+  for (void *at = NULL; status == DL_OK && dl_json_next(files, &at, &name, &entry);)
+    status = check_file(path, name, entry);
   dl_json_destroy(&manifest);
   free(text);
   free(manifest_path);
@@ -267,7 +274,8 @@ dl_status dl_checkpoint_state(const char *path, dl_json **out) {
 
 dl_status dl_checkpoint_read(const char *path, const dl_checkpoint *checkpoint) {
   char *model = dl_path_join(path, "model.safetensors"), *optimizer = dl_path_join(path, "optimizer.safetensors");
-  dl_status status = model && optimizer ? dl_safetensors_read(model, checkpoint->model, checkpoint->n_model) : DL_ERR_NOMEM;
+  dl_status status =
+      model && optimizer ? dl_safetensors_read(model, checkpoint->model, checkpoint->n_model) : DL_ERR_NOMEM;
   if (status == DL_OK && checkpoint->optimizer)
     status = dl_safetensors_read(optimizer, checkpoint->optimizer, checkpoint->n_optimizer);
   free(model);

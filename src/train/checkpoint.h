@@ -2,8 +2,9 @@
  *
  *   checkpoints/step-00001563/{model.safetensors,optimizer.safetensors,state.json,MANIFEST.json}    checkpoints/latest
  *
- * A checkpoint says nothing of the number of ranks. It is written beside, fsynced, read back, renamed, the folder fsynced, and
- * the pointer `latest` (a symbolic link) moved last. All functions here run on one member; none is collective.
+ * A checkpoint says nothing of the number of ranks. It is written beside, fsynced, read back, renamed, the folder
+ * fsynced, and the pointer `latest` (a symbolic link) moved last. All functions here run on one member; none is
+ * collective.
  */
 #ifndef DL_TRAIN_CHECKPOINT_H
 #define DL_TRAIN_CHECKPOINT_H
@@ -12,11 +13,11 @@
 #include "train/safetensors.h"
 
 typedef struct dl_checkpoint {
-  dl_tensor_view *model;     /* model.safetensors */
+  dl_tensor_view *model; /* model.safetensors */
   int n_model;
   dl_tensor_view *optimizer; /* optimizer.safetensors */
   int n_optimizer;
-  dl_json *state;            /* state.json */
+  dl_json *state; /* state.json */
 } dl_checkpoint;
 
 typedef struct dl_checkpoint_written {
@@ -32,8 +33,8 @@ dl_status dl_checkpoint_write(const char *folder, int64_t step, int64_t keep, co
 /* Checks MANIFEST.json: every file there, its size and SHA-256. */
 dl_status dl_checkpoint_verify(const char *path);
 
-/* The newest whole checkpoint in `folder` (a path freed by the caller), or NULL where there is none. Damaged ones are passed
- * over with a warning that names them. */
+/* The newest whole checkpoint in `folder` (a path freed by the caller), or NULL where there is none. Damaged ones are
+ * passed over with a warning that names them. */
 dl_status dl_checkpoint_newest(const char *folder, char **out);
 
 /* state.json of a checkpoint. */

@@ -1,8 +1,8 @@
 /* evaluate.c - exact evaluation and prediction by all members.
  *
- * A split is cut into blocks of a fixed size, in file order; members take contiguous runs of blocks. A block's result is a row
- * of doubles (loss, normaliser, the metrics' sums) and integer counts: rows are summed along the canonical tree over blocks, counts
- * exactly, so that nothing depends on who evaluated what.
+ * A split is cut into blocks of a fixed size, in file order; members take contiguous runs of blocks. A block's result
+ * is a row of doubles (loss, normaliser, the metrics' sums) and integer counts: rows are summed along the canonical
+ * tree over blocks, counts exactly, so that nothing depends on who evaluated what.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +30,8 @@ static dl_status run_block(dl_model *model, dl_split_kind split, int64_t block, 
   return DL_OK;
 }
 
-/* A point near the targets' means, for stable sums of squares: the mean over the first block, the same on all members. */
+/* A point near the targets' means, for stable sums of squares: the mean over the first block, the same on all members.
+ */
 static dl_status reference_point(dl_model *model, dl_split_kind split, float *reference) {
   int64_t outputs = dl_net_outputs(model->net), n = dl_data_samples(model->data, split);
   if (!model->batch.y || n < 1) return DL_OK;
@@ -44,20 +45,21 @@ static dl_status reference_point(dl_model *model, dl_split_kind split, float *re
   return DL_OK;
 }
 
-static dl_status my_blocks(dl_model *model, dl_split_kind split, const dl_metrics_kind *kind, int64_t begin, int64_t end,
-                           int width, const float *reference, double *rows, int64_t *counters) {
+static dl_status my_blocks(dl_model *model, dl_split_kind split, const dl_metrics_kind *kind, int64_t begin,
+                           int64_t end, int width, const float *reference, double *rows, int64_t *counters) {
   int64_t outputs = dl_net_outputs(model->net), n;
   for (int64_t block = begin; block < end; block++) {
     double *row = rows + (block - begin) * width;
     DL_TRY(run_block(model, split, block, true, &n));
     dl_net_loss(model->net, n, model->batch.label, model->batch.y, model->batch.weight, &row[0], &row[1]);
-    kind->add(n, outputs, dl_net_scores(model->net, n), model->batch.label, model->batch.y, reference, counters, row + 2);
+    kind->add(n, outputs, dl_net_scores(model->net, n), model->batch.label, model->batch.y, reference, counters,
+              row + 2);
   }
   return DL_OK;
 }
 
-static dl_status evaluate(dl_model *model, dl_split_kind split, double *rows, double *totals, float *reference, int width,
-                          int64_t begin, int64_t end, dl_evaluation *out) {
+static dl_status evaluate(dl_model *model, dl_split_kind split, double *rows, double *totals, float *reference,
+                          int width, int64_t begin, int64_t end, dl_evaluation *out) {
   const dl_metrics_kind *kind = dl_metrics_for(model->config->task);
   int64_t outputs = dl_net_outputs(model->net), n_counters = kind->counters(outputs);
   dl_status status = reference_point(model, split, reference);
@@ -76,8 +78,10 @@ dl_status dl_evaluate(dl_model *model, dl_split_kind split, dl_evaluation *out) 
   int width = 2 + kind->sums(outputs);
   *out = (dl_evaluation){.samples = dl_data_samples(model->data, split), .outputs = outputs};
   int64_t blocks = blocks_of(out->samples);
-  int64_t begin = blocks * model->team->rank / model->team->size, end = blocks * (model->team->rank + 1) / model->team->size;
-  double *rows = dl_calloc((size_t)((end - begin) * width), sizeof *rows), *totals = dl_calloc((size_t)width, sizeof *totals);
+  int64_t begin = blocks * model->team->rank / model->team->size,
+          end = blocks * (model->team->rank + 1) / model->team->size;
+  double *rows = dl_calloc((size_t)((end - begin) * width), sizeof *rows),
+         *totals = dl_calloc((size_t)width, sizeof *totals);
   float *reference = dl_calloc((size_t)outputs, sizeof *reference);
   out->confusion = dl_calloc((size_t)kind->counters(outputs), sizeof *out->confusion);
   bool there = rows && totals && reference && out->confusion;
@@ -94,8 +98,10 @@ dl_status dl_evaluate(dl_model *model, dl_split_kind split, dl_evaluation *out) 
 }
 
 dl_status dl_predict(dl_model *model, dl_split_kind split, float **scores) {
-  int64_t outputs = dl_net_outputs(model->net), samples = dl_data_samples(model->data, split), blocks = blocks_of(samples);
-  int64_t begin = blocks * model->team->rank / model->team->size, end = blocks * (model->team->rank + 1) / model->team->size;
+  int64_t outputs = dl_net_outputs(model->net), samples = dl_data_samples(model->data, split),
+          blocks = blocks_of(samples);
+  int64_t begin = blocks * model->team->rank / model->team->size,
+          end = blocks * (model->team->rank + 1) / model->team->size;
   int64_t last = end * DL_EVAL_BLOCK < samples ? end * DL_EVAL_BLOCK : samples, count = last - begin * DL_EVAL_BLOCK;
   if (count < 0) count = 0;
   float *mine = dl_calloc((size_t)(count * outputs), sizeof *mine);

@@ -67,7 +67,8 @@ static bool difference(const dl_json *a, const dl_json *b, char *text, size_t si
   for (void *at = NULL; !differ && dl_json_next(a, &at, &key, &value);) {
     char *x = NULL, *y = NULL;
     const dl_json *other = dl_json_get(b, key);
-    if (dl_json_text(value, false, &x) == DL_OK && other && dl_json_text(other, false, &y) == DL_OK && strcmp(x, y)) differ = true;
+    if (dl_json_text(value, false, &x) == DL_OK && other && dl_json_text(other, false, &y) == DL_OK && strcmp(x, y))
+      differ = true;
     if (x && (!y || differ)) {
       snprintf(text, size, "%s is %.150s here, %.150s there", key, x, y ? y : "not known");
       differ = true;
@@ -86,7 +87,10 @@ dl_status dl_fingerprint_compare_team(dl_team *team, const dl_json *mine) {
   if (status == DL_OK) status = dl_team_broadcast_text(team, &text, 0);
   DL_TRY(status);
   dl_json *first = NULL;
-  struct { char text[400]; int differs; } word = {{0}, 0}, *words = NULL;
+  struct {
+    char text[400];
+    int differs;
+  } word = {{0}, 0}, *words = NULL;
   if (dl_json_parse(text, strlen(text), "fingerprint", &first) == DL_OK)
     word.differs = difference(mine, first, word.text, sizeof word.text);
   dl_json_destroy(&first);
@@ -106,6 +110,7 @@ dl_status dl_fingerprint_compare_team(dl_team *team, const dl_json *mine) {
 void dl_fingerprint_compare_kept(const dl_json *mine, const dl_json *kept) {
   char text[400];
   if (dl_json_is_object(kept) && difference(mine, kept, text, sizeof text))
-    dl_warn("fingerprint", "this machine or build is not what the checkpoint was made with (%s): the same bits are not promised",
+    dl_warn("fingerprint",
+            "this machine or build is not what the checkpoint was made with (%s): the same bits are not promised",
             text);
 }

@@ -5,8 +5,8 @@
 #include "core/json.h"
 #include "core/team.h"
 
-/* Libraries, versions, instruction set, processor and the variables of the environment that libraries obey, of this process.
- * Not collective; freed by the caller with dl_json_destroy. */
+/* Libraries, versions, instruction set, processor and the variables of the environment that libraries obey, of this
+ * process. Not collective; freed by the caller with dl_json_destroy. */
 dl_json *dl_fingerprint(int64_t shards, int backend);
 
 /* Warns (code "fingerprint") where the members of the team do not all have the same. Collective. */

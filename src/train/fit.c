@@ -1,9 +1,10 @@
 /* fit.c - the training loop.
  *
- * A step: each member runs its leaves (read, forward, loss, backward into the synchroniser's buffer) and all meet once in
- * dl_sync_finish, whose verdict is the same for all. Whatever members must do alike (stop, write a checkpoint because time has
- * passed) is decided from what that meeting delivered, never from a member's own clock or signal. Lines of metrics.jsonl carry
- * phase times of all members; those travel with the next step, so a line is written one step late.
+ * A step: each member runs its leaves (read, forward, loss, backward into the synchroniser's buffer) and all meet once
+ * in dl_sync_finish, whose verdict is the same for all. Whatever members must do alike (stop, write a checkpoint
+ * because time has passed) is decided from what that meeting delivered, never from a member's own clock or signal.
+ * Lines of metrics.jsonl carry phase times of all members; those travel with the next step, so a line is written one
+ * step late.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -24,14 +25,17 @@ typedef struct loop {
   dl_run *run;
   dl_model *model;
   int64_t epoch_steps;
-  double notes[DL_SYNC_NOTES];  /* this member's, of the last step */
-  double *gathered;             /* size x DL_SYNC_NOTES */
-  double last_checkpoint_s;     /* member 0's clock */
+  double notes[DL_SYNC_NOTES]; /* this member's, of the last step */
+  double *gathered;            /* size x DL_SYNC_NOTES */
+  double last_checkpoint_s;    /* member 0's clock */
   double begin_s, seconds_before;
   /* the line that waits for its phase times */
   bool pending;
   dl_status deferred; /* member 0: metrics.jsonl could not be written; the next meeting makes it everybody's */
-  struct { int64_t epoch, step; double loss, lr, grad_norm, samples_per_s; } line;
+  struct {
+    int64_t epoch, step;
+    double loss, lr, grad_norm, samples_per_s;
+  } line;
   /* member 0's clock: samples and seconds of counted steps, and of all */
   int64_t counted_samples, all_samples, steps_here;
   double counted_s, all_s;
@@ -104,7 +108,9 @@ static dl_status run_leaf(loop *l, const dl_cut *cut, int64_t leaf, double notes
   double t0 = dl_now_s();
   DL_TRY(dl_data_read_step(m->data, m->at.epoch, m->config->train.batch, m->at.step_in_epoch, begin, end, &m->batch));
   double t1 = dl_now_s();
-  dl_pass pass = {.training = true, .seed = (uint64_t)m->config->seed, .step = (uint32_t)m->at.step,
+  dl_pass pass = {.training = true,
+                  .seed = (uint64_t)m->config->seed,
+                  .step = (uint32_t)m->at.step,
                   .first_sample = (uint64_t)begin};
   double sums[DL_LEAF_SUMS] = {0};
   dl_net_forward(m->net, m->weights, end - begin, &pass);
@@ -128,13 +134,16 @@ static bool time_for_checkpoint(const loop *l) {
 static dl_status not_finite(const loop *l, const dl_sync_result *result) {
   const char *checkpoint = l->run->last_checkpoint;
   double loss = result->sums[1] > 0 ? result->sums[0] / result->sums[1] : NAN;
-  dl_fail(DL_ERR_TRAIN, "training failed at step %lld (epoch %lld): the %s is not finite", (long long)l->model->at.step + 1,
-          (long long)l->model->at.epoch + 1, isfinite(loss) ? "gradient norm" : "loss");
+  dl_fail(DL_ERR_TRAIN, "training failed at step %lld (epoch %lld): the %s is not finite",
+          (long long)l->model->at.step + 1, (long long)l->model->at.epoch + 1,
+          isfinite(loss) ? "gradient norm" : "loss");
   return dl_hint("lower optimizer.lr, set train.clip_norm, or look for extreme values in the data%s%.120s",
                  checkpoint ? "; the last good checkpoint is " : "", checkpoint ? checkpoint : "");
 }
 
-typedef struct verdict { bool stop, checkpoint; } verdict;
+typedef struct verdict {
+  bool stop, checkpoint;
+} verdict;
 
 static dl_status run_step(loop *l, verdict *out) {
   dl_model *m = l->model;
@@ -149,8 +158,10 @@ static dl_status run_step(loop *l, verdict *out) {
   double lr = m->optimizer->lr * dl_schedule_factor(m->schedule, m->at.step + 1);
   dl_optimizer_begin(m->optimizer, m->at.step + 1, lr);
   l->notes[NOTE_CHECKPOINT_DUE] = time_for_checkpoint(l);
-  dl_sync_request request = {.status = status, .stop = l->run->options->stop && *l->run->options->stop,
-                             .clip_norm = m->config->train.clip_norm, .notes = l->notes};
+  dl_sync_request request = {.status = status,
+                             .stop = l->run->options->stop && *l->run->options->stop,
+                             .clip_norm = m->config->train.clip_norm,
+                             .notes = l->notes};
   dl_sync_result result;
   DL_TRY(dl_sync_finish(m->sync, &request, &result));
   *out = (verdict){result.stop, dl_sync_notes(m->sync)[NOTE_CHECKPOINT_DUE] > 0};
@@ -262,10 +273,14 @@ static dl_status end_epoch(loop *l) {
   bool has_valid = dl_data_samples(m->data, DL_SPLIT_VALID) > 0;
   if (has_valid) DL_TRY(evaluate_split(l, DL_SPLIT_VALID, &valid));
   if (l->run->progress) {
-    dl_progress_row row = {.epoch = m->at.epoch, .steps = m->at.step, .loss = l->epoch_loss / l->epoch_weight, .lr = l->lr,
+    dl_progress_row row = {.epoch = m->at.epoch,
+                           .steps = m->at.step,
+                           .loss = l->epoch_loss / l->epoch_weight,
+                           .lr = l->lr,
                            .samples_per_s = l->epoch_s > 0 ? (double)l->epoch_samples / l->epoch_s : 0,
                            .valid_loss = has_valid ? valid.loss : NAN,
-                           .valid_metric = has_valid ? headline_of(m, &valid) : NAN, .seconds = seconds_so_far(l)};
+                           .valid_metric = has_valid ? headline_of(m, &valid) : NAN,
+                           .seconds = seconds_so_far(l)};
     dl_progress_epoch(l->run->progress, &row);
   }
   dl_evaluation_clear(&valid);
@@ -278,7 +293,8 @@ static dl_status end_epoch(loop *l) {
 
 static dl_status stopped(loop *l) {
   DL_TRY(save(l));
-  dl_fail(DL_ERR_STOPPED, "stopped at step %lld (epoch %lld)", (long long)l->model->at.step, (long long)l->model->at.epoch + 1);
+  dl_fail(DL_ERR_STOPPED, "stopped at step %lld (epoch %lld)", (long long)l->model->at.step,
+          (long long)l->model->at.epoch + 1);
   return l->run->folder ? dl_hint("run again with --run %.180s to go on", l->run->folder) : DL_ERR_STOPPED;
 }
 

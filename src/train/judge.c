@@ -11,7 +11,8 @@
 /* Member 0: the checkpoint's folder, whole. */
 static dl_status find_path(const dl_judge_options *o, char **out) {
   if (o->checkpoint) {
-    if (!dl_path_is_dir(o->checkpoint)) return dl_fail_at(DL_ERR_DATA, o->checkpoint, 0, 0, "is no checkpoint's folder");
+    if (!dl_path_is_dir(o->checkpoint))
+      return dl_fail_at(DL_ERR_DATA, o->checkpoint, 0, 0, "is no checkpoint's folder");
     *out = dl_strdup(o->checkpoint);
     return *out ? dl_checkpoint_verify(*out) : DL_ERR_NOMEM;
   }
@@ -46,14 +47,14 @@ static dl_status config_of(const dl_judge_options *o, const dl_json *state, dl_c
   const char *assignments[] = {set};
   dl_status status = dl_config_parse(text, strlen(text), "state.json", assignments, set != NULL, out);
   free(set);
-  return status == DL_ERR_USAGE ? dl_fail(DL_ERR_DATA, "the checkpoint's configuration is not sound: %.400s",
-                                          dl_error_last()->message)
-                                : status;
+  return status == DL_ERR_USAGE
+             ? dl_fail(DL_ERR_DATA, "the checkpoint's configuration is not sound: %.400s", dl_error_last()->message)
+             : status;
 }
 
 /* Splits to try: the one asked for, or the first of test, valid, train that the data set has. */
-static dl_status open_split(dl_team *team, const dl_judge_options *o, const dl_json *state, const char *path, bool truth,
-                            dl_model **out, dl_split_kind *split) {
+static dl_status open_split(dl_team *team, const dl_judge_options *o, const dl_json *state, const char *path,
+                            bool truth, dl_model **out, dl_split_kind *split) {
   static const dl_split_kind order[] = {DL_SPLIT_TEST, DL_SPLIT_VALID, DL_SPLIT_TRAIN};
   dl_status status = DL_OK;
   for (int i = 0; i < 3; i++) {
@@ -67,7 +68,8 @@ static dl_status open_split(dl_team *team, const dl_judge_options *o, const dl_j
       source.need |= 1u << DL_SPLIT_TRAIN;
     status = dl_model_new_from_checkpoint(team, config, &source, path, out);
     if (status != DL_ERR_DATA || o->split >= 0) return status;
-    if (i == 0 && dl_error_last()->message[0] && o->data) return status; /* a file of one's own is expected to have test */
+    if (i == 0 && dl_error_last()->message[0] && o->data)
+      return status; /* a file of one's own is expected to have test */
   }
   return status;
 }
@@ -130,7 +132,8 @@ static void best_labels(const float *scores, int64_t samples, int64_t outputs, i
 }
 
 /* Truth in file order: values, or labels as int64. */
-static dl_status read_truth(dl_model *model, dl_split_kind split, int64_t samples, int64_t width, float **y, int64_t **labels) {
+static dl_status read_truth(dl_model *model, dl_split_kind split, int64_t samples, int64_t width, float **y,
+                            int64_t **labels) {
   bool with_labels = dl_task_has_labels(model->config->task);
   int32_t *raw = NULL;
   dl_batch batch = {0};
@@ -148,7 +151,8 @@ static dl_status read_truth(dl_model *model, dl_split_kind split, int64_t sample
 }
 
 static dl_status write_predictions(dl_model *model, dl_split_kind split, const float *scores, const char *path) {
-  int64_t samples = dl_data_samples(model->data, split), outputs = dl_net_outputs(model->net), *labels = NULL, *truth = NULL;
+  int64_t samples = dl_data_samples(model->data, split), outputs = dl_net_outputs(model->net), *labels = NULL,
+          *truth = NULL;
   float *y = NULL;
   dl_status status = DL_OK;
   if (dl_task_has_labels(model->config->task)) {
@@ -158,8 +162,14 @@ static dl_status write_predictions(dl_model *model, dl_split_kind split, const f
     else
       status = DL_ERR_NOMEM;
   }
-  if (status == DL_OK && dl_data_has_y(model->data, split)) status = read_truth(model, split, samples, outputs, &y, &truth);
-  dl_predictions p = {.samples = samples, .outputs = outputs, .y_size = outputs, .scores = scores, .labels = labels, .y = y,
+  if (status == DL_OK && dl_data_has_y(model->data, split))
+    status = read_truth(model, split, samples, outputs, &y, &truth);
+  dl_predictions p = {.samples = samples,
+                      .outputs = outputs,
+                      .y_size = outputs,
+                      .scores = scores,
+                      .labels = labels,
+                      .y = y,
                       .y_labels = truth};
   if (status == DL_OK) status = dl_predictions_write(path, &p);
   free(labels);

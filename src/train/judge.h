@@ -12,9 +12,10 @@ typedef struct dl_judge_options {
   int split;              /* dl_split_kind; -1: test where there is one, else valid, else train */
 } dl_judge_options;
 
-/* Loads the checkpoint on all members with the data of one split; *split is the one taken. Collective. The caller destroys
- * the model. `need_truth`: y must be there. */
-dl_status dl_judge_open(dl_team *team, const dl_judge_options *options, bool need_truth, dl_model **out, dl_split_kind *split);
+/* Loads the checkpoint on all members with the data of one split; *split is the one taken. Collective. The caller
+ * destroys the model. `need_truth`: y must be there. */
+dl_status dl_judge_open(dl_team *team, const dl_judge_options *options, bool need_truth, dl_model **out,
+                        dl_split_kind *split);
 
 /* The network of a checkpoint (or of a run's newest) without any data: for arrays that come later. Collective. */
 dl_status dl_judge_open_bare(dl_team *team, const char *folder, dl_model **out);

@@ -41,8 +41,10 @@ static dl_status resolve_shards(dl_model *model, const dl_model_source *source) 
     int64_t shards = dl_shards_auto(config->train.batch);
     if (model->team->size > shards) {
       shards = model->team->size;
-      dl_warn("shards", "sync.shards: auto was raised to %lld, the number of ranks; set sync.shards: %lld to get the same "
-              "bits at other numbers of ranks", (long long)shards, (long long)shards);
+      dl_warn("shards",
+              "sync.shards: auto was raised to %lld, the number of ranks; set sync.shards: %lld to get the same "
+              "bits at other numbers of ranks",
+              (long long)shards, (long long)shards);
     }
     config->sync.shards = shards;
   }
@@ -150,8 +152,8 @@ static dl_status check_classes(const dl_model *model) {
   if (!dl_task_has_labels(model->config->task)) return DL_OK;
   DL_TRY(dl_data_check_labels(model->data, outputs));
   if (classes && classes < outputs && !model->n_class_names)
-    dl_warn("classes", "the model has %lld outputs, but the data set has labels of %lld classes only", (long long)outputs,
-            (long long)classes);
+    dl_warn("classes", "the model has %lld outputs, but the data set has labels of %lld classes only",
+            (long long)outputs, (long long)classes);
   return DL_OK;
 }
 
@@ -307,8 +309,8 @@ static dl_status build_from_checkpoint(dl_model *model, const dl_model_source *s
   return load_weights(model, path);
 }
 
-dl_status dl_model_new_from_checkpoint(dl_team *team, dl_config *config, const dl_model_source *source, const char *path,
-                                       dl_model **out) {
+dl_status dl_model_new_from_checkpoint(dl_team *team, dl_config *config, const dl_model_source *source,
+                                       const char *path, dl_model **out) {
   dl_model *model = begin(team, config);
   DL_TRY(dl_team_agree(team, model ? DL_OK : DL_ERR_NOMEM));
   dl_status status = build_from_checkpoint(model, source, path);

@@ -1,4 +1,5 @@
-/* model.h - a network with its data and its weights on a team: what training, evaluation and prediction share (floor: train).
+/* model.h - a network with its data and its weights on a team: what training, evaluation and prediction share (floor:
+ * train).
  *
  * Every member has one dl_model. Unless said otherwise functions are Collective and their errors are agreed on.
  */
@@ -14,7 +15,8 @@
 #include "train/checkpoint.h"
 #include "train/schedule.h"
 
-#define DL_EVAL_BLOCK 128 /* samples of a block of evaluation and prediction: fixed, so that scores do not depend on ranks */
+#define DL_EVAL_BLOCK \
+  128 /* samples of a block of evaluation and prediction: fixed, so that scores do not depend on ranks */
 
 /* Where a run stands. */
 typedef struct dl_position {
@@ -25,23 +27,23 @@ typedef struct dl_position {
 } dl_position;
 
 typedef struct dl_model {
-  dl_team *team;          /* borrowed */
-  dl_config *config;      /* owned */
-  dl_data *data;          /* owned; NULL where there is none yet */
+  dl_team *team;     /* borrowed */
+  dl_config *config; /* owned */
+  dl_data *data;     /* owned; NULL where there is none yet */
   dl_net *net;
   dl_optimizer *optimizer; /* these three NULL in a model that does not train */
   dl_schedule *schedule;
   dl_sync *sync;
   dl_param_group group;
-  const float *weights;   /* the sync's, or shared_weights */
+  const float *weights; /* the sync's, or shared_weights */
   dl_shared shared_weights;
   float *private_weights; /* where no memory can be shared */
   int64_t shards;         /* V in force */
   dl_position at;
-  dl_batch batch;         /* buffers for a leaf or a block; x is the network's */
-  char **class_names;     /* NULL or outputs names, owned */
+  dl_batch batch;     /* buffers for a leaf or a block; x is the network's */
+  char **class_names; /* NULL or outputs names, owned */
   int n_class_names;
-  dl_norm norm;           /* the one in force, owned */
+  dl_norm norm; /* the one in force, owned */
 } dl_model;
 
 /* How a model comes to its data. */
@@ -52,14 +54,14 @@ typedef struct dl_model_source {
   unsigned need;                /* splits, for dl_data_open */
 } dl_model_source;
 
-/* Builds everything for training: opens the data, resolves what is auto in the configuration (from `state` where there is
- * one), builds network, optimizer, schedule and synchroniser, and sets initial weights by the seed. Takes `config` over, in
- * any case. */
+/* Builds everything for training: opens the data, resolves what is auto in the configuration (from `state` where there
+ * is one), builds network, optimizer, schedule and synchroniser, and sets initial weights by the seed. Takes `config`
+ * over, in any case. */
 dl_status dl_model_new_training(dl_team *team, dl_config *config, const dl_model_source *source, dl_model **out);
 
 /* The network alone with the weights of checkpoint `path`, on the data of `source` (evaluation, prediction). */
-dl_status dl_model_new_from_checkpoint(dl_team *team, dl_config *config, const dl_model_source *source, const char *path,
-                                       dl_model **out);
+dl_status dl_model_new_from_checkpoint(dl_team *team, dl_config *config, const dl_model_source *source,
+                                       const char *path, dl_model **out);
 
 void dl_model_destroy(dl_model **model); /* Not collective */
 
@@ -96,7 +98,8 @@ void dl_evaluation_clear(dl_evaluation *evaluation);
 /* Exact over a split, at any number of members: the same bits. Every member gets the result. */
 dl_status dl_evaluate(dl_model *model, dl_split_kind split, dl_evaluation *out);
 
-/* Scores of all samples of a split in file order: *scores (samples x outputs) on member 0 alone, freed by the caller. */
+/* Scores of all samples of a split in file order: *scores (samples x outputs) on member 0 alone, freed by the caller.
+ */
 dl_status dl_predict(dl_model *model, dl_split_kind split, float **scores);
 
 #endif

@@ -1,7 +1,7 @@
 /* run.c - a run from its configuration to its end: what is asked, what lies in the folder, what is written.
  *
- * Member 0 alone reads and writes files and talks; it hands texts to the others, and every phase ends in an agreement, so that
- * whatever goes wrong anywhere ends the run everywhere with one message.
+ * Member 0 alone reads and writes files and talks; it hands texts to the others, and every phase ends in an agreement,
+ * so that whatever goes wrong anywhere ends the run everywhere with one message.
  */
 #include "train/run.h"
 
@@ -126,7 +126,10 @@ static dl_status find_checkpoint(const dl_run *run, char **out) {
   return *out ? DL_OK : DL_ERR_NOMEM;
 }
 
-typedef struct kept { char *path; dl_json *state; } kept; /* a checkpoint to go on from; path on member 0 alone */
+typedef struct kept {
+  char *path;
+  dl_json *state;
+} kept; /* a checkpoint to go on from; path on member 0 alone */
 
 static dl_status find_state(const dl_run *run, kept *k, char **text) {
   DL_TRY(find_checkpoint(run, &k->path));
@@ -187,7 +190,8 @@ static dl_status compare_key(const dl_run *run, const dl_node *now, const dl_nod
   const dl_node *p = dl_node_find(now, path), *q = dl_node_find(then, path);
   if (p) dl_node_describe(p, x, sizeof x);
   if (q) dl_node_describe(q, y, sizeof y);
-  dl_config_fail(run->model->config, path, "%s differs from the run that %s holds: %s now, %s then", path, run->folder, x, y);
+  dl_config_fail(run->model->config, path, "%s differs from the run that %s holds: %s now, %s then", path, run->folder,
+                 x, y);
   return dl_hint("take the old value, choose another --run, or begin again with --resume never");
 }
 
@@ -267,8 +271,12 @@ static dl_status open_files(dl_run *run, const kept *k, const char *hosts) {
   if (status == DL_OK) status = write_config(run);
   if (status == DL_OK) status = dl_events_open(metrics, k->state ? m->at.step : -1, o->start_s, &run->events);
   if (status == DL_OK) status = write_start(run, hosts, k->state != NULL);
-  dl_progress_options options = {.write = o->error, .context = o->context, .quiet = o->quiet, .terminal = o->terminal,
-                                 .columns = o->columns, .epochs = m->config->train.epochs,
+  dl_progress_options options = {.write = o->error,
+                                 .context = o->context,
+                                 .quiet = o->quiet,
+                                 .terminal = o->terminal,
+                                 .columns = o->columns,
+                                 .epochs = m->config->train.epochs,
                                  .epoch_steps = dl_model_steps_per_epoch(m),
                                  .valid = dl_data_samples(m->data, DL_SPLIT_VALID) > 0,
                                  .metric = dl_metrics_for(m->config->task)->headline};
@@ -284,11 +292,13 @@ static void show_header(const dl_run *run) {
   dl_sync_memory(m->sync, &mine, &node);
   char where[64] = "";
   if (m->at.step) snprintf(where, sizeof where, ", going on after step %lld", (long long)m->at.step);
-  dl_progress_note(run->progress, "%s: %lld parameters, %lld training samples, %d rank%s (%s), %lld shards%s", m->config->name,
-                   (long long)dl_net_parameters(m->net), (long long)dl_data_samples(m->data, DL_SPLIT_TRAIN),
-                   run->team->size, run->team->size == 1 ? "" : "s", dl_sync_transport(m->sync), (long long)m->shards, where);
+  dl_progress_note(run->progress, "%s: %lld parameters, %lld training samples, %d rank%s (%s), %lld shards%s",
+                   m->config->name, (long long)dl_net_parameters(m->net),
+                   (long long)dl_data_samples(m->data, DL_SPLIT_TRAIN), run->team->size,
+                   run->team->size == 1 ? "" : "s", dl_sync_transport(m->sync), (long long)m->shards, where);
   dl_progress_note(run->progress, "memory: %.1f MB a rank, %.1f MB a node shared; run folder: %s",
-                   (double)(mine + dl_net_bytes(m->net)) / 1e6, (double)(node + dl_data_bytes(m->data)) / 1e6, run->folder);
+                   (double)(mine + dl_net_bytes(m->net)) / 1e6, (double)(node + dl_data_bytes(m->data)) / 1e6,
+                   run->folder);
 }
 
 static dl_status open_run(dl_run *run, const kept *k) {
@@ -324,9 +334,14 @@ static dl_status show_end(const dl_run *run, dl_status status) {
   char *evaluate = dl_asprintf("dldist eval --run %s", run->folder);
   char *inspect = dl_asprintf("dldist inspect %s/checkpoints/latest", run->folder);
   const char *next[] = {evaluate, inspect};
-  dl_run_end end = {.status = status == DL_OK ? "completed" : "stopped", .run = run->folder, .steps = m->at.step,
-                    .epochs = m->at.epoch, .seconds = m->at.seconds, .samples_per_s = run->samples_per_s,
-                    .next = next, .n_next = status == DL_OK ? 2 : 0};
+  dl_run_end end = {.status = status == DL_OK ? "completed" : "stopped",
+                    .run = run->folder,
+                    .steps = m->at.step,
+                    .epochs = m->at.epoch,
+                    .seconds = m->at.seconds,
+                    .samples_per_s = run->samples_per_s,
+                    .next = next,
+                    .n_next = status == DL_OK ? 2 : 0};
   char *text = NULL;
   dl_status made = evaluate && inspect ? dl_summary_end(&end, &text) : DL_ERR_NOMEM;
   if (made == DL_OK) run->options->error(run->options->context, text);
@@ -346,7 +361,8 @@ static bool end_is_written(const dl_run *run) {
     const char *last = strrchr(text, '\n') ? strrchr(text, '\n') + 1 : text;
     dl_json *event = NULL;
     if (dl_json_parse(last, strlen(last), path, &event) == DL_OK) {
-      const char *name = dl_json_string(dl_json_get(event, "event")), *status = dl_json_string(dl_json_get(event, "status"));
+      const char *name = dl_json_string(dl_json_get(event, "event")),
+                 *status = dl_json_string(dl_json_get(event, "status"));
       written = name && status && !strcmp(name, "end") && !strcmp(status, "completed");
     }
     dl_json_destroy(&event);
@@ -357,7 +373,8 @@ static bool end_is_written(const dl_run *run) {
 }
 
 static dl_status already_done(dl_run *run, bool *done) {
-  int32_t answer = run->team->rank == 0 && run->model->at.epoch >= run->model->config->train.epochs && end_is_written(run);
+  int32_t answer =
+      run->team->rank == 0 && run->model->at.epoch >= run->model->config->train.epochs && end_is_written(run);
   DL_TRY(dl_team_broadcast(run->team, &answer, sizeof answer, 0));
   *done = answer;
   if (!answer || run->team->rank != 0) return DL_OK;
@@ -394,8 +411,7 @@ static dl_status resume(dl_run *run, kept *k) {
   run->saved_step = run->model->at.step;
   run->last_checkpoint = k->path;
   k->path = NULL;
-  if (run->team->rank == 0)
-    dl_fingerprint_compare_kept(run->fingerprint, dl_json_get(k->state, "fingerprint"));
+  if (run->team->rank == 0) dl_fingerprint_compare_kept(run->fingerprint, dl_json_get(k->state, "fingerprint"));
   return DL_OK;
 }
 
@@ -429,8 +445,10 @@ static dl_status train_run(dl_run *run, kept *k) {
   if (run->team->rank == 0) { /* whatever ended the run, its file says so if it can */
     dl_error error = *dl_error_last();
     dl_status written = write_end(run, status);
-    if (status == DL_OK) status = written;
-    else dl_error_adopt(&error);
+    if (status == DL_OK)
+      status = written;
+    else
+      dl_error_adopt(&error);
   }
   return status;
 }

@@ -10,17 +10,17 @@
 
 /* What the command line asks for; borrowed, the same for all members of a process. Only member 0 writes. */
 typedef struct dl_run_options {
-  const char *config_path;         /* read by member 0; NULL: config_text */
+  const char *config_path; /* read by member 0; NULL: config_text */
   const char *config_text;
-  const char *config_name;         /* what config_text is called in messages; relative paths start at its folder */
-  const char *const *assignments;  /* --set */
+  const char *config_name;        /* what config_text is called in messages; relative paths start at its folder */
+  const char *const *assignments; /* --set */
   int n_assignments;
-  const char *folder;              /* --run; NULL: runs/NAME-DATE */
-  const char *resume;              /* "auto", "never", or a checkpoint's folder */
+  const char *folder; /* --run; NULL: runs/NAME-DATE */
+  const char *resume; /* "auto", "never", or a checkpoint's folder */
   bool quiet, dry_run;
-  bool terminal;                   /* whether `error` reaches a terminal */
+  bool terminal; /* whether `error` reaches a terminal */
   int columns;
-  double start_s;                  /* dl_now_s() when the program began */
+  double start_s;                                  /* dl_now_s() when the program began */
   void (*output)(void *context, const char *text); /* results */
   void (*error)(void *context, const char *text);  /* all else */
   void *context;
@@ -40,12 +40,12 @@ typedef struct dl_run {
   dl_events *events;          /* member 0, else NULL */
   dl_progress *progress;      /* member 0, else NULL */
   dl_json *fingerprint;
-  dl_json *early_warnings;    /* raised before metrics.jsonl was open */
-  char *last_checkpoint;      /* member 0 */
-  int64_t saved_step;         /* step of the newest checkpoint, -1: none */
-  double samples_per_s;       /* so far */
-  double *step_seconds;       /* NULL, or where member 0's time of each step goes (a benchmark) */
-  dl_digest digest;           /* of the weights at the end, member 0 */
+  dl_json *early_warnings; /* raised before metrics.jsonl was open */
+  char *last_checkpoint;   /* member 0 */
+  int64_t saved_step;      /* step of the newest checkpoint, -1: none */
+  double samples_per_s;    /* so far */
+  double *step_seconds;    /* NULL, or where member 0's time of each step goes (a benchmark) */
+  dl_digest digest;        /* of the weights at the end, member 0 */
 } dl_run;
 
 /* Trains from model->at to the end of the configuration's epochs, evaluates, writes checkpoints. Collective. */

@@ -1,7 +1,7 @@
 /* safetensors.c - writing and reading the safetensors format.
  *
- * The header is read under a bound, parsed, and every entry checked (type, shape against offsets, order, no hole, no overlap,
- * end of file) before any value is looked at: a hostile file can make an error, nothing else.
+ * The header is read under a bound, parsed, and every entry checked (type, shape against offsets, order, no hole, no
+ * overlap, end of file) before any value is looked at: a hostile file can make an error, nothing else.
  */
 #include "train/safetensors.h"
 
@@ -120,9 +120,12 @@ static dl_status bad(const char *path, const char *name, const char *what) {
 
 /* Element size of a dtype, 0 where unknown. */
 static uint64_t dtype_bytes(const char *dtype) {
-  static const struct { const char *name; uint64_t bytes; } types[] = {
-      {"F32", 4}, {"F64", 8}, {"F16", 2}, {"BF16", 2}, {"I64", 8}, {"I32", 4},  {"I16", 2},
-      {"I8", 1},  {"U8", 1},  {"BOOL", 1}, {"U16", 2}, {"U32", 4}, {"U64", 8},
+  static const struct {
+    const char *name;
+    uint64_t bytes;
+  } types[] = {
+      {"F32", 4}, {"F64", 8}, {"F16", 2},  {"BF16", 2}, {"I64", 8}, {"I32", 4}, {"I16", 2},
+      {"I8", 1},  {"U8", 1},  {"BOOL", 1}, {"U16", 2},  {"U32", 4}, {"U64", 8},
   };
   for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
     if (!strcmp(types[i].name, dtype)) return types[i].bytes;
@@ -147,7 +150,8 @@ static dl_status read_entry(const char *path, const char *name, const dl_json *v
       return bad(path, name, "its shape is out of range");
   }
   int64_t begin = dl_json_int(dl_json_at(offsets, 0), -1), end = dl_json_int(dl_json_at(offsets, 1), -1);
-  if (begin < 0 || end < begin || (uint64_t)(end - begin) != size) return bad(path, name, "its shape and offsets disagree");
+  if (begin < 0 || end < begin || (uint64_t)(end - begin) != size)
+    return bad(path, name, "its shape and offsets disagree");
   entry->begin = (uint64_t)begin;
   entry->end = (uint64_t)end;
   return DL_OK;
@@ -191,7 +195,8 @@ static dl_status open_checked(const char *path, FILE **file, dl_safetensors_entr
   unsigned char length[8];
   uint64_t header_bytes = 0, size = 0;
   dl_status status = DL_OK;
-  if (fseeko(f, 0, SEEK_END) || (size = (uint64_t)ftello(f)) < 8 || fseeko(f, 0, SEEK_SET) || fread(length, 8, 1, f) != 1)
+  if (fseeko(f, 0, SEEK_END) || (size = (uint64_t)ftello(f)) < 8 || fseeko(f, 0, SEEK_SET) ||
+      fread(length, 8, 1, f) != 1)
     status = bad(path, "", "it is shorter than 8 bytes");
   for (int i = 0; i < 8; i++) header_bytes |= (uint64_t)length[i] << (8 * i);
   if (status == DL_OK && (header_bytes > size - 8 || header_bytes > MAX_HEADER))
@@ -199,7 +204,8 @@ static dl_status open_checked(const char *path, FILE **file, dl_safetensors_entr
   char *text = NULL;
   dl_json *header = NULL;
   if (status == DL_OK && !(text = dl_calloc(header_bytes + 1, 1))) status = DL_ERR_NOMEM;
-  if (status == DL_OK && header_bytes && fread(text, header_bytes, 1, f) != 1) status = bad(path, "", "it cannot be read");
+  if (status == DL_OK && header_bytes && fread(text, header_bytes, 1, f) != 1)
+    status = bad(path, "", "it cannot be read");
   if (status == DL_OK) status = dl_json_parse(text, header_bytes, path, &header);
   if (status == DL_OK) status = read_entries(path, header, size - 8 - header_bytes, entries, n);
   dl_json_destroy(&header);
@@ -211,8 +217,8 @@ static dl_status open_checked(const char *path, FILE **file, dl_safetensors_entr
   return status;
 }
 
-static dl_status read_tensor(const char *path, FILE *file, uint64_t data, const dl_safetensors_entry *entries, int n_entries,
-                             const dl_tensor_view *tensor) {
+static dl_status read_tensor(const char *path, FILE *file, uint64_t data, const dl_safetensors_entry *entries,
+                             int n_entries, const dl_tensor_view *tensor) {
   const dl_safetensors_entry *found = NULL;
   for (int i = 0; i < n_entries && !found; i++)
     if (!strcmp(entries[i].name, tensor->name)) found = &entries[i];
@@ -237,7 +243,8 @@ dl_status dl_safetensors_read(const char *path, const dl_tensor_view *tensors, i
   dl_status status = DL_OK;
   if (n_entries != n)
     status = dl_fail_at(DL_ERR_DATA, path, 0, 0, "has %d tensors where the model has %d", n_entries, n);
-  for (int t = 0; t < n && status == DL_OK; t++) status = read_tensor(path, file, data, entries, n_entries, &tensors[t]);
+  for (int t = 0; t < n && status == DL_OK; t++)
+    status = read_tensor(path, file, data, entries, n_entries, &tensors[t]);
   free(entries);
   fclose(file);
   return status;

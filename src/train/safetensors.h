@@ -1,6 +1,7 @@
 /* safetensors.h - the safetensors format: a JSON header and raw little-endian tensors without holes (floor: train).
  *
- * Format: https://github.com/huggingface/safetensors (8 bytes of header length, the header, the data). Only F32 is written.
+ * Format: https://github.com/huggingface/safetensors (8 bytes of header length, the header, the data). Only F32 is
+ * written.
  */
 #ifndef DL_TRAIN_SAFETENSORS_H
 #define DL_TRAIN_SAFETENSORS_H
@@ -17,13 +18,13 @@ typedef struct dl_tensor_view {
   float *values;
 } dl_tensor_view;
 
-/* Writes `n` tensors in order; fsynced. Out: size and SHA-256 of the file, and, where not NULL, the digest of the tensors
- * alone (of each: name, a 0 byte, little-endian values). */
+/* Writes `n` tensors in order; fsynced. Out: size and SHA-256 of the file, and, where not NULL, the digest of the
+ * tensors alone (of each: name, a 0 byte, little-endian values). */
 dl_status dl_safetensors_write(const char *path, const dl_tensor_view *tensors, int n, uint64_t *bytes, dl_digest *file,
                                dl_digest *tensors_digest);
 
-/* Reads `path` into the given tensors, found by name; names, shapes and number must agree exactly. Everything in the header
- * is checked before a value is read: DL_ERR_DATA that names the file and the tensor. */
+/* Reads `path` into the given tensors, found by name; names, shapes and number must agree exactly. Everything in the
+ * header is checked before a value is read: DL_ERR_DATA that names the file and the tensor. */
 dl_status dl_safetensors_read(const char *path, const dl_tensor_view *tensors, int n);
 
 /* A text table of what `path` holds, a line a tensor; freed by the caller. Checks the header. *digest as above. */

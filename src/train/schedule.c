@@ -16,14 +16,17 @@ struct dl_schedule {
 
 #define COUNT(table) ((int)(sizeof(table) / sizeof((table)[0])))
 #define ROW(type, member, kind_, fallback, low, high, help) \
-  {#member, kind_, offsetof(type, member), low, high, fallback, NULL, help, false}
+  { #member, kind_, offsetof(type, member), low, high, fallback, NULL, help, false }
 
 static double constant_factor(const void *options, int64_t step, int64_t steps, int64_t epoch) {
   (void)options, (void)step, (void)steps, (void)epoch;
   return 1;
 }
 
-typedef struct { int64_t every_epochs; double gamma; } step_options;
+typedef struct {
+  int64_t every_epochs;
+  double gamma;
+} step_options;
 static const dl_option step_rows[] = {
     ROW(step_options, every_epochs, DL_OPTION_INT, "30", 1, 1e9, "epochs from one drop to the next"),
     ROW(step_options, gamma, DL_OPTION_REAL, "0.1", 0, 1, "factor of each drop"),
@@ -34,7 +37,9 @@ static double step_factor(const void *options, int64_t step, int64_t steps, int6
   return pow(o->gamma, (double)((epoch - 1) / o->every_epochs));
 }
 
-typedef struct { double gamma; } exponential_options;
+typedef struct {
+  double gamma;
+} exponential_options;
 static const dl_option exponential_rows[] = {
     ROW(exponential_options, gamma, DL_OPTION_REAL, "0.95", 0, 1, "factor of each epoch"),
 };
@@ -43,7 +48,9 @@ static double exponential_factor(const void *options, int64_t step, int64_t step
   return pow(((const exponential_options *)options)->gamma, (double)(epoch - 1));
 }
 
-typedef struct { double decay; } inverse_time_options;
+typedef struct {
+  double decay;
+} inverse_time_options;
 static const dl_option inverse_time_rows[] = {
     ROW(inverse_time_options, decay, DL_OPTION_REAL, "0.0001", 0, 1e9, "lr / (1 + decay * (t - 1)) at step t"),
 };
@@ -52,7 +59,9 @@ static double inverse_time_factor(const void *options, int64_t step, int64_t ste
   return 1 / (1 + ((const inverse_time_options *)options)->decay * (double)(step - 1));
 }
 
-typedef struct { double power, final_factor; } polynomial_options;
+typedef struct {
+  double power, final_factor;
+} polynomial_options;
 static const dl_option polynomial_rows[] = {
     ROW(polynomial_options, power, DL_OPTION_REAL, "1", 0, 100, "power of the remaining part of the run"),
     ROW(polynomial_options, final_factor, DL_OPTION_REAL, "0", 0, 1, "factor at the end"),
@@ -66,7 +75,9 @@ static double polynomial_factor(const void *options, int64_t step, int64_t steps
   return o->final_factor + (1 - o->final_factor) * pow(1 - progress(step, steps), o->power);
 }
 
-typedef struct { double final_factor; } cosine_options;
+typedef struct {
+  double final_factor;
+} cosine_options;
 static const dl_option cosine_rows[] = {
     ROW(cosine_options, final_factor, DL_OPTION_REAL, "0", 0, 1, "factor at the end"),
 };
@@ -79,10 +90,9 @@ static double cosine_factor(const void *options, int64_t step, int64_t steps, in
 
 static const dl_schedule_kind kinds[] = {
     {"constant", "the base learning rate throughout", NULL, 0, 1, constant_factor, false},
-    {"step", "a drop by gamma every few epochs", step_rows, COUNT(step_rows), sizeof(step_options), step_factor,
-     false},
-    {"exponential", "a drop by gamma each epoch", exponential_rows, COUNT(exponential_rows), sizeof(exponential_options),
-     exponential_factor, false},
+    {"step", "a drop by gamma every few epochs", step_rows, COUNT(step_rows), sizeof(step_options), step_factor, false},
+    {"exponential", "a drop by gamma each epoch", exponential_rows, COUNT(exponential_rows),
+     sizeof(exponential_options), exponential_factor, false},
     {"inverse_time", "lr / (1 + decay * (t - 1)) at step t", inverse_time_rows, COUNT(inverse_time_rows),
      sizeof(inverse_time_options), inverse_time_factor, false},
     {"polynomial", "down to final_factor along a power of what remains", polynomial_rows, COUNT(polynomial_rows),
@@ -127,7 +137,8 @@ dl_status dl_schedule_new(const dl_config *config, int64_t steps, int64_t epoch_
   if (!schedule) return DL_ERR_NOMEM;
   *schedule = (dl_schedule){.kind = kind, .steps = steps, .epoch_steps = epoch_steps > 0 ? epoch_steps : 1};
   schedule->options = dl_calloc(1, kind->options_size);
-  dl_option_set sets[] = {{common_rows, COUNT(common_rows), schedule}, {kind->options, kind->n_options, schedule->options}};
+  dl_option_set sets[] = {{common_rows, COUNT(common_rows), schedule},
+                          {kind->options, kind->n_options, schedule->options}};
   dl_status status = schedule->options ? dl_options_parse(sets, 2, config->schedule, "schedule") : DL_ERR_NOMEM;
   if (status == DL_OK)
     *out = schedule;

@@ -11,19 +11,22 @@ typedef struct dl_schedule_kind {
   const dl_option *options; /* the kind's own, beside name, warmup_steps and warmup_factor */
   int n_options;
   size_t options_size;
-  /* What to multiply the base learning rate by at `step` of `steps` (from 1, warm-up taken off) and `epoch` (from 1). */
+  /* What to multiply the base learning rate by at `step` of `steps` (from 1, warm-up taken off) and `epoch` (from 1).
+   */
   double (*factor)(const void *options, int64_t step, int64_t steps, int64_t epoch);
   bool uses_length; /* looks at `steps`: then the number of epochs is part of what is computed */
 } dl_schedule_kind;
 const dl_schedule_kind *dl_schedule_kinds(int *n);
 
-/* From the configuration's schedule (defaults are put into its tree). `steps` of the whole run, `epoch_steps` of an epoch. */
+/* From the configuration's schedule (defaults are put into its tree). `steps` of the whole run, `epoch_steps` of an
+ * epoch. */
 dl_status dl_schedule_new(const dl_config *config, int64_t steps, int64_t epoch_steps, dl_schedule **out);
 void dl_schedule_destroy(dl_schedule **schedule);
 
 const dl_schedule_kind *dl_schedule_kind_of(const dl_schedule *schedule);
 
-/* Factor on the base learning rate at `step` (from 1): linear from warmup_factor to 1 over the warm-up, then the kind's. */
+/* Factor on the base learning rate at `step` (from 1): linear from warmup_factor to 1 over the warm-up, then the
+ * kind's. */
 double dl_schedule_factor(const dl_schedule *schedule, int64_t step);
 
 #endif

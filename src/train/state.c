@@ -36,13 +36,16 @@ static dl_status buffers_make(const dl_model *model, bool with_values, buffers *
     for (int t = 0; t < group->n_tensors; t++) {
       const dl_tensor *tensor = &group->tensors[t];
       dl_tensor_view *view = &b->views[s * group->n_tensors + t];
-      *view = (dl_tensor_view){.dims = tensor->dims, .count = tensor->count,
+      *view = (dl_tensor_view){.dims = tensor->dims,
+                               .count = tensor->count,
                                .values = b->values + (size_t)s * group->count + tensor->offset};
       memcpy(view->shape, tensor->shape, sizeof view->shape);
-      snprintf(view->name, sizeof view->name, "%s%s%s", s ? model->optimizer->kind->slot_names[s - 1] : "", s ? "." : "",
-               tensor->name);
+      snprintf(view->name, sizeof view->name, "%s%s%s", s ? model->optimizer->kind->slot_names[s - 1] : "",
+               s ? "." : "", tensor->name);
     }
-  b->checkpoint = (dl_checkpoint){.model = b->views, .n_model = group->n_tensors, .optimizer = b->views + group->n_tensors,
+  b->checkpoint = (dl_checkpoint){.model = b->views,
+                                  .n_model = group->n_tensors,
+                                  .optimizer = b->views + group->n_tensors,
                                   .n_optimizer = group->n_slots * group->n_tensors};
   return DL_OK;
 }
@@ -138,7 +141,8 @@ dl_status dl_model_digest(dl_model *model, dl_digest *out) {
   buffers b;
   dl_status status = dl_team_agree(model->team, buffers_make(model, model->team->rank == 0, &b));
   if (status == DL_OK && model->sync) status = dl_sync_get(model->sync, -1, b.values, 0);
-  if (status == DL_OK && !model->sync && b.values) memcpy(b.values, model->weights, model->group.count * sizeof *b.values);
+  if (status == DL_OK && !model->sync && b.values)
+    memcpy(b.values, model->weights, model->group.count * sizeof *b.values);
   if (status == DL_OK && model->team->rank == 0) status = dl_tensors_digest(b.views, model->group.n_tensors, out);
   buffers_free(&b);
   return dl_team_agree(model->team, status);
@@ -170,8 +174,8 @@ static dl_status read_position(const dl_model *model, const dl_json *state, dl_p
   if (dl_json_int(dl_json_get(state, "version"), 0) != STATE_VERSION)
     return dl_fail(DL_ERR_DATA, "the checkpoint's state.json is of another version than %d", STATE_VERSION);
   if (samples != dl_data_samples(model->data, DL_SPLIT_TRAIN)) {
-    dl_fail(DL_ERR_DATA, "the checkpoint was trained on %lld samples, but the data set now has %lld", (long long)samples,
-            (long long)dl_data_samples(model->data, DL_SPLIT_TRAIN));
+    dl_fail(DL_ERR_DATA, "the checkpoint was trained on %lld samples, but the data set now has %lld",
+            (long long)samples, (long long)dl_data_samples(model->data, DL_SPLIT_TRAIN));
     return dl_hint("put the data set back, or begin a new run");
   }
   if (at->epoch < 0 || at->step_in_epoch < 0 || at->step_in_epoch >= steps || at->epoch > INT64_MAX / steps - 1 ||

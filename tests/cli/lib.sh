@@ -96,7 +96,7 @@ end_of() {
 # history RUN: what each step and each evaluation computed, without anything that takes time.
 history() {
   events '\(step\|eval\)' "$1" |
-    sed 's/"time":[^,]*,//; s/"samples_per_s":.*//; s/"loss":/ &/'
+    sed 's/"time":[^,]*,//; s/"samples_per_s":.*//'
 }
 
 # steps_of RUN: "1-600 each once" when its step lines are these, in this order.

@@ -310,7 +310,12 @@ static void test_alone_mpi_is_not_touched_and_the_start_takes_milliseconds(void)
 }
 
 /* MPI itself is no subject for a sanitizer. */
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED
+#endif
+#endif
+#if defined(SANITIZED) || defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 #define UNDER_MPIRUN false
 #else
 #define UNDER_MPIRUN true

@@ -344,7 +344,7 @@ static void test_errors_of_the_configuration_have_their_places(void) {
                       "dir/c.yaml:3:3: unknown key 'epoch' in train (did you mean 'epochs'?)");
   expect_config_error(
       "model: []\nbatch_size: 3\n", NULL,
-      "dir/c.yaml:2:1: unknown key 'batch_size' (known here: see `dldist help train` and `dldist list`)");
+      "dir/c.yaml:2:1: unknown key 'batch_size' (did you mean 'train.batch'?)");
   expect_config_error("model: []\ntrain: {batch_size: 3}\n", NULL,
                       "dir/c.yaml:2:9: unknown key 'batch_size' in train (did you mean 'batch'?)");
   expect_config_error("model: []\ntrain: {epochs: 0}\n", NULL,
@@ -360,7 +360,7 @@ static void test_errors_of_the_configuration_have_their_places(void) {
   expect_config_error("model: []\n\ntrain: {epoch: 1}", "train.epoch=3",
                       "--set train.epoch:1:1: unknown key 'epoch' in train (did you mean 'epochs'?)");
   expect_config_error("model: []\ntrain: {epochs: 3}", "train.epochs.x.y=3",
-                      "dir/c.yaml:2:17: train.epochs must be a whole number, not a map");
+                      "--set train.epochs.x.y:1:1: 'train.epochs.x.y' cannot be set: 'train.epochs' is no map");
 }
 
 static void test_the_effective_configuration_parses_to_itself_in_the_order_of_the_table(void) {

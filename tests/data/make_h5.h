@@ -1,5 +1,5 @@
-/* make_h5.h - what the tests of this floor share: a folder that goes away, HDF5 files written with the C API, data sets opened
- * from a line of configuration. */
+/* make_h5.h - what the tests of this floor share: a folder that goes away, HDF5 files written with the C API, data sets
+ * opened from a line of configuration. */
 #ifndef DL_TEST_MAKE_H5_H
 #define DL_TEST_MAKE_H5_H
 
@@ -36,11 +36,13 @@ static inline const char *test_path(const char *name) {
   return path;
 }
 
-static inline hid_t make_file(const char *name) { return H5Fcreate(test_path(name), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT); }
+static inline hid_t make_file(const char *name) {
+  return H5Fcreate(test_path(name), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+}
 
 /* A data set of `file_type` from values of `memory_type`; `made`: a creation list or H5P_DEFAULT. */
-static inline void make_set(hid_t file, const char *name, hid_t file_type, hid_t memory_type, int dims, const hsize_t *dim,
-                            hid_t made, const void *values) {
+static inline void make_set(hid_t file, const char *name, hid_t file_type, hid_t memory_type, int dims,
+                            const hsize_t *dim, hid_t made, const void *values) {
   hid_t links = H5Pcreate(H5P_LINK_CREATE), space = H5Screate_simple(dims, dim, NULL);
   H5Pset_create_intermediate_group(links, 1);
   hid_t set = H5Dcreate2(file, name, file_type, space, links, made, H5P_DEFAULT);
@@ -51,7 +53,8 @@ static inline void make_set(hid_t file, const char *name, hid_t file_type, hid_t
   H5Pclose(links);
 }
 
-#define DIMS(...) (int)(sizeof((hsize_t[]){__VA_ARGS__}) / sizeof(hsize_t)), (hsize_t[]){__VA_ARGS__}
+#define DIMS(...) \
+  (int)(sizeof((hsize_t[]){__VA_ARGS__}) / sizeof(hsize_t)), (hsize_t[]) { __VA_ARGS__ }
 static inline void make_floats(hid_t file, const char *name, int dims, const hsize_t *dim, const float *values) {
   make_set(file, name, H5T_IEEE_F32LE, H5T_NATIVE_FLOAT, dims, dim, H5P_DEFAULT, values);
 }
@@ -76,7 +79,9 @@ static inline dl_status open_need(const char *text, unsigned need, dl_data **out
   dl_config_destroy(&config);
   return status;
 }
-static inline dl_status open_text(const char *text, dl_data **out) { return open_need(text, 1u << DL_SPLIT_TRAIN, out); }
+static inline dl_status open_text(const char *text, dl_data **out) {
+  return open_need(text, 1u << DL_SPLIT_TRAIN, out);
+}
 
 /* All x of a split, freed by the caller. */
 static inline float *read_x(const dl_data *data, dl_split_kind split) {

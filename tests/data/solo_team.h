@@ -1,5 +1,5 @@
-/* solo_team.h - a team for the tests of this floor, which is built without src/comm: one member, or some threads of this
- * process that may be told apart into nodes of `per_node` members, with or without memory to share. */
+/* solo_team.h - a team for the tests of this floor, which is built without src/comm: one member, or some threads of
+ * this process that may be told apart into nodes of `per_node` members, with or without memory to share. */
 #ifndef DL_TEST_SOLO_TEAM_H
 #define DL_TEST_SOLO_TEAM_H
 
@@ -36,7 +36,9 @@ static inline void test_post(dl_team *team, const void *what) {
   pthread_barrier_wait(&crowd->barrier);
 }
 static inline void test_wait(dl_team *team) { pthread_barrier_wait(&((test_team *)(void *)team)->crowd->barrier); }
-static inline const void *test_posted(dl_team *team, int rank) { return ((test_team *)(void *)team)->crowd->posted[rank]; }
+static inline const void *test_posted(dl_team *team, int rank) {
+  return ((test_team *)(void *)team)->crowd->posted[rank];
+}
 
 static dl_status test_barrier(dl_team *team, const char *what) {
   (void)what;
@@ -68,7 +70,8 @@ static dl_status test_gather(dl_team *team, const void *send, const size_t *coun
   return DL_OK;
 }
 
-static dl_status test_exchange(dl_team *team, const dl_message *sends, int n_sends, const dl_message *receives, int n_receives) {
+static dl_status test_exchange(dl_team *team, const dl_message *sends, int n_sends, const dl_message *receives,
+                               int n_receives) {
   (void)team, (void)sends, (void)n_sends, (void)receives, (void)n_receives;
   return dl_fail(DL_ERR_INTERNAL, "the data floor exchanges no messages");
 }
@@ -166,8 +169,14 @@ static inline dl_team *test_solo_team(void) {
     solo.crowd = (test_crowd){.size = 1, .per_node = 1};
     pthread_barrier_init(&solo.crowd.barrier, NULL, 1);
     solo.member.crowd = &solo.crowd;
-    solo.member.team = (dl_team){.ops = &test_team_ops, .size = 1, .nodes = 1, .node_size = 1, .processes = 1, .threads = 1,
-                                 .timeout_s = 60, .host = "test"};
+    solo.member.team = (dl_team){.ops = &test_team_ops,
+                                 .size = 1,
+                                 .nodes = 1,
+                                 .node_size = 1,
+                                 .processes = 1,
+                                 .threads = 1,
+                                 .timeout_s = 60,
+                                 .host = "test"};
   }
   return &solo.member.team;
 }

@@ -85,7 +85,8 @@ static void test_damaged_hdf5_files_end_in_a_status(void) {
       int code = -1;
       CU_ASSERT_EQUAL(waitpid(child, &code, 0), child);
       CU_ASSERT_EQUAL(code, 0);
-      if (code) fprintf(stderr, "files %u to %u of kind %d: wait status %d\n", hundred * 100, hundred * 100 + 99, latest, code);
+      if (code)
+        fprintf(stderr, "files %u to %u of kind %d: wait status %d\n", hundred * 100, hundred * 100 + 99, latest, code);
     }
     free(base);
   }

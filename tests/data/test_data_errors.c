@@ -22,7 +22,9 @@ static void expect_need(const char *text, unsigned need, dl_status status, const
     if (!there) fprintf(stderr, "%s\n  says: %s\n  without: %s\n", text, whole, part);
   }
 }
-static void expect(const char *text, dl_status status, const char *parts) { expect_need(text, 1u << DL_SPLIT_TRAIN, status, parts); }
+static void expect(const char *text, dl_status status, const char *parts) {
+  expect_need(text, 1u << DL_SPLIT_TRAIN, status, parts);
+}
 
 static const int good_labels[6] = {0, 1, 2, 0, 1, 2};
 static const float good_x[12] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
@@ -94,7 +96,8 @@ static void test_a_file_that_may_not_be_read_says_so(void) {
 
 static void test_names_that_are_missing_or_wrong_are_named(void) {
   make_good("good.h5");
-  expect("data: {file: good.h5, train: {x: train/images}}", DL_ERR_DATA, "good.h5|no data set 'train/images'|train/x, train/y");
+  expect("data: {file: good.h5, train: {x: train/images}}", DL_ERR_DATA,
+         "good.h5|no data set 'train/images'|train/x, train/y");
   expect("data: {file: good.h5, train: {y: label}}", DL_ERR_DATA, "good.h5|no data set 'label'");
   expect("data: {file: good.h5, train: {weight: w}}", DL_ERR_DATA, "no data set 'w'");
   expect("data: {file: good.h5, train: {x: train}}", DL_ERR_DATA, "'train' is not a data set but a group");
@@ -171,7 +174,8 @@ static void test_labels_are_held_against_a_models_outputs(void) {
   DL_ASSERT_OK(dl_data_check_labels(data, 11));
   CU_ASSERT_EQUAL(dl_data_check_labels(data, 10), DL_ERR_DATA);
   CU_ASSERT_PTR_NOT_NULL(strstr(dl_error_last()->file, "outputs-1.h5"));
-  CU_ASSERT_PTR_NOT_NULL(strstr(dl_error_last()->message, "'train/y' has the label 10 in row 4, but the model has 10 outputs"));
+  CU_ASSERT_PTR_NOT_NULL(
+      strstr(dl_error_last()->message, "'train/y' has the label 10 in row 4, but the model has 10 outputs"));
   dl_data_destroy(&data);
 }
 
@@ -198,7 +202,8 @@ static void test_values_of_x_must_be_finite_numbers(void) {
   H5Tclose(pair);
   H5Fclose(file);
   expect("data: {file: nan.h5}", DL_ERR_DATA, "nan.h5|'train/x' has NaN in row 3");
-  expect("data: {file: nan.h5, train: {x: train/large}}", DL_ERR_DATA, "'train/large' has a value that is infinite as float32 in row 5");
+  expect("data: {file: nan.h5, train: {x: train/large}}", DL_ERR_DATA,
+         "'train/large' has a value that is infinite as float32 in row 5");
   expect("data: {file: nan.h5, train: {x: train/text}}", DL_ERR_DATA, "'train/text' is of type string");
   expect("data: {file: nan.h5, train: {x: train/pair}}", DL_ERR_DATA, "'train/pair' is of type compound");
   expect("data: {file: nan.h5, train: {x: train/one}}", DL_ERR_DATA, "'train/one' is a single value");
@@ -239,7 +244,8 @@ static void test_files_of_one_data_set_must_agree(void) {
 
 static void test_nothing_leads_out_of_the_file(void) {
   make_good("target.h5");
-  hid_t file = make_file("links.h5"), made = H5Pcreate(H5P_DATASET_CREATE), virtual_made = H5Pcreate(H5P_DATASET_CREATE);
+  hid_t file = make_file("links.h5"), made = H5Pcreate(H5P_DATASET_CREATE),
+        virtual_made = H5Pcreate(H5P_DATASET_CREATE);
   hid_t train = H5Gcreate2(file, "train", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
   make_labels(file, "train/y", 6, good_labels);
   H5Lcreate_external(test_path("target.h5"), "/train/x", train, "x", H5P_DEFAULT, H5P_DEFAULT);
@@ -271,7 +277,8 @@ static void test_nothing_leads_out_of_the_file(void) {
   dl_data_destroy(&data);
 }
 
-static size_t pass_filter(unsigned flags, size_t n, const unsigned values[], size_t bytes, size_t *size, void **buffer) {
+static size_t pass_filter(unsigned flags, size_t n, const unsigned values[], size_t bytes, size_t *size,
+                          void **buffer) {
   (void)flags, (void)n, (void)values, (void)size, (void)buffer;
   return bytes;
 }

@@ -60,8 +60,10 @@ static dl_status import_files(const char *const *names, int n, const char *outpu
 
 static const char *const four[] = {"images", "labels", "test-images", "test-labels"};
 
-static void check_set(hid_t file, const char *name, const unsigned char *want, int dims, const hsize_t *dim, const hsize_t *want_chunk) {
-  hid_t set = H5Dopen2(file, name, H5P_DEFAULT), space = H5Dget_space(set), made = H5Dget_create_plist(set), type = H5Dget_type(set);
+static void check_set(hid_t file, const char *name, const unsigned char *want, int dims, const hsize_t *dim,
+                      const hsize_t *want_chunk) {
+  hid_t set = H5Dopen2(file, name, H5P_DEFAULT), space = H5Dget_space(set), made = H5Dget_create_plist(set),
+        type = H5Dget_type(set);
   hsize_t got[3] = {0}, chunk[3] = {0}, n = 1;
   CU_ASSERT_EQUAL(H5Sget_simple_extent_dims(space, got, NULL), dims);
   H5Pget_chunk(made, 3, chunk);
@@ -115,12 +117,14 @@ static void test_two_inputs_make_a_file_without_test(void) {
 
 static void test_wide_idx_types_keep_their_values(void) {
   const unsigned char shorts[8] = {0x80, 0, 0xff, 0xfe, 0, 1, 0x7f, 0xff}; /* -32768, -2, 1, 32767 */
-  const unsigned char doubles[32] = {0x3f, 0xf8, 0, 0, 0, 0, 0, 0, 0xc0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 0x59}; /* 1.5, -2, 0, 100 */
+  const unsigned char doubles[32] = {0x3f, 0xf8, 0, 0, 0, 0, 0, 0, 0xc0, 0, 0, 0,    0,
+                                     0,    0,    0, 0, 0, 0, 0, 0, 0,    0, 0, 0x40, 0x59}; /* 1.5, -2, 0, 100 */
   const unsigned char y[4] = {0, 1, 1, 0};
   const double want[2][4] = {{-32768, -2, 1, 32767}, {1.5, -2, 0, 100}};
   write_plain("y", buffer, make_idx(buffer, 8, 1, (unsigned[]){4}, y, 4));
   for (int k = 0; k < 2; k++) {
-    write_plain("x", buffer, make_idx(buffer, k ? 0x0e : 0x0b, 2, (unsigned[]){4, 1}, k ? doubles : shorts, k ? 32 : 8));
+    write_plain("x", buffer,
+                make_idx(buffer, k ? 0x0e : 0x0b, 2, (unsigned[]){4, 1}, k ? doubles : shorts, k ? 32 : 8));
     DL_ASSERT_OK(import_files((const char *const[]){"x", "y"}, 2, "wide.h5", true));
     dl_data *data;
     DL_ASSERT_OK(open_text("data: {file: wide.h5, normalize: none}", &data));
@@ -159,7 +163,8 @@ static void test_idx_files_that_are_wrong_are_named_and_leave_nothing_behind(voi
   expect_import("images", "test-images", DL_ERR_DATA, "labels (1) are wanted");
   expect_import("images", "absent", DL_ERR_DATA, "absent");
   write_plain("short", buffer, n - 1);
-  expect_import("short", "labels", DL_ERR_DATA, "short: the IDX file is truncated: it has 548815 bytes, its header asks for 548816");
+  expect_import("short", "labels", DL_ERR_DATA,
+                "short: the IDX file is truncated: it has 548815 bytes, its header asks for 548816");
   write_packed("short", buffer, n - 1);
   expect_import("short", "labels", DL_ERR_DATA, "ends within its values");
   write_plain("head", buffer, 9);
@@ -241,10 +246,15 @@ static void test_predictions_read_back_and_are_listed(void) {
   dl_predictions all = {.samples = 3, .outputs = 2, .scores = scores, .labels = guesses, .y_labels = truth};
   DL_ASSERT_OK(dl_predictions_write(test_path("p.h5"), &all));
   hid_t file = H5Fopen(test_path("p.h5"), H5F_ACC_RDONLY, H5P_DEFAULT);
-  struct { const char *name; hid_t type; void *to; const void *want; size_t bytes; } sets[] = {
-      {"scores", H5T_NATIVE_FLOAT, got, scores, sizeof scores},
-      {"labels", H5T_NATIVE_INT64, got_labels, guesses, sizeof guesses},
-      {"y", H5T_NATIVE_INT64, got_labels, truth, sizeof truth}};
+  struct {
+    const char *name;
+    hid_t type;
+    void *to;
+    const void *want;
+    size_t bytes;
+  } sets[] = {{"scores", H5T_NATIVE_FLOAT, got, scores, sizeof scores},
+              {"labels", H5T_NATIVE_INT64, got_labels, guesses, sizeof guesses},
+              {"y", H5T_NATIVE_INT64, got_labels, truth, sizeof truth}};
   for (int i = 0; i < 3; i++) {
     hid_t set = H5Dopen2(file, sets[i].name, H5P_DEFAULT);
     CU_ASSERT_TRUE(H5Dread(set, sets[i].type, H5S_ALL, H5S_ALL, H5P_DEFAULT, sets[i].to) >= 0);
@@ -254,15 +264,17 @@ static void test_predictions_read_back_and_are_listed(void) {
   H5Fclose(file);
   char *text;
   DL_ASSERT_OK(dl_data_info(test_path("p.h5"), &text));
-  CU_ASSERT_STRING_EQUAL(text, "labels   int64     (3,)     contiguous   24 B\n"
-                               "scores   float32   (3, 2)   contiguous   24 B\n"
-                               "y        int64     (3,)     contiguous   24 B\n");
+  CU_ASSERT_STRING_EQUAL(text,
+                         "labels   int64     (3,)     contiguous   24 B\n"
+                         "scores   float32   (3, 2)   contiguous   24 B\n"
+                         "y        int64     (3,)     contiguous   24 B\n");
   free(text);
   dl_predictions values = {.samples = 3, .outputs = 2, .y_size = 2, .scores = scores, .y = scores};
   DL_ASSERT_OK(dl_predictions_write(test_path("p.h5"), &values));
   DL_ASSERT_OK(dl_data_info(test_path("p.h5"), &text));
-  CU_ASSERT_STRING_EQUAL(text, "scores   float32   (3, 2)   contiguous   24 B\n"
-                               "y        float32   (3, 2)   contiguous   24 B\n");
+  CU_ASSERT_STRING_EQUAL(text,
+                         "scores   float32   (3, 2)   contiguous   24 B\n"
+                         "y        float32   (3, 2)   contiguous   24 B\n");
   free(text);
   CU_ASSERT_EQUAL(dl_predictions_write("/nonexistent/folder/p.h5", &values), DL_ERR_SYSTEM);
 }
@@ -276,10 +288,11 @@ static void test_an_imported_file_is_listed_with_chunks_and_checksums(void) {
   H5Fclose(file);
   char *text;
   DL_ASSERT_OK(dl_data_info(test_path("list.h5"), &text));
-  CU_ASSERT_STRING_EQUAL(text, "away      external link                   -> other.h5:/a\n"
-                               "near      soft link                       -> /train/x\n"
-                               "train/x   uint8           (700, 28, 28)   chunks (335, 28, 28)  fletcher32   787.9 kB\n"
-                               "train/y   uint8           (700,)          chunks (700,)  fletcher32          704 B\n");
+  CU_ASSERT_STRING_EQUAL(text,
+                         "away      external link                   -> other.h5:/a\n"
+                         "near      soft link                       -> /train/x\n"
+                         "train/x   uint8           (700, 28, 28)   chunks (335, 28, 28)  fletcher32   787.9 kB\n"
+                         "train/y   uint8           (700,)          chunks (700,)  fletcher32          704 B\n");
   free(text);
   CU_ASSERT_EQUAL(dl_data_info(test_path("absent.h5"), &text), DL_ERR_DATA);
 }
@@ -316,8 +329,10 @@ static void test_damaged_idx_files_end_in_a_status(void) {
     write_plain("fx", bytes, n);
     dl_status status = import_files((const char *const[]){"fx", "fy"}, 2, "fz.h5", true);
     CU_ASSERT_TRUE(status == DL_OK || status == DL_ERR_DATA);
-    if (status == DL_OK) passed++;
-    else failed++;
+    if (status == DL_OK)
+      passed++;
+    else
+      failed++;
   }
   CU_ASSERT_TRUE(failed > 700 && passed > 100);
   CU_ASSERT_EQUAL(files_like(".tmp"), 0);

@@ -35,8 +35,10 @@ static void check_cut(int n, const int *counts, int classes, double fraction) {
   float *train = read_x(data, DL_SPLIT_TRAIN), *valid = read_x(data, DL_SPLIT_VALID);
   int32_t *labels = read_labels(data, DL_SPLIT_VALID);
   bool *seen = calloc((size_t)n, sizeof *seen);
-  for (int i = 0; i < n - n_valid; i++) wrong += seen[(int)train[i]] || (i && train[i] <= train[i - 1]), seen[(int)train[i]] = true;
-  for (int i = 0; i < n_valid; i++) wrong += seen[(int)valid[i]] || (i && valid[i] <= valid[i - 1]), seen[(int)valid[i]] = true;
+  for (int i = 0; i < n - n_valid; i++)
+    wrong += seen[(int)train[i]] || (i && train[i] <= train[i - 1]), seen[(int)train[i]] = true;
+  for (int i = 0; i < n_valid; i++)
+    wrong += seen[(int)valid[i]] || (i && valid[i] <= valid[i - 1]), seen[(int)valid[i]] = true;
   CU_ASSERT_EQUAL(wrong, 0); /* each sample once, in file order */
   for (int i = 0; i < n_valid; i++) taken[labels[i]]++;
   for (int c = 0; c < classes; c++) CU_ASSERT_TRUE(fabs(taken[c] - (double)n_valid * counts[c] / n) < 1);
@@ -66,7 +68,8 @@ static float *valid_of(const char *text, int64_t *n) {
 static void test_the_cut_depends_on_the_seed_alone(void) {
   make_numbered("seed.h5", 200, (int[]){100, 100}, 2);
   int64_t n, m, k;
-  float *a = valid_of("seed: 1\ndata: {file: seed.h5, valid: 0.2}", &n), *b = valid_of("seed: 1\ndata: {file: seed.h5, valid: 0.2, shuffle: none}", &m);
+  float *a = valid_of("seed: 1\ndata: {file: seed.h5, valid: 0.2}", &n),
+        *b = valid_of("seed: 1\ndata: {file: seed.h5, valid: 0.2, shuffle: none}", &m);
   float *c = valid_of("seed: 2\ndata: {file: seed.h5, valid: 0.2}", &k);
   CU_ASSERT_EQUAL(n, 40);
   CU_ASSERT_EQUAL(m, 40);
@@ -133,7 +136,8 @@ static void test_an_epoch_is_a_permutation_that_batch_and_leaves_do_not_change(v
   CU_ASSERT_TRUE(is_permutation(seeded, N));
   CU_ASSERT_EQUAL(memcmp(first, again, sizeof first), 0);
   int same_epoch = 0, same_seed = 0, in_place = 0;
-  for (int i = 0; i < N; i++) same_epoch += first[i] == second[i], same_seed += first[i] == seeded[i], in_place += (int)first[i] == i;
+  for (int i = 0; i < N; i++)
+    same_epoch += first[i] == second[i], same_seed += first[i] == seeded[i], in_place += (int)first[i] == i;
   CU_ASSERT_TRUE(same_epoch < 15 && same_seed < 15 && in_place < 15); /* 1 expected each */
   dl_data_destroy(&data);
   dl_data_destroy(&other);
@@ -248,7 +252,10 @@ static void test_every_member_of_any_team_sees_the_same_data(void) {
 static void test_one_members_trouble_is_everybodys_one_error(void) {
   static team_case test;
   make_numbered("trouble.h5", N_TEAM, (int[]){100, 120, 80}, 3);
-  struct { const char *text, *part; dl_status status; } cases[] = {
+  struct {
+    const char *text, *part;
+    dl_status status;
+  } cases[] = {
       {"data: {file: nowhere.h5}", "does not exist", DL_ERR_DATA},
       {"data: {file: trouble.h5, train: {y: train/z}}", "'train/z'", DL_ERR_DATA},
       {"data: {file: trouble.h5, normalize: per_channel}", "per_channel", DL_ERR_USAGE},

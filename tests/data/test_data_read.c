@@ -33,11 +33,19 @@ static void test_every_number_type_reads_back_as_written(void) {
     double first, step; /* value i is first + i * step */
     double unit_max;
   } cases[] = {
-      {H5T_STD_U8LE, 0, 23, 255},          {H5T_STD_I8LE, -128, 23, 127},         {H5T_STD_U16LE, 0, 5957, 65535},
-      {H5T_STD_U16BE, 1, 5957, 65535},     {H5T_STD_I16LE, -32768, 5957, 32767},  {H5T_STD_I16BE, -5, 1, 32767},
-      {H5T_STD_I32LE, -2147483648.0, 390451572, 2147483647.0},                    {H5T_STD_U32BE, 0, 390451572, 4294967295.0},
-      {H5T_STD_I64LE, -9e18, 1.5e18, 9223372036854775807.0},                      {H5T_STD_U64LE, 0, 1.5e18, 18446744073709551615.0},
-      {H5T_IEEE_F32LE, -2.5, 0.25, 1},     {H5T_IEEE_F32BE, 1e30, 1e29, 1},       {H5T_IEEE_F64LE, -3, 0.125, 1},
+      {H5T_STD_U8LE, 0, 23, 255},
+      {H5T_STD_I8LE, -128, 23, 127},
+      {H5T_STD_U16LE, 0, 5957, 65535},
+      {H5T_STD_U16BE, 1, 5957, 65535},
+      {H5T_STD_I16LE, -32768, 5957, 32767},
+      {H5T_STD_I16BE, -5, 1, 32767},
+      {H5T_STD_I32LE, -2147483648.0, 390451572, 2147483647.0},
+      {H5T_STD_U32BE, 0, 390451572, 4294967295.0},
+      {H5T_STD_I64LE, -9e18, 1.5e18, 9223372036854775807.0},
+      {H5T_STD_U64LE, 0, 1.5e18, 18446744073709551615.0},
+      {H5T_IEEE_F32LE, -2.5, 0.25, 1},
+      {H5T_IEEE_F32BE, 1e30, 1e29, 1},
+      {H5T_IEEE_F64LE, -3, 0.125, 1},
       {H5T_IEEE_F64BE, 1e-30, 1e-30, 1},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -80,7 +88,8 @@ static void test_booleans_and_half_floats_are_numbers(void) {
 
 /* ---- layouts ---- */
 
-static void check_layout(const char *layout, int dims, const hsize_t *dim, int want_dims, const int64_t *want, bool last) {
+static void check_layout(const char *layout, int dims, const hsize_t *dim, int want_dims, const int64_t *want,
+                         bool last) {
   hsize_t size = 1;
   for (int i = 0; i < dims; i++) size *= dim[i];
   unsigned short *values = calloc(size, sizeof *values);
@@ -156,7 +165,8 @@ static void test_chunked_packed_and_checksummed_sets_read_as_plain_ones(void) {
 
 /* ---- y ---- */
 
-static void check_labels_as(const char *name, int dims, const hsize_t *dim, hid_t type, const double *values, int64_t classes) {
+static void check_labels_as(const char *name, int dims, const hsize_t *dim, hid_t type, const double *values,
+                            int64_t classes) {
   float x[6] = {0, 1, 2, 3, 4, 5};
   hid_t file = make_file("labels.h5");
   make_floats(file, "train/x", DIMS(6), x);
@@ -179,7 +189,7 @@ static void test_labels_may_be_integers_whole_floats_columns_or_one_hot(void) {
   const double plain[6] = {2, 0, 1, 2, 1, 0};
   double hot[24] = {0};
   for (int i = 0; i < 6; i++) hot[4 * i + labels6[i]] = 1;
-  const hid_t types[] = {H5T_STD_U8LE,  H5T_STD_I8LE,  H5T_STD_U16BE, H5T_STD_I32LE, H5T_STD_U32LE,
+  const hid_t types[] = {H5T_STD_U8LE,  H5T_STD_I8LE,  H5T_STD_U16BE,  H5T_STD_I32LE, H5T_STD_U32LE,
                          H5T_STD_I64LE, H5T_STD_U64BE, H5T_IEEE_F32LE, H5T_IEEE_F64LE};
   for (size_t t = 0; t < sizeof types / sizeof types[0]; t++) {
     check_labels_as("(N,)", DIMS(6), types[t], plain, 3);
@@ -198,7 +208,11 @@ static void test_the_other_tasks_deliver_values(void) {
   make_floats(file, "train/values", DIMS(4, 2), values);
   make_floats(file, "train/w", DIMS(4), weights);
   H5Fclose(file);
-  struct { const char *text; int64_t y_size; const float *want; } cases[] = {
+  struct {
+    const char *text;
+    int64_t y_size;
+    const float *want;
+  } cases[] = {
       {"task: binary\ndata: {file: values.h5, train: {y: train/bit}}", 1, bits},
       {"task: multilabel\ndata: {file: values.h5, train: {y: train/bits, weight: train/w}}", 2, bits},
       {"task: regression\ndata: {file: values.h5, train: {y: train/values}}", 2, values},
@@ -226,7 +240,8 @@ static void test_class_names_are_read_from_both_kinds_of_strings(void) {
     make_labels(file, "train/y", 6, labels6);
     H5Tset_size(type, variable ? H5T_VARIABLE : 6);
     const char *const texts[4] = {"cat", "dog", "a\nb", "newt"};
-    make_set(file, "class_names", type, type, DIMS(4), H5P_DEFAULT, variable ? (const void *)texts : "cat\0\0\0dog   a\nb\0\0\0newt\0");
+    make_set(file, "class_names", type, type, DIMS(4), H5P_DEFAULT,
+             variable ? (const void *)texts : "cat\0\0\0dog   a\nb\0\0\0newt\0");
     H5Tclose(type);
     H5Fclose(file);
     dl_data *data;
@@ -319,7 +334,8 @@ static void test_a_valid_split_in_the_file_is_taken_and_prediction_needs_no_y(vo
   int32_t label[3];
   CU_ASSERT_EQUAL(dl_data_read(data, DL_SPLIT_TEST, 0, 3, &(dl_batch){.label = label}), DL_ERR_DATA);
   dl_data_destroy(&data);
-  DL_ASSERT_OK(open_need("data: {file: splits.h5}", 1u << DL_SPLIT_TEST | DL_DATA_WITHOUT_Y | DL_DATA_ONLY_NEEDED, &data));
+  DL_ASSERT_OK(
+      open_need("data: {file: splits.h5}", 1u << DL_SPLIT_TEST | DL_DATA_WITHOUT_Y | DL_DATA_ONLY_NEEDED, &data));
   CU_ASSERT_EQUAL(dl_data_samples(data, DL_SPLIT_TRAIN), 0);
   CU_ASSERT_EQUAL(dl_data_samples(data, DL_SPLIT_TEST), 3);
   CU_ASSERT_EQUAL(dl_data_bytes(data) < 4096, 1);
@@ -363,13 +379,15 @@ static void check_norm(const char *normalize, int figures_, int n, int channels,
       for (int e = f * each; e < (f + 1) * each; e++) sum += (long double)left[i * size + e];
     long double mean = sum / (n_left * each);
     for (int64_t i = 0; i < n_left; i++)
-      for (int e = f * each; e < (f + 1) * each; e++) squares += (left[i * size + e] - mean) * (left[i * size + e] - mean);
+      for (int e = f * each; e < (f + 1) * each; e++)
+        squares += (left[i * size + e] - mean) * (left[i * size + e] - mean);
     double std = (double)sqrtl(squares / (n_left * each));
     bool constant = f * each / pixels == 1;
     CU_ASSERT_DOUBLE_EQUAL(norm->shift[f], (double)mean, 1e-6 * fabs((double)mean));
     CU_ASSERT_DOUBLE_EQUAL(norm->scale[f], constant ? 1 : 1 / std, 1e-6 / (constant ? 1 : std));
     for (int i = 0; i < n; i++)
-      CU_ASSERT_DOUBLE_EQUAL(test[i * size + f * each], (raw[i * size + f * each] - (double)norm->shift[f]) * (double)norm->scale[f], 1e-3);
+      CU_ASSERT_DOUBLE_EQUAL(test[i * size + f * each],
+                             (raw[i * size + f * each] - (double)norm->shift[f]) * (double)norm->scale[f], 1e-3);
   }
   free(left);
   free(test);

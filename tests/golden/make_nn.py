@@ -100,7 +100,7 @@ def write_optimizer(name, make):
 
 
 print(f"/* nn_golden.h - made by make_nn.py with PyTorch {torch.__version__}; do not edit. */")
-print("#ifndef DL_NN_GOLDEN_H\n#define DL_NN_GOLDEN_H\n")
+print("#ifndef DL_NN_GOLDEN_H\n#define DL_NN_GOLDEN_H\n\n/* clang-format off */\n")
 for row in NETS:
     write_net(*row)
 for row in OPTIMIZERS:

@@ -49,7 +49,7 @@ for step in range(STEPS):
         weights[k] = weights[k] - LR * momentum[k]
 
 print("/* steps_golden.h - made by make_steps.py with numpy in float64; do not edit. */")
-print("#ifndef DL_STEPS_GOLDEN_H\n#define DL_STEPS_GOLDEN_H\n")
+print("#ifndef DL_STEPS_GOLDEN_H\n#define DL_STEPS_GOLDEN_H\n\n/* clang-format off */\n")
 print(f"enum {{ GOLDEN_STEPS = {STEPS}, GOLDEN_BATCH = {BATCH} }};")
 print("/* Mean loss of each step, before its update. */")
 print("static const double golden_step_losses[GOLDEN_STEPS] = {")

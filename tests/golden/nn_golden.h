@@ -2,6 +2,8 @@
 #ifndef DL_NN_GOLDEN_H
 #define DL_NN_GOLDEN_H
 
+/* clang-format off */
+
 static const float golden_relu_cross_entropy_outputs[30] = {
     0x1.2448bcp-2f, 0x1.cc85aap-6f, -0x1.cfd79ap-2f, 0x1.efae58p-2f, -0x1.418ce4p-1f, 0x1.41e412p-1f, -0x1.a32c42p-2f,
     -0x1.8270cep-2f, 0x1.383ac0p-1f, 0x1.4f4930p-5f, 0x1.28f75cp+0f, -0x1.f0ad3cp-2f, 0x1.4dfc18p-3f, -0x1.16b960p-5f,

@@ -2,6 +2,8 @@
 #ifndef DL_STEPS_GOLDEN_H
 #define DL_STEPS_GOLDEN_H
 
+/* clang-format off */
+
 enum { GOLDEN_STEPS = 20, GOLDEN_BATCH = 24 };
 /* Mean loss of each step, before its update. */
 static const double golden_step_losses[GOLDEN_STEPS] = {

@@ -1,5 +1,7 @@
 /* test_net.c - what a network is built to: names, layout, initial weights, scores, errors at their place, no
  * allocation. */
+#include <pthread.h>
+
 #include "nn/layer.h"
 #include "nn/loss.h"
 #include "nn_fixture.h"
@@ -13,7 +15,9 @@
 #define COUNTS_ALLOCATIONS 0
 #endif
 #endif
-#if !defined(COUNTS_ALLOCATIONS) && defined(__GLIBC__)
+#if !defined(COUNTS_ALLOCATIONS) && !defined(__GLIBC__)
+#define COUNTS_ALLOCATIONS 0
+#elif !defined(COUNTS_ALLOCATIONS)
 #define COUNTS_ALLOCATIONS 1
 #endif
 
@@ -23,7 +27,7 @@ extern void *__libc_calloc(size_t count, size_t size);
 extern void *__libc_realloc(void *old, size_t size);
 extern void *__libc_memalign(size_t alignment, size_t size);
 extern char __executable_start, etext;
-static long allocations;
+static _Atomic long allocations;
 
 static void count(const void *caller) {
   if ((const char *)caller >= &__executable_start && (const char *)caller < &etext) allocations++;
@@ -168,6 +172,46 @@ static void test_passes_repeat_bit_for_bit_after_other_passes(void) {
   CU_ASSERT(!memcmp(kept, f.gradients, f.count * sizeof(float)));
   free(kept);
   fixture_clear(&f);
+}
+
+typedef struct racer {
+  pthread_t thread;
+  const char *yaml;
+  fixture f;
+  dl_status status;
+  double loss;
+} racer;
+
+static void *race(void *context) {
+  racer *r = context;
+  r->status = fixture_new(&r->f, r->yaml, 1, (int64_t[]){301}, 10, 16);
+  if (r->status != DL_OK) return NULL;
+  dl_net_init(r->f.net, 5, r->f.weights);
+  fill_input(&r->f, 16 * 301, 9);
+  for (uint32_t step = 0; step < 20; step++) run_pass(&r->f, 16, step, &r->loss);
+  return NULL;
+}
+
+static void test_threads_with_networks_of_their_own_get_the_same_bits(void) {
+  static const char *const yaml[] = {
+      "model: [{dense: 130}, relu, {dropout: 0.2}, {dense: 10}]\ncompute: {backend: openblas}",
+      "model: [{dense: 130}, relu, {dropout: 0.2}, {dense: 10}]\ncompute: {backend: auto}"};
+  for (int k = 0; k < 2; k++) {
+    racer alone = {.yaml = yaml[k]}, racers[4];
+    race(&alone);
+    DL_ASSERT_OK(alone.status);
+    for (int i = 0; i < 4; i++) {
+      racers[i] = (racer){.yaml = yaml[k]};
+      CU_ASSERT_EQUAL_FATAL(pthread_create(&racers[i].thread, NULL, race, &racers[i]), 0);
+    }
+    for (int i = 0; i < 4; i++) {
+      pthread_join(racers[i].thread, NULL);
+      CU_ASSERT(racers[i].status == DL_OK && racers[i].loss == alone.loss);
+      CU_ASSERT(!memcmp(racers[i].f.gradients, alone.f.gradients, alone.f.count * sizeof(float)));
+      fixture_clear(&racers[i].f);
+    }
+    fixture_clear(&alone.f);
+  }
 }
 
 /* The form of a product may change with the number of rows (16 rows have one of their own): the values may not. */
@@ -470,6 +514,7 @@ static const dl_test tests[] = {
     DL_TEST(test_tensors_are_named_by_place_or_name_and_lie_padded_in_layer_order),
     DL_TEST(test_backward_writes_all_gradients_and_leaves_the_gaps_alone),
     DL_TEST(test_passes_repeat_bit_for_bit_after_other_passes),
+    DL_TEST(test_threads_with_networks_of_their_own_get_the_same_bits),
     DL_TEST(test_a_wide_layer_equals_float64_at_any_number_of_rows),
     DL_TEST(test_dense_starts_uniform_within_one_over_the_root_of_its_inputs),
     DL_TEST(test_initial_weights_depend_on_the_seed_and_the_layers_place),

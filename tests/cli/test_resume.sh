@@ -1,0 +1,167 @@
+#!/usr/bin/env bash
+# Stopping and going on: at the exact sample, at any number of ranks, to the same bits; and what a run's folder allows.
+# Usage: tests/cli/test_resume.sh    (by ctest)
+set -euo pipefail
+# shellcheck source=tests/cli/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+import_fashion images.h5
+cat >images.yaml <<'YAML'
+name: stopped
+data: {file: images.h5, valid: 0.05}
+model: [flatten, {dense: 256}, relu, {dropout: 0.2}, {dense: 10}]
+optimizer: {name: sgd, lr: 0.05, momentum: 0.9}
+train: {epochs: 2, batch: 75, clip_norm: 1.0}
+sync: {shards: 8}
+YAML
+cat >digits.yaml <<YAML
+name: digits
+data: {file: "$DIGITS"}
+model: [flatten, {dense: 32}, relu, {dropout: 0.2}, {dense: 10}]
+optimizer: {name: adam, lr: 0.003}
+train: {epochs: 3, batch: 32}
+sync: {shards: 8}
+YAML
+
+# last_step RUN: of its metrics.jsonl.
+last_step() {
+  [ -r "$1/metrics.jsonl" ] || { echo 0 && return; }
+  events step "$1" | tail -n 1 | sed 's/.*"step":\([0-9]*\),.*/\1/' | grep . || echo 0
+}
+
+# interrupted HOW STEP SIGNAL RUN ARGUMENTS...: trains, sends the signal once that step is past; `code` as try has it. A signal
+# `one-SIGNAL` goes to the last of the ranks alone.
+interrupted() {
+  local how=$1 step=$2 signal=$3 folder=$4 command target
+  shift 4
+  start "$how" train "$@" --run "$folder"
+  code=0
+  "${command[@]:2}" >out 2>err </dev/null & # without timeout, which would keep signals to itself
+  local pid=$! target=$!
+  for _ in $(seq 1200); do
+    [ "$(last_step "$folder")" -lt "$step" ] || break
+    kill -0 "$pid" 2>/dev/null || break
+    sleep 0.02
+  done
+  [[ $signal != one-* ]] || target=$(pgrep -P "$pid" | tail -n 1)
+  kill -"${signal#one-}" "$target" 2>/dev/null || true
+  wait "$pid" || code=$?
+}
+
+steps=1520
+run j2 train images.yaml --run whole --quiet
+check 'a run without a stop has each step once' "1-$steps each once" "$(steps_of whole)"
+whole=$(end_of whole weights_sha256)
+
+say 'stopped by SIGUSR1 on 3 ranks, by SIGTERM in 2 threads, by SIGUSR1 to one of 2 ranks, then to the end on 5'
+interrupted r3 100 USR1 parts images.yaml
+check 'SIGUSR1 in an epoch ends with 75' 75 "$code"
+contains 'and says where it stopped and how to go on' 'dldist: stopped at step' err
+contains 'naming the folder' '(run again with --run parts to go on)' err
+check 'the end of metrics.jsonl is a stop' stopped "$(end_of parts status)"
+run alone inspect parts --json
+check 'there is a checkpoint of the last step' "$(last_step parts)" "$(field step out)"
+holds 'which lies within the epoch' test "$(field step_in_epoch out)" -gt 0
+interrupted j2 "$(($(last_step parts) + 100))" TERM parts images.yaml
+check 'SIGTERM ends with 75' 75 "$code"
+interrupted r2-mpi "$(($(last_step parts) + 100))" one-USR1 parts images.yaml
+check 'SIGUSR1 to a single rank ends all with 75' 75 "$code"
+stopped_at=$(last_step parts)
+holds 'three stops are still short of the end' test "$stopped_at" -lt "$steps"
+cp -r parts fork
+run r5 train images.yaml --run parts
+contains 'the header says where it goes on' "going on after step $stopped_at" err
+check 'and the weights are those of the run without a stop' "$whole" "$(end_of parts weights_sha256)"
+check 'metrics.jsonl has each step once' "1-$steps each once" "$(steps_of parts)"
+history whole >one
+history parts >other
+holds 'with the same losses, norms and scores' cmp one other
+
+say 'a rank killed at once'
+interrupted r2 900 one-KILL killed images.yaml
+holds 'ends the job with a failure' test "$code" != 0
+holds 'after the checkpoint of the first epoch' test "$(readlink killed/checkpoints/latest)" = step-00000760
+holds 'and steps beyond it' test "$(last_step killed)" -gt 760
+run r3 train images.yaml --run killed
+check 'gone on with, it has the same weights' "$whole" "$(end_of killed weights_sha256)"
+check 'and each step once' "1-$steps each once" "$(steps_of killed)"
+
+say '--resume CHECKPOINT'
+run j3 train images.yaml --run elsewhere --resume fork/checkpoints/latest --quiet
+check 'goes on in another folder to the same weights' "$whole" "$(end_of elsewhere weights_sha256)"
+try alone train images.yaml --run elsewhere --resume nowhere
+check 'which must be there: bad data' 3 "$code"
+contains 'named' 'dldist: error: nowhere: ' err
+
+say 'a completed run, on the digits'
+run r2 train digits.yaml --run digits --quiet
+digits=$(end_of digits weights_sha256)
+cp digits/metrics.jsonl before
+for how in alone r3; do
+  run "$how" train digits.yaml --run digits
+  contains "trained again ($how) says that nothing is left to do" 'the run in digits is completed: 3 epochs' err
+  holds 'and touches nothing' cmp before digits/metrics.jsonl
+done
+try r2 train digits.yaml --run digits --set optimizer.lr=0.01
+check 'a changed learning rate is wrong usage' 2 "$code"
+contains 'that names the key' 'optimizer.lr differs from the run that digits holds: ' err
+check 'once' 1 "$(grep -c '^dldist: error:' err)"
+sed 's/lr: 0.003/lr: 0.004/' digits.yaml >changed.yaml
+try alone train changed.yaml --run digits
+contains 'with its place in the file' 'dldist: error: changed.yaml:4:29: optimizer.lr differs' err
+try alone train digits.yaml --run digits --set 'model=[flatten, {dense: 32}, relu, {dropout: 0.3}, {dense: 10}]'
+check 'so is a changed layer' 2 "$code"
+contains 'that names the model' 'model differs from the run' err
+holds 'and touches nothing' cmp before digits/metrics.jsonl
+run r3 train digits/config.yaml --run again --quiet
+check 'its config.yaml trains a new folder to the same weights' "$digits" "$(end_of again weights_sha256)"
+run alone train digits.yaml --run longer --set train.epochs=5 --quiet
+run r3 train digits.yaml --run again --set train.epochs=5 --quiet
+check 'more epochs go on with it, to what they would have given at once' "$(end_of longer weights_sha256)" \
+  "$(end_of again weights_sha256)"
+check 'each step once' "1-$((5 * 45)) each once" "$(steps_of again)"
+check 'from where it was' 1 "$(grep -c '"resumed":true' again/metrics.jsonl)"
+run r2 train digits.yaml --run again --resume never --quiet
+check '--resume never begins anew' "$digits" "$(end_of again weights_sha256)"
+check 'each step once' "1-$((3 * 45)) each once" "$(steps_of again)"
+check 'nothing was resumed' 0 "$(grep -c '"resumed":true' again/metrics.jsonl || true)"
+check 'and only its own checkpoints are left' 'latest step-00000090 step-00000135' "$(cd again/checkpoints && echo *)"
+
+# flip FILE: one bit of its last byte but four.
+flip() {
+  local at=$(($(stat -c %s "$1") - 5)) byte
+  byte=$(od -An -tu1 -j "$at" -N 1 "$1")
+  printf '%b' "\\x$(printf %x $((byte ^ 16)))" | dd of="$1" bs=1 seek="$at" conv=notrunc status=none
+}
+
+say 'damaged checkpoints'
+cp -r digits damaged
+flip damaged/checkpoints/step-00000135/model.safetensors
+run r2 train digits.yaml --run damaged
+contains 'the newest is passed over with a warning that names it' 'warning: checkpoint damaged/checkpoints/step-00000135 is passed over: ' err
+check 'once' 1 "$(grep -c 'warning:' err)"
+contains 'which metrics.jsonl keeps' '"code":"checkpoint_damaged"' damaged/metrics.jsonl
+contains 'the older one is gone on with' 'going on after step 90' err
+check 'to the same weights' "$digits" "$(end_of damaged weights_sha256)"
+check 'each step once' "1-$((3 * 45)) each once" "$(steps_of damaged)"
+flip damaged/checkpoints/step-00000135/optimizer.safetensors
+try alone inspect damaged/checkpoints/step-00000135
+check 'a damaged one is bad data to inspect' 3 "$code"
+contains 'naming the file' 'damaged/checkpoints/step-00000135/optimizer.safetensors: is damaged' err
+for part in MANIFEST.json state.json; do
+  rm -r damaged && cp -r digits damaged
+  rm "damaged/checkpoints/step-00000135/$part"
+  run alone train digits.yaml --run damaged --quiet
+  check "without $part the older one is gone on with, to the same weights" "$digits" "$(end_of damaged weights_sha256)"
+done
+rm -r damaged && cp -r digits damaged
+truncate -s -100 damaged/checkpoints/step-00000135/model.safetensors
+try r2 eval --checkpoint damaged/checkpoints/latest
+check 'a short one is bad data to eval' 3 "$code"
+check 'with one message' 1 "$(grep -c '^dldist: error:' err)"
+printf '{"event":"step","time":9,"st' >>damaged/metrics.jsonl
+run alone train digits.yaml --run damaged --quiet
+check 'a torn last line of metrics.jsonl goes away' "1-$((3 * 45)) each once" "$(steps_of damaged)"
+check 'and the weights are the same' "$digits" "$(end_of damaged weights_sha256)"
+
+finish

@@ -72,8 +72,7 @@ void dl_crew_destroy(dl_crew **crew) {
   *crew = NULL;
 }
 
-/* ---- gates --------------------------------------------------------------------------------------------------------
- */
+/* ---- gates ---- */
 
 dl_gate_watch dl_member_watch(const dl_member *member) {
   return (dl_gate_watch){member->team.timeout_s, member->crew->spins, &member->crew->broken};
@@ -163,8 +162,7 @@ void dl_member_leave(dl_member *member, dl_status status) {
   atomic_store_explicit(&crew->broken, 1, memory_order_release);
 }
 
-/* ---- operations ---------------------------------------------------------------------------------------------------
- */
+/* ---- operations ---- */
 
 static dl_status lead_barrier(dl_member *leader, void *what) { return dl_wire_barrier(leader->crew->wire, what); }
 
@@ -317,8 +315,7 @@ static dl_status team_exchange(dl_team *team, const dl_message *sends, int n_sen
   return dl_crew_gate(member, "exchange");
 }
 
-/* ---- the end of a job ---------------------------------------------------------------------------------------------
- */
+/* ---- the end of a job ---- */
 
 static void say_why(void) {
   static atomic_flag said = ATOMIC_FLAG_INIT;

@@ -18,8 +18,7 @@
 #define LET_SPEAK_NS 300000000L /* mpirun ends all ranks when one exits with a failure: rank 0 says why first */
 #define LAST_WORDS_S 5.0        /* how long a failed process waits for the others to fail with it */
 
-/* ---- what the environment says ------------------------------------------------------------------------------------
- */
+/* ---- what the environment says ---- */
 
 static int slurm_step_tasks(void) {
   const char *tasks = getenv("SLURM_STEP_NUM_TASKS");
@@ -53,8 +52,7 @@ static dl_status fail_srun(void) {
   return dl_hint("use srun --mpi=pmix, or mpirun inside the job");
 }
 
-/* ---- cores --------------------------------------------------------------------------------------------------------
- */
+/* ---- cores ---- */
 
 static bool read_line(const char *path, char *line, int size) {
   FILE *file = fopen(path, "re");
@@ -140,8 +138,7 @@ static int within_quota(int cores) {
 
 int dl_launch_cores(void) { return within_quota(affinity_cores()); }
 
-/* ---- running ------------------------------------------------------------------------------------------------------
- */
+/* ---- running ---- */
 
 typedef struct member_run {
   dl_member *member;

@@ -24,8 +24,7 @@ const dl_sync_kind *dl_sync_kinds(int *n) {
   return kinds;
 }
 
-/* ---- how much is needed -------------------------------------------------------------------------------------------
- */
+/* ---- how much is needed ---- */
 
 static int larger(int a, int b) { return a > b ? a : b; }
 
@@ -72,8 +71,7 @@ static int fold_height(int64_t shards) {
   return height;
 }
 
-/* ---- life ---------------------------------------------------------------------------------------------------------
- */
+/* ---- life ---- */
 
 static void *keep(dl_sync *sync, size_t count, size_t size) {
   void *p = dl_calloc_aligned(count, size);
@@ -174,8 +172,7 @@ void dl_sync_memory(const dl_sync *sync, size_t *member_bytes, size_t *node_byte
   *node_bytes = sync->node_bytes;
 }
 
-/* ---- the leaves of a step -----------------------------------------------------------------------------------------
- */
+/* ---- the leaves of a step ---- */
 
 /* Depends on the number of leaves alone, so the two cuts of an epoch need it once each. */
 static dl_status plan_fold(dl_sync *sync) {
@@ -228,8 +225,7 @@ void dl_sync_leaf_done(dl_sync *sync, int64_t leaf, const double sums[DL_LEAF_SU
   }
 }
 
-/* ---- the verdict --------------------------------------------------------------------------------------------------
- */
+/* ---- the verdict ---- */
 
 static int own_nodes(const dl_sync *sync) {
   int nodes = 0;
@@ -297,8 +293,7 @@ dl_status dl_sync_finish(dl_sync *sync, const dl_sync_request *request, dl_sync_
   return DL_OK;
 }
 
-/* ---- parts of a reduction -----------------------------------------------------------------------------------------
- */
+/* ---- parts of a reduction ---- */
 
 size_t dl_sync_block_offset(const dl_sync *sync, int64_t block) {
   return block < sync->n_blocks ? sync->blocks[block].offset : sync->group->count;
@@ -367,8 +362,7 @@ void dl_sync_apply_slice(dl_sync *sync, const float *means, size_t begin, float 
   }
 }
 
-/* ---- whole buffers in and out -------------------------------------------------------------------------------------
- */
+/* ---- whole buffers in and out ---- */
 
 static dl_status check_slot(const dl_sync *sync, int slot) {
   if (slot >= -1 && slot < sync->group->n_slots) return DL_OK;

@@ -47,8 +47,7 @@ static int slice_of(const message *own, int rank) {
   return slice;
 }
 
-/* ---- life ---------------------------------------------------------------------------------------------------------
- */
+/* ---- life ---- */
 
 static void *keep(dl_sync *sync, size_t count, size_t size) {
   void *p = dl_calloc_aligned(count, size);
@@ -131,8 +130,7 @@ static void message_teardown(dl_sync *sync) {
   sync->own = NULL;
 }
 
-/* ---- publishing ---------------------------------------------------------------------------------------------------
- */
+/* ---- publishing ---- */
 
 static dl_header *message_header(dl_sync *sync) { return ((message *)sync->own)->header; }
 
@@ -149,8 +147,7 @@ static dl_message floats_of(int peer, int tag, const float *data, size_t floats)
   return (dl_message){peer, tag, (void *)(uintptr_t)data, floats * sizeof(float)};
 }
 
-/* ---- sums ---------------------------------------------------------------------------------------------------------
- */
+/* ---- sums ---- */
 
 /* One node a member, merged as a binary counter merges: the perfect tree. */
 static bool is_perfect_tree(const dl_sync *sync) {
@@ -219,8 +216,7 @@ static void mean_of_block(dl_sync *sync, const dl_block_ref *block, float factor
   dl_vector()->scale(sync->fold_buffer, factor, block->n);
 }
 
-/* ---- the step -----------------------------------------------------------------------------------------------------
- */
+/* ---- the step ---- */
 
 static dl_status gather_norms(dl_sync *sync) {
   message *own = sync->own;
@@ -300,8 +296,7 @@ static dl_status message_reduce(dl_sync *sync, float factor, double clip_norm, d
   return own->stages >= 0 ? return_by_halves(sync) : return_to_all(sync);
 }
 
-/* ---- whole buffers in and out -------------------------------------------------------------------------------------
- */
+/* ---- whole buffers in and out ---- */
 
 static dl_status message_set(dl_sync *sync, int slot, const float *values, int root) {
   message *own = sync->own;

@@ -36,8 +36,7 @@ struct dl_wire {
   int n_posts, max_posts;
 };
 
-/* ---- errors -------------------------------------------------------------------------------------------------------
- */
+/* ---- errors ---- */
 
 static dl_status check(int code, const char *call) {
   if (code == MPI_SUCCESS) return DL_OK;
@@ -47,8 +46,7 @@ static dl_status check(int code, const char *call) {
   return dl_fail(DL_ERR_SYSTEM, "%s failed: %s", call, text);
 }
 
-/* ---- waiting ------------------------------------------------------------------------------------------------------
- */
+/* ---- waiting ---- */
 
 static void drain_notes(dl_wire *wire) {
   for (;;) {
@@ -128,8 +126,7 @@ static dl_status wait_all(dl_wire *wire, MPI_Request *requests, int n, const cha
   }
 }
 
-/* ---- set-up -------------------------------------------------------------------------------------------------------
- */
+/* ---- set-up ---- */
 
 /* What each process tells the others at set-up. */
 typedef struct introduction {
@@ -294,8 +291,7 @@ bool dl_wire_late(const dl_wire *wire) { return wire->late; }
 void dl_wire_set_timeout(dl_wire *wire, double timeout_s) { wire->timeout_s = timeout_s; }
 int dl_wire_tag_limit(const dl_wire *wire) { return wire->tag_limit; }
 
-/* ---- collectives --------------------------------------------------------------------------------------------------
- */
+/* ---- collectives ---- */
 
 dl_status dl_wire_barrier(dl_wire *wire, const char *what) {
   MPI_Request request;
@@ -326,8 +322,7 @@ dl_status dl_wire_allgather(dl_wire *wire, void *receive, size_t bytes) {
   return wait_all(wire, &request, 1, "allgather");
 }
 
-/* ---- point to point -----------------------------------------------------------------------------------------------
- */
+/* ---- point to point ---- */
 
 static dl_status reserve_posts(dl_wire *wire, size_t bytes) {
   size_t pieces = bytes / PIECE_BYTES + 1;
@@ -371,8 +366,7 @@ dl_status dl_wire_flush(dl_wire *wire, const char *what) {
   return wait_all(wire, wire->posts, n, what);
 }
 
-/* ---- the end ------------------------------------------------------------------------------------------------------
- */
+/* ---- the end ---- */
 
 bool dl_wire_last_words(dl_wire *wire, dl_status *status, dl_error *error, double patience_s) {
   if (wire->late) return false;

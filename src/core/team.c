@@ -25,7 +25,7 @@ dl_status dl_team_agree(dl_team *team, dl_status mine) {
   if (status != DL_OK || failed < 0) return status;
   dl_error error = *dl_error_last();
   error.status = mine;
-  error.rank = team->rank;
+  if (error.rank < 0) error.rank = team->rank; /* else agreed on before: who failed first stays named */
   DL_TRY(team->ops->broadcast(team, &error, sizeof error, failed));
   return dl_error_adopt(&error);
 }

@@ -12,6 +12,8 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "data/data_plan.h"
+#include "data/data_source.h"
+#include "data/hdf5_file.h"
 
 /* ---- the plan and the block ---- */
 
@@ -68,10 +70,27 @@ static void bind_parts(dl_data *data) {
   }
 }
 
+/* Those who get the data from their node's leader could read them as well: whether a job runs must not depend on which
+ * ranks share a node. */
+static dl_status check_access(const dl_config *config, unsigned need) {
+  dl_source source = {0};
+  dl_h5_file file;
+  dl_h5_turn turn;
+  dl_status status = dl_source_make(config, need, &source);
+  if (status == DL_OK) {
+    dl_h5_enter(&turn);
+    status = dl_h5_open(source.files[0], &file);
+    dl_h5_close(&file);
+    dl_h5_leave(&turn);
+  }
+  dl_source_clear(&source);
+  return status;
+}
+
 static dl_status open_files(dl_data *data, const dl_config *config, unsigned need, dl_scan *scan) {
   dl_team *team = data->team;
   bool reader = team->node_rank == 0;
-  DL_TRY(dl_team_agree(team, reader ? dl_scan_make(config, need, scan) : DL_OK));
+  DL_TRY(dl_team_agree(team, reader ? dl_scan_make(config, need, scan) : check_access(config, need)));
   DL_TRY(share_plan(data, scan, reader));
   DL_TRY(make_block(data, config, need, scan, &reader));
   DL_TRY(dl_team_agree(team, reader ? dl_scan_load(scan, config, team->nodes > 1, data->block) : DL_OK));

@@ -401,8 +401,9 @@ void dl_h5_set_close(dl_h5_set *set) {
 }
 
 int64_t dl_h5_block_rows(const dl_h5_set *set) {
-  int64_t want = (4LL << 20) / 8 / set->row_values;
+  int64_t want = (4LL << 20) / 8 / set->row_values, most = (256LL << 20) / 8 / set->row_values + 1;
   int64_t rows = want <= set->chunk_rows ? set->chunk_rows : want / set->chunk_rows * set->chunk_rows;
+  if (rows > most) rows = most; /* a chunk of many one-hot rows: better read twice than held whole as doubles */
   return rows < set->dim[0] ? rows : set->dim[0];
 }
 

@@ -72,8 +72,9 @@ int64_t dl_h5_block_rows(const dl_h5_set *set);
 
 hid_t dl_h5_memory_type(dl_element element);
 
-/* The texts of a 1-D data set of strings, packed one after another, each with its 0 byte and at most 255 bytes long;
- * control characters become '?'. *found false and DL_OK where the file has no such name. The caller frees *out. */
+/* The texts of a 1-D data set of strings (those of variable length that lie in chunks are left out with a warning),
+ * packed one after another, each with its 0 byte and at most 255 bytes long; control characters become '?'. *found
+ * false and DL_OK where the file has no such name. The caller frees *out. */
 dl_status dl_h5_read_texts(const dl_h5_file *file, const char *name, bool *found, int *n, char **out,
                            size_t *out_bytes);
 

@@ -64,7 +64,16 @@ static dl_status take_name(const dl_h5_output *output) {
   return status;
 }
 
+/* Data sets do not know their file: its name is added to what they say. */
+static dl_status name_file(const dl_h5_output *output, dl_status status) {
+  dl_error error = *dl_error_last();
+  if (status != DL_ERR_SYSTEM || error.file[0]) return status;
+  snprintf(error.file, sizeof error.file, "%s", output->path);
+  return dl_error_adopt(&error);
+}
+
 dl_status dl_h5_output_end(dl_h5_output *output, dl_status status) {
+  if (status != DL_OK) status = name_file(output, status);
   if (status == DL_OK && H5Fflush(output->id, H5F_SCOPE_LOCAL) < 0)
     status = dl_h5_fail(DL_ERR_SYSTEM, output->path, "cannot be written");
   if (output->id >= 0 && H5Fclose(output->id) < 0 && status == DL_OK)

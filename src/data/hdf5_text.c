@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/log.h"
 #include "core/mem.h"
 #include "data/hdf5_file.h"
 
@@ -151,11 +152,8 @@ static dl_status copy_texts(heap *h, uint64_t offset, const dl_h5_file *file, co
 static dl_status read_variable(hid_t set, const dl_h5_file *file, const char *name, int n, char *out, size_t *used) {
   uint64_t base;
   haddr_t offset = H5Dget_offset(set);
-  if (offset == HADDR_UNDEF || !usual_file(file, &base)) {
-    dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "data set '%s' keeps texts of variable length in a form that is not read",
-               name);
-    return dl_hint("write it contiguous, or with texts of a fixed length (numpy's type S)");
-  }
+  if (offset == HADDR_UNDEF || !usual_file(file, &base))
+    return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "data set '%s' keeps its texts in a form that is not read", name);
   heap *h = dl_calloc(1, sizeof *h);
   if (!h) return DL_ERR_NOMEM;
   h->descriptor = open(file->path, O_RDONLY | O_CLOEXEC);
@@ -211,8 +209,16 @@ dl_status dl_h5_read_texts(const dl_h5_file *file, const char *name, bool *found
     return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "'%s' is a link, which is refused", name);
   hid_t set = H5Oopen(file->id, name, H5P_DEFAULT);
   hid_t type = set >= 0 && H5Iget_type(set) == H5I_DATASET ? H5Dget_type(set) : -1;
-  dl_status status = type < 0 ? dl_h5_fail(DL_ERR_DATA, file->path, "'%s' cannot be opened as a data set", name)
-                              : read_texts(set, type, file, name, n, out, out_bytes);
+  if (type >= 0 && H5Tis_variable_str(type) > 0 && H5Dget_storage_size(set) > 0 && H5Dget_offset(set) == HADDR_UNDEF) {
+    *found = false;
+    dl_warn(name,
+            "%s: '%s' is left out: its texts of variable length are in chunks; write it contiguous, or with texts of "
+            "a fixed length (numpy's type S)",
+            file->path, name);
+  }
+  dl_status status = !*found    ? DL_OK
+                     : type < 0 ? dl_h5_fail(DL_ERR_DATA, file->path, "'%s' cannot be opened as a data set", name)
+                                : read_texts(set, type, file, name, n, out, out_bytes);
   if (type >= 0) H5Tclose(type);
   if (set >= 0) H5Oclose(set);
   return status;

@@ -60,7 +60,7 @@ fails 'a value out of range' 2 'dldist: error: bad.yaml:6:17: ' bad.yaml
 with 'train: {epochs: many, batch: 32}'
 fails 'a wrong type' 2 'dldist: error: bad.yaml:6:17: ' bad.yaml
 with 'task: clasification'
-fails 'a choice that there is not' 2 "(did you mean 'classification'?)" bad.yaml
+fails 'a choice that there is not' 2 "bad.yaml:7:7: task must be one of classification|" bad.yaml
 printf 'model: [relu\n' >bad.yaml
 fails 'what is no YAML' 2 'dldist: error: bad.yaml:' bad.yaml
 fails 'a --set of an unknown key' 2 "unknown key 'epoch' in train (did you mean 'epochs'?)" c.yaml --set train.epoch=3
@@ -112,12 +112,13 @@ with 'task: regression'
 fails 'outputs that are not those of the values' 2 'dldist: error: bad.yaml' bad.yaml
 
 say '== training'
-with 'optimizer: {name: sgd, lr: 1e30}'
+"$DLDIST_H5" make line line.h5
+with 'task: regression' 'data: {file: line.h5}' 'model: [{dense: 16}, {dense: 1}]' 'optimizer: {name: sgd, lr: 1e6}'
 fails 'a loss that is no number' 4 'dldist: error: training failed at step ' bad.yaml
 contains 'with advice' '(lower optimizer.lr, set train.clip_norm' err
-run alone train c.yaml --run nan --quiet
-try r3 train bad.yaml --run nan2
-check 'its metrics.jsonl says that it failed' failed "$(end_of nan2 status)"
+try r3 train bad.yaml --run nan --quiet
+check 'its metrics.jsonl says that it failed' failed "$(end_of nan status)"
+check 'and no checkpoint has such weights' '' "$(ls nan/checkpoints)"
 
 say '== the disk'
 : >file
@@ -151,23 +152,28 @@ say '== /dev/shm'
 wide=(--set 'model=[{dense: 3000}, relu, {dense: 700}, {dense: 3}]' --set train.epochs=1 --quiet)
 run r3 train c.yaml --run roomy "${wide[@]}"
 shm='mount -t tmpfs -o size=16m tmpfs /dev/shm'
-for how in r3 j3; do
-  rm -rf narrow
-  within "$shm" "$how" train c.yaml --run narrow "${wide[@]:0:4}"
-  check "too small for the shared memory, it trains on by messages ($how)" 0 "$code"
-  check 'with one warning' 1 "$(grep -c '^warning: ' err || true)"
-  check 'and the same bits' "$(end_of roomy weights_sha256)" "$(end_of narrow weights_sha256)"
-done
+within "$shm" r3 train c.yaml --run narrow "${wide[@]:0:4}"
+check 'too small for the shared memory, it trains on by messages' 0 "$code"
+check 'with one warning' 1 "$(grep -c '^warning: ' err || true)"
+check 'and the same bits' "$(end_of roomy weights_sha256)" "$(end_of narrow weights_sha256)"
+events start narrow >begin
+check 'metrics.jsonl says how' mpi "$(field transport begin)"
+within "$shm" j3 train c.yaml --run threads "${wide[@]}"
+check 'threads need none' "$(end_of roomy weights_sha256)" "$(end_of threads weights_sha256)"
+check 'and have nothing to say' '' "$(cat err)"
 within "$shm" r3 train c.yaml --run asked "${wide[@]}" --set sync.transport=shm
 settle 'too small, and shared memory was asked for' 1 '/dev/shm'
 
 say '== one rank'
-# one_cannot RANK: 3 ranks, of which this one does not see the file's content.
+mkdir data empty
+mv good.h5 data/good.h5
+sed -i 's/good.h5/data\/good.h5/' c.yaml
+# one_cannot RANK: 3 ranks, of which this one does not see the file.
 one_cannot() {
   local rank command=(timeout 60 mpirun) started=$SECONDS train=("$DLDIST" train c.yaml --run "one-$1" --quiet)
   for rank in 0 1 2; do
     command+=(-np 1)
-    [ "$rank" != "$1" ] || command+=(unshare -m bash -c 'mount --bind /dev/null good.h5 && exec "$@"' hidden)
+    [ "$rank" != "$1" ] || command+=(unshare -m bash -c 'mount --bind empty data && exec "$@"' hidden)
     command+=("${train[@]}" :)
   done
   unset 'command[-1]'
@@ -177,7 +183,8 @@ one_cannot() {
 }
 for rank in 0 1 2; do
   one_cannot "$rank"
-  settle "rank $rank cannot read the file" 3 'good.h5: '
+  settle "rank $rank cannot read the file" 3 'good.h5: the data file does not exist'
 done
+contains 'and it is named' '[rank 2]' err
 
 finish

@@ -27,7 +27,7 @@ static void expect(const char *text, dl_status status, const char *parts) {
 }
 
 static const int good_labels[6] = {0, 1, 2, 0, 1, 2};
-static const float good_x[12] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+static const float good_x[18] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18};
 
 static void make_good(const char *name) {
   hid_t file = make_file(name);
@@ -321,7 +321,7 @@ static void test_a_damaged_chunk_is_found_by_its_checksum(void) {
   FILE *stream = fopen(test_path("sum.h5"), "rb");
   size_t n = fread(bytes, 1, sizeof bytes, stream);
   fclose(stream);
-  char *at = memmem(bytes, n, good_x, sizeof good_x);
+  char *at = memmem(bytes, n, good_x, 12 * sizeof good_x[0]);
   CU_ASSERT_PTR_NOT_NULL_FATAL(at);
   at[5] ^= 1;
   write_bytes("sum.h5", bytes, n);

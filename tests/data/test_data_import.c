@@ -305,7 +305,7 @@ static size_t damage(unsigned char *bytes, size_t n) {
   if (kind == 0) return next_random() % n;
   for (unsigned i = 0; i <= next_random() % 4; i++) {
     size_t at = next_random() % (kind == 1 ? n < 64 ? n : 64 : n);
-    bytes[at] = kind == 2 ? (unsigned char)(bytes[at] ^ (1u << next_random() % 8)) : (unsigned char)next_random();
+    bytes[at] = (unsigned char)(kind == 2 ? bytes[at] ^ (1u << next_random() % 8) : next_random());
   }
   return n;
 }

@@ -7,6 +7,11 @@
 
 static const int labels6[] = {2, 0, 1, 2, 1, 0};
 
+static void keep_code(void *context, const char *code, const char *message) {
+  (void)message;
+  snprintf(context, 64, "%s", code);
+}
+
 /* ---- types ---- */
 
 static void read_back(hid_t file_type, double first, double step, double unit_max, const char *normalize) {
@@ -259,6 +264,43 @@ static void test_class_names_are_read_from_both_kinds_of_strings(void) {
   }
 }
 
+static void test_many_names_lie_in_several_heaps(void) {
+  enum { MANY = 500 };
+  float x[6] = {0};
+  char text[MANY][48];
+  const char *texts[MANY];
+  for (int i = 0; i < MANY; i++) {
+    snprintf(text[i], sizeof text[i], "class number %d%.*s", i, i % 24, "........................");
+    texts[i] = text[i];
+  }
+  hid_t made = H5Pcreate(H5P_FILE_CREATE), chunked = H5Pcreate(H5P_DATASET_CREATE), type = H5Tcopy(H5T_C_S1);
+  H5Pset_userblock(made, 1024); /* addresses in the file count from behind it */
+  H5Pset_chunk(chunked, 1, (hsize_t[]){100});
+  H5Tset_size(type, H5T_VARIABLE);
+  for (int in_chunks = 0; in_chunks < 2; in_chunks++) {
+    hid_t file = H5Fcreate(test_path("many.h5"), H5F_ACC_TRUNC, made, H5P_DEFAULT);
+    make_floats(file, "train/x", DIMS(6), x);
+    make_labels(file, "train/y", 6, labels6);
+    make_set(file, "class_names", type, type, DIMS(MANY), in_chunks ? chunked : H5P_DEFAULT, texts);
+    H5Fclose(file);
+    dl_data *data;
+    char code[64] = "";
+    dl_log_set_sink(keep_code, code);
+    DL_ASSERT_OK(open_text("data: {file: many.h5}", &data));
+    dl_log_set_sink(NULL, NULL);
+    int n, wrong = 0;
+    const char *const *names = dl_data_class_names(data, &n);
+    CU_ASSERT_EQUAL(n, in_chunks ? 0 : MANY);
+    CU_ASSERT_STRING_EQUAL(code, in_chunks ? "class_names" : "");
+    for (int i = 0; i < n; i++) wrong += strcmp(names[i], text[i]) != 0;
+    CU_ASSERT_EQUAL(wrong, 0);
+    dl_data_destroy(&data);
+  }
+  H5Tclose(type);
+  H5Pclose(made);
+  H5Pclose(chunked);
+}
+
 /* ---- files ---- */
 
 static void make_shard(const char *name, int first, int n, bool test) {
@@ -418,11 +460,6 @@ static void test_a_checkpoints_norm_replaces_the_data_sets(void) {
   dl_data_destroy(&data);
 }
 
-static void keep_code(void *context, const char *code, const char *message) {
-  (void)message;
-  snprintf(context, 64, "%s", code);
-}
-
 static void test_wide_integers_with_small_values_are_warned_about(void) {
   int values[6] = {0, 255, 3, 4, 5, 6};
   char code[64] = "";
@@ -488,6 +525,7 @@ static const dl_test tests[] = {
     DL_TEST(test_labels_may_be_integers_whole_floats_columns_or_one_hot),
     DL_TEST(test_the_other_tasks_deliver_values),
     DL_TEST(test_class_names_are_read_from_both_kinds_of_strings),
+    DL_TEST(test_many_names_lie_in_several_heaps),
     DL_TEST(test_several_files_are_one_data_set_in_order),
     DL_TEST(test_a_name_with_a_star_in_it_is_a_file_where_it_exists),
     DL_TEST(test_a_valid_split_in_the_file_is_taken_and_prediction_needs_no_y),

@@ -6,7 +6,7 @@ set -euo pipefail
 case ${1:-} in -h | --help) awk 'NR > 1 && !/^#/ { exit } NR > 1 { sub(/^# ?/, ""); print }' "$0" && exit ;; esac
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # What the test environment sets must not stand in for what the launcher sets.
-unset "${!OMPI_@}" "${!PRTE_@}"
+unset "${!OMPI_@}" "${!PRTE_@}" DLDIST_TERMINAL
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -26,8 +26,9 @@ case $1 in
   say) printf '%s/%s <%s> <%s>\n' "$rank" "$OMPI_COMM_WORLD_SIZE" "$2" "${3-}" ;;
   exit) exit "$2" ;;
   input) cat ;;
+  terminal) printf '%s\n' "${DLDIST_TERMINAL-none}" ;;
   wait) # until told to stop, as training does
-    trap 'exit 75' USR1
+    trap 'echo asked >>"$WORK/asked.$rank"; sleep 1; exit 75' USR1
     : >"$WORK/ready.$rank"
     for _ in $(seq 400); do sleep 0.05; done
     exit 3 ;;
@@ -47,6 +48,11 @@ check 'without -n there is a rank a core' \
   "$(bash -c 'source launchers/common.sh && count_cores')" "$(launchers/local say x | wc -l)"
 check 'the ranks do not read the terminal' '' "$(echo text | launchers/local -n 1 input)"
 
+check 'without a terminal none is announced' none "$(launchers/local -n 1 terminal 2>/dev/null)"
+check 'a terminal is announced with its width' 97 \
+  "$(TERM=xterm script -qec 'stty cols 97 rows 20; launchers/local -n 1 terminal' /dev/null </dev/null | tr -d '\r')"
+check 'a dumb one is not' none "$(TERM=dumb script -qec 'launchers/local -n 1 terminal' /dev/null </dev/null | tr -d '\r')"
+
 # code_of COMMAND...: its exit code; what it says on standard error goes to $work/said.
 code_of() {
   local code=0
@@ -65,7 +71,7 @@ check 'a -n without a number is wrong usage' 2 "$(code_of launchers/local -n)"
 signal_run() {
   local what=$1 pid code=0 signal
   shift
-  rm -f "$work"/ready.*
+  rm -f "$work"/{ready,asked}.*
   # A shell's background jobs ignore SIGINT; a terminal's do not.
   env --default-signal=INT launchers/local -n 2 "$what" >/dev/null 2>&1 &
   pid=$!
@@ -83,6 +89,8 @@ signal_run() {
 for signal in TERM INT HUP USR1; do
   check "SIG$signal asks the ranks to stop" 75 "$(signal_run wait "$signal")"
 done
+check 'SIGUSR1 said twice' 75 "$(signal_run wait USR1 USR1)"
+check 'is handed on once' $'asked\nasked' "$(cat "$work"/asked.*)"
 started=$SECONDS
 code=$(signal_run stubborn TERM TERM)
 check 'a second signal ends what does not stop' yes "$([ "$code" != 0 ] && [ "$code" != 3 ] && echo yes || echo "code $code")"

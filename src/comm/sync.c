@@ -318,7 +318,7 @@ void dl_sync_fold_block(dl_sync *sync, const dl_block_ref *block, dl_fold_source
     }
   }
   if (stack[0] != out) memcpy(out, stack[0], block->n * sizeof *out);
-  v->scale(out, factor, block->n);
+  v->scale(out, dl_sync_block_factor(sync, block, factor), block->n);
 }
 
 /* Blocks of a tensor along their tree, then tensors along theirs. */
@@ -340,8 +340,17 @@ float dl_sync_clip_factor(double norm, double clip_norm) {
   return factor < 1 ? (float)factor : 1;
 }
 
+/* average += share * (mean - average) */
+static void move_average(float share, size_t n, const float *restrict mean, float *restrict average) {
+  for (size_t i = 0; i < n; i++) average[i] += share * (mean[i] - average[i]);
+}
+
 void dl_sync_apply_block(dl_sync *sync, const dl_block_ref *block, const float *gradient) {
   const dl_param_group *group = sync->group;
+  if (dl_sync_runs(sync, block)) {
+    move_average(group->tensors[block->tensor].running, block->n, gradient, sync->weights + block->offset);
+    return;
+  }
   float *state[DL_MAX_OPTIMIZER_SLOTS];
   for (int k = 0; k < group->n_slots; k++) state[k] = sync->state[k] + (block->offset - sync->state_begin);
   group->apply(group->apply_context, &group->tensors[block->tensor], block->n, sync->weights + block->offset, gradient,
@@ -352,8 +361,8 @@ void dl_sync_apply_slice(dl_sync *sync, const float *means, size_t begin, float 
   for (int64_t b = sync->first_block; b < sync->end_block; b++) {
     const dl_block_ref *block = &sync->blocks[b];
     const float *gradient = means + (block->offset - begin);
-    if (!dl_sync_trains(sync, block)) continue;
-    if (factor < 1) {
+    if (!dl_sync_trains(sync, block) && !dl_sync_runs(sync, block)) continue;
+    if (factor < 1 && !dl_sync_runs(sync, block)) {
       memcpy(sync->fold_buffer, gradient, block->n * sizeof *gradient);
       dl_vector()->scale(sync->fold_buffer, factor, block->n);
       gradient = sync->fold_buffer;

@@ -8,6 +8,9 @@
  *                           dl_sync_leaf_done(sync, leaf, sums)
  *   dl_sync_finish(sync, &request, &result)       reduce; verdict; norm; apply
  *
+ * A tensor that is a running average (dl_tensor.running) is summed like a gradient, divided by the step's samples, and
+ * moved towards; it has no part in norms, clipping or the optimizer.
+ *
  * Sums run along the canonical tree (core/tree.h): the weights after a step do not depend on the number of members, nor
  * on the transport. All functions but dl_sync_gradients and dl_sync_leaf_done are Collective.
  */

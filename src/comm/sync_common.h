@@ -89,8 +89,17 @@ extern const dl_sync_ops dl_sync_shm_ops, dl_sync_message_ops;
 static inline const dl_header *dl_sync_header(const dl_sync *sync, int member) {
   return (const dl_header *)(const void *)(sync->headers + (size_t)member * sync->header_bytes);
 }
+/* A learnt block counts in the norm and is applied; a running average is summed and folded in; others are left alone.
+ */
 static inline bool dl_sync_trains(const dl_sync *sync, const dl_block_ref *block) {
   return sync->group->tensors[block->tensor].trainable;
+}
+static inline bool dl_sync_runs(const dl_sync *sync, const dl_block_ref *block) {
+  return sync->group->tensors[block->tensor].running > 0;
+}
+/* What the sum over a block is multiplied by: `factor` (1 / normaliser), or 1 / samples for a running average. */
+static inline float dl_sync_block_factor(const dl_sync *sync, const dl_block_ref *block, float factor) {
+  return dl_sync_runs(sync, block) ? (float)(1.0 / (double)sync->cut.samples) : factor;
 }
 /* First float of block `block`; the end of the buffer for one past the last; the gap before a tensor goes with it. */
 size_t dl_sync_block_offset(const dl_sync *sync, int64_t block);

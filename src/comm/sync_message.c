@@ -213,7 +213,7 @@ static void mean_of_block(dl_sync *sync, const dl_block_ref *block, float factor
     return;
   }
   memcpy(sync->fold_buffer, sync->gradients + block->offset, block->n * sizeof(float));
-  dl_vector()->scale(sync->fold_buffer, factor, block->n);
+  dl_vector()->scale(sync->fold_buffer, dl_sync_block_factor(sync, block, factor), block->n);
 }
 
 /* ---- the step ---- */
@@ -266,9 +266,9 @@ static void take_means(dl_sync *sync, float factor, bool apply) {
   for (int64_t b = sync->first_block; b < sync->end_block; b++) {
     const dl_block_ref *block = &sync->blocks[b];
     sync->block_sumsq[b] = 0;
-    if (!dl_sync_trains(sync, block)) continue;
+    if (!dl_sync_trains(sync, block) && !dl_sync_runs(sync, block)) continue;
     mean_of_block(sync, block, factor);
-    sync->block_sumsq[b] = dl_block_sumsq(sync->fold_buffer, block->n);
+    if (dl_sync_trains(sync, block)) sync->block_sumsq[b] = dl_block_sumsq(sync->fold_buffer, block->n);
     if (apply)
       dl_sync_apply_block(sync, block, sync->fold_buffer);
     else

@@ -117,9 +117,9 @@ static void fold_and_apply(dl_sync *sync, float factor) {
   for (int64_t b = sync->first_block; b < sync->end_block; b++) {
     const dl_block_ref *block = &sync->blocks[b];
     sync->block_sumsq[b] = 0;
-    if (!dl_sync_trains(sync, block)) continue;
+    if (!dl_sync_trains(sync, block) && !dl_sync_runs(sync, block)) continue;
     dl_sync_fold_block(sync, block, node_in_slots, factor, sync->fold_buffer);
-    sync->block_sumsq[b] = dl_block_sumsq(sync->fold_buffer, block->n);
+    if (dl_sync_trains(sync, block)) sync->block_sumsq[b] = dl_block_sumsq(sync->fold_buffer, block->n);
     dl_sync_apply_block(sync, block, sync->fold_buffer);
   }
 }
@@ -129,9 +129,9 @@ static void fold_into_means(dl_sync *sync, float factor) {
   for (int64_t b = sync->first_block; b < sync->end_block; b++) {
     const dl_block_ref *block = &sync->blocks[b];
     sync->block_sumsq[b] = 0;
-    if (!dl_sync_trains(sync, block)) continue;
+    if (!dl_sync_trains(sync, block) && !dl_sync_runs(sync, block)) continue;
     dl_sync_fold_block(sync, block, node_in_slots, factor, means + block->offset);
-    sync->block_sumsq[b] = dl_block_sumsq(means + block->offset, block->n);
+    if (dl_sync_trains(sync, block)) sync->block_sumsq[b] = dl_block_sumsq(means + block->offset, block->n);
   }
 }
 

@@ -22,6 +22,8 @@ typedef struct dl_tensor {
   bool trainable;
   bool decays; /* false for biases and norms: weight decay on request and penalties pass them by */
   float lr_scale;
+  float running; /* > 0: not learnt, but a running average: what leaves deliver as its gradient is a sum over their
+                    samples, and each step it moves by this share towards that sum divided by the step's samples */
 } dl_tensor;
 
 /* One block of one tensor for the optimizer: n <= DL_BLOCK. `gradient` is divided by the normaliser and clipped

@@ -79,6 +79,8 @@ static inline void make_case(sync_case *c, uint64_t seed, int transport) {
                                 .shape = {(int64_t)count},
                                 .trainable = t == 0 || draw_below(seed, 30 + (uint64_t)t, 5) != 0,
                                 .lr_scale = t & 1 ? 0.5f : 1};
+    /* Some of those that are not learnt are running averages. */
+    if (!c->tensors[t].trainable && draw_below(seed, 40 + (uint64_t)t, 2)) c->tensors[t].running = 0.1f;
     c->group.count += (count + 15) / 16 * 16;
   }
   c->group.tensors = c->tensors;
@@ -185,6 +187,10 @@ static inline void oracle_step(const sync_case *c, int step, oracle *o) {
     float *state[CASE_SLOTS] = {o->state[0] + tensor->offset, o->state[1] + tensor->offset},
           *mean = o->mean + tensor->offset;
     for (size_t i = 0; coefficient < 1 && i < tensor->count; i++) mean[i] *= (float)coefficient;
+    for (size_t i = tensor->offset; tensor->running > 0 && i < tensor->offset + tensor->count; i++) {
+      float over_samples = tree_float(o->leaves + i, count, n) * (float)(1.0 / (double)samples);
+      o->weights[i] += tensor->running * (over_samples - o->weights[i]);
+    }
     if (tensor->trainable)
       momentum_apply((void *)(uintptr_t)c, tensor, tensor->count, o->weights + tensor->offset, mean, state);
   }

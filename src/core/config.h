@@ -22,7 +22,7 @@ typedef enum dl_layout { DL_LAYOUT_NCHW, DL_LAYOUT_NHWC } dl_layout;
 typedef enum dl_normalize {
   DL_NORMALIZE_AUTO, /* unit for integer x, else none; resolved when the data set is opened */
   DL_NORMALIZE_NONE,
-  DL_NORMALIZE_UNIT,        /* x / 255 for u8, x / max of the integer type in general */
+  DL_NORMALIZE_UNIT,        /* x / 255 for u8, x / max of the type for 1 and 2 bytes; wider: / largest |x| */
   DL_NORMALIZE_PER_FEATURE, /* (x - mean) / std of each element over the training samples */
   DL_NORMALIZE_PER_CHANNEL, /* the same over samples, height and width */
 } dl_normalize;

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/log.h"
 #include "core/mem.h"
 #include "data/data_set.h"
 
@@ -100,9 +99,9 @@ static dl_status compute(const dl_data *data, dl_norm *norm) {
   return status;
 }
 
-/* Integers of 4 and 8 bytes seldom use their range: then unit leaves next to nothing, and somebody should know. */
-static dl_status warn_of_small_values(const dl_data *data) {
-  if (data->plan.unit_max <= 65535) return DL_OK;
+/* unit for integers of 4 and 8 bytes, which seldom use their range: the largest absolute value of what is left of train
+ * becomes 1. */
+static dl_status scale_wide_integers(const dl_data *data, dl_norm *norm) {
   int64_t size = data->plan.shape.x_size;
   float *row = dl_calloc((size_t)size, sizeof *row), most = 0;
   if (!row) return DL_ERR_NOMEM;
@@ -111,11 +110,7 @@ static dl_status warn_of_small_values(const dl_data *data) {
     for (int64_t f = 0; f < size; f++) most = fmaxf(most, fabsf(row[f]));
   }
   free(row);
-  if ((double)most < data->plan.unit_max / 1000)
-    dl_warn("normalize_unit",
-            "x is stored as integers up to %.3g but holds none above %g: normalize: unit leaves values of at most "
-            "%.2g; set data.normalize to per_feature, per_channel or none, or store x in a smaller type",
-            data->plan.unit_max, (double)most, (double)most / data->plan.unit_max);
+  norm->scale[0] = most > 0 ? (float)(1 / (double)most) : 1;
   return DL_OK;
 }
 
@@ -140,7 +135,8 @@ dl_status dl_norm_make(dl_data *data, const dl_config *config) {
   dl_status status = prepare(data, config);
   bool computed = data->norm.kind == DL_NORMALIZE_PER_FEATURE || data->norm.kind == DL_NORMALIZE_PER_CHANNEL;
   if (status == DL_OK && team->rank == 0 && computed) status = compute(data, &data->norm);
-  if (status == DL_OK && team->rank == 0 && data->norm.kind == DL_NORMALIZE_UNIT) status = warn_of_small_values(data);
+  if (status == DL_OK && team->rank == 0 && data->norm.kind == DL_NORMALIZE_UNIT && data->plan.unit_max > 65535)
+    status = scale_wide_integers(data, &data->norm);
   DL_TRY(dl_team_agree(team, status));
   size_t bytes = (size_t)data->norm.n * sizeof(float);
   DL_TRY(dl_team_broadcast(team, data->norm.shift, bytes, 0));

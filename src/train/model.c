@@ -305,6 +305,8 @@ static dl_status build_from_checkpoint(dl_model *model, const dl_model_source *s
       status = dl_fail(DL_ERR_DATA, "the data set has %lld values of y a sample, but the model gives %lld",
                        (long long)wanted, (long long)dl_net_outputs(model->net));
   }
+  model->at.epoch = dl_json_int(dl_json_get(source->state, "epoch"), 0);
+  model->at.step = dl_json_int(dl_json_get(source->state, "step"), 0);
   DL_TRY(dl_team_agree(model->team, status));
   return load_weights(model, path);
 }

@@ -59,7 +59,7 @@ static dl_status run(const dl_command *command, const dl_args *args) {
     printf("dldist %s\n  %-20s %s\n  %-20s %d\n", DLDIST_VERSION, "kernels", dl_isa_text(), "cores", dl_launch_cores());
     print_backends();
     dl_log_set_sink(count_warning, &warnings);
-    dl_gemm_check_environment();
+    dl_gemm_check_environment(DL_BACKEND_AUTO);
     dl_log_set_sink(NULL, NULL);
     struct statvfs shm;
     if (!statvfs("/dev/shm", &shm))

@@ -27,22 +27,24 @@ const dl_gemm_backend *dl_gemm_choose(int backend) {
 /* What a variable does to the libraries where a user has it set, most of the time without knowing. */
 static const struct {
   const char *variable, *effect;
+  int backend; /* whom it concerns */
 } watched[] = {
-    {"OPENBLAS_CORETYPE", "fixes the kernels OpenBLAS uses, whatever the processor: this may halve its speed"},
-    {"OPENBLAS_L2_SIZE", "overrides the cache size OpenBLAS plans for: this may halve its speed"},
-    {"OPENBLAS_VERBOSE", "makes OpenBLAS print"},
-    {"DNNL_MAX_CPU_ISA", "limits the instruction set oneDNN uses"},
-    {"ONEDNN_MAX_CPU_ISA", "limits the instruction set oneDNN uses"},
-    {"DNNL_CPU_ISA_HINTS", "changes the instructions oneDNN prefers"},
-    {"ONEDNN_CPU_ISA_HINTS", "changes the instructions oneDNN prefers"},
-    {"DNNL_VERBOSE", "makes oneDNN print"},
-    {"ONEDNN_VERBOSE", "makes oneDNN print"},
+    {"OPENBLAS_CORETYPE", "fixes the kernels OpenBLAS uses, whatever the processor: this may halve its speed",
+     DL_BACKEND_OPENBLAS},
+    {"OPENBLAS_L2_SIZE", "overrides the cache size OpenBLAS plans for: this may halve its speed", DL_BACKEND_OPENBLAS},
+    {"OPENBLAS_VERBOSE", "makes OpenBLAS print", DL_BACKEND_OPENBLAS},
+    {"DNNL_MAX_CPU_ISA", "limits the instruction set oneDNN uses", DL_BACKEND_ONEDNN},
+    {"ONEDNN_MAX_CPU_ISA", "limits the instruction set oneDNN uses", DL_BACKEND_ONEDNN},
+    {"DNNL_CPU_ISA_HINTS", "changes the instructions oneDNN prefers", DL_BACKEND_ONEDNN},
+    {"ONEDNN_CPU_ISA_HINTS", "changes the instructions oneDNN prefers", DL_BACKEND_ONEDNN},
+    {"DNNL_VERBOSE", "makes oneDNN print", DL_BACKEND_ONEDNN},
+    {"ONEDNN_VERBOSE", "makes oneDNN print", DL_BACKEND_ONEDNN},
 };
 
-void dl_gemm_check_environment(void) {
+void dl_gemm_check_environment(int backend) {
   for (size_t i = 0; i < sizeof watched / sizeof watched[0]; i++) {
     const char *value = getenv(watched[i].variable);
-    if (value && *value)
+    if (value && *value && (backend == DL_BACKEND_AUTO || backend == watched[i].backend))
       dl_warn("blas_environment", "%s=%.64s in the environment %s; unset it unless that is meant", watched[i].variable,
               value, watched[i].effect);
   }

@@ -27,7 +27,8 @@ typedef struct dl_gemm_backend {
  * there. */
 const dl_gemm_backend *dl_gemm_choose(int backend);
 
-/* Warns (dl_warn) of variables in the environment that slow the libraries down or fix their choices. */
-void dl_gemm_check_environment(void);
+/* Warns (dl_warn) of variables in the environment that slow the backend's library down or fix its choices; `backend` is
+ * a dl_backend, AUTO for all libraries. */
+void dl_gemm_check_environment(int backend);
 
 #endif

@@ -293,6 +293,7 @@ static dl_status end_epoch(loop *l) {
 
 static dl_status stopped(loop *l) {
   DL_TRY(save(l));
+  DL_TRY(dl_model_digest(l->model, &l->run->digest));
   dl_fail(DL_ERR_STOPPED, "stopped at step %lld (epoch %lld)", (long long)l->model->at.step,
           (long long)l->model->at.epoch + 1);
   return l->run->folder ? dl_hint("run again with --run %.180s to go on", l->run->folder) : DL_ERR_STOPPED;

@@ -15,6 +15,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "nn/gemm.h"
+#include "report/format.h"
 #include "report/summary.h"
 #include "train/fingerprint.h"
 
@@ -288,17 +289,20 @@ static dl_status open_files(dl_run *run, const kept *k, const char *hosts) {
 static void show_header(const dl_run *run) {
   if (!run->progress) return;
   const dl_model *m = run->model;
+  const dl_team *team = run->team;
   size_t mine, node;
   dl_sync_memory(m->sync, &mine, &node);
-  char where[64] = "";
+  char where[64] = "", parameters[DL_FIGURE_BYTES], samples[DL_FIGURE_BYTES], nodes[48] = "";
   if (m->at.step) snprintf(where, sizeof where, ", going on after step %lld", (long long)m->at.step);
-  dl_progress_note(run->progress, "%s: %lld parameters, %lld training samples, %d rank%s (%s), %lld shards%s",
-                   m->config->name, (long long)dl_net_parameters(m->net),
-                   (long long)dl_data_samples(m->data, DL_SPLIT_TRAIN), run->team->size,
-                   run->team->size == 1 ? "" : "s", dl_sync_transport(m->sync), (long long)m->shards, where);
-  dl_progress_note(run->progress, "memory: %.1f MB a rank, %.1f MB a node shared; run folder: %s",
-                   (double)(mine + dl_net_bytes(m->net)) / 1e6, (double)(node + dl_data_bytes(m->data)) / 1e6,
-                   run->folder);
+  if (team->nodes > 1) snprintf(nodes, sizeof nodes, " on %d nodes", team->nodes);
+  dl_progress_note(run->progress, "%s: %s parameters, %s training samples, %d %s%s%s (%s), %lld shard%s%s",
+                   m->config->name, dl_format_count(dl_net_parameters(m->net), parameters),
+                   dl_format_count(dl_data_samples(m->data, DL_SPLIT_TRAIN), samples), team->size,
+                   team->processes > 1 ? "rank" : "thread", team->size == 1 ? "" : "s", nodes,
+                   dl_sync_transport(m->sync), (long long)m->shards, m->shards == 1 ? "" : "s", where);
+  dl_progress_note(run->progress, "memory: %.1f MB a %s and %.1f MB a node, shared; run folder: %s",
+                   (double)(mine + dl_net_bytes(m->net)) / 1e6, team->processes > 1 ? "rank" : "thread",
+                   (double)(node + dl_data_bytes(m->data)) / 1e6, run->folder);
 }
 
 static dl_status open_run(dl_run *run, const kept *k) {
@@ -424,9 +428,9 @@ static dl_status train_run(dl_run *run, kept *k) {
     dl_config_destroy(&config);
     return status;
   }
-  dl_gemm_check_environment();
   dl_model_source source = {.state = k->state, .need = 1u << DL_SPLIT_TRAIN};
   DL_TRY(dl_model_new_training(run->team, config, &source, &run->model));
+  dl_gemm_check_environment(run->model->config->compute.backend);
   if (run->options->dry_run) return dry_run(run);
   run->fingerprint = dl_fingerprint(run->model->shards, run->model->config->compute.backend);
   DL_TRY(dl_fingerprint_compare_team(run->team, run->fingerprint));

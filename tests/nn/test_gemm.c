@@ -134,11 +134,11 @@ static void test_a_variable_that_slows_a_library_down_is_warned_about(void) {
                                     "ONEDNN_CPU_ISA_HINTS", "DNNL_VERBOSE",       "ONEDNN_VERBOSE"};
   for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) unsetenv(all[i]);
   dl_log_set_sink(sink, NULL);
-  dl_gemm_check_environment();
+  dl_gemm_check_environment(DL_BACKEND_AUTO);
   CU_ASSERT_EQUAL(warnings, 0);
   setenv("OPENBLAS_CORETYPE", "Haswell", 1);
   setenv("OPENBLAS_L2_SIZE", "", 1); /* set, but to nothing */
-  dl_gemm_check_environment();
+  dl_gemm_check_environment(DL_BACKEND_AUTO);
   CU_ASSERT_EQUAL(warnings, 1);
   CU_ASSERT_PTR_NOT_NULL(strstr(warned[0], "OPENBLAS_CORETYPE=Haswell"));
   dl_log_set_sink(NULL, NULL);

@@ -86,13 +86,10 @@ char *dl_find_shared_file(const char *name) {
   const char *share = getenv("DLDIST_SHARE");
   const char *const places[] = {share, "../share/dldist", DLDIST_SOURCE_SHARE};
   for (int i = 0; i < 3 && !found; i++) {
-    if (!places[i] || (i == 1 && !folder)) continue;
+    if (!places[i] || !*places[i] || (i == 1 && !folder)) continue;
     char *dir = i == 1 ? dl_path_join(folder, places[i]) : dl_strdup(places[i]);
     char *path = dir ? dl_path_join(dir, name) : NULL;
-    if (path && dl_path_exists(path)) {
-      found = path;
-      path = NULL;
-    }
+    if (path && dl_path_exists(path)) found = realpath(path, NULL); /* it goes into config.yaml: no bin/.. */
     free(path);
     free(dir);
   }

@@ -92,8 +92,13 @@ static dl_status allocate_common(dl_sync *sync) {
   sync->norm_scratch = keep(sync, blocks + (size_t)sync->group->n_tensors, sizeof(double));
   sync->sum_scratch = keep(sync, depth, DL_LEAF_SUMS * sizeof(double));
   sync->notes = keep(sync, size, DL_SYNC_NOTES * sizeof(double));
+  bool measures = sync->group->measure != NULL;
+  if (measures) {
+    sync->tensor_sums = keep(sync, (size_t)sync->group->n_tensors, sizeof *sync->tensor_sums);
+    sync->sums_scratch = keep(sync, blocks, sizeof *sync->sums_scratch);
+  }
   bool all = sync->blocks && sync->fold && sync->sums && sync->fold_buffer && sync->norm_scratch && sync->sum_scratch &&
-             sync->notes;
+             sync->notes && (!measures || (sync->tensor_sums && sync->sums_scratch));
   if (!all) return DL_ERR_NOMEM;
   dl_group_list_blocks(sync->group, sync->blocks);
   return DL_OK;
@@ -105,6 +110,8 @@ static dl_status check_options(const dl_sync *sync) {
   if (sync->group->n_slots < 0 || sync->group->n_slots > DL_MAX_OPTIMIZER_SLOTS || sync->group->count % 16)
     return dl_fail(DL_ERR_INTERNAL, "a parameter group of %zu floats and %d slots", sync->group->count,
                    sync->group->n_slots);
+  if (sync->group->measure && !sync->options.norm_first)
+    return dl_fail(DL_ERR_INTERNAL, "norms of tensors need the norm first");
   if (sync->options.transport == DL_TRANSPORT_SHM && sync->team->nodes > 1) {
     dl_fail(DL_ERR_USAGE, "sync.transport: shm needs all ranks on one node, these are on %d", sync->team->nodes);
     return dl_hint("leave it out, or set sync.transport: auto");
@@ -157,7 +164,8 @@ void dl_sync_destroy(dl_sync **sync) {
   dl_sync *s = *sync;
   if (!s) return;
   if (s->ops) s->ops->teardown(s);
-  void *const mine[] = {s->blocks, s->fold, s->sums, s->fold_buffer, s->norm_scratch, s->sum_scratch, s->notes};
+  void *const mine[] = {s->blocks,      s->fold,  s->sums,        s->fold_buffer, s->norm_scratch,
+                        s->sum_scratch, s->notes, s->tensor_sums, s->sums_scratch};
   for (size_t i = 0; i < sizeof mine / sizeof *mine; i++) free(mine[i]);
   free(s);
   *sync = NULL;
@@ -345,6 +353,14 @@ static void move_average(float share, size_t n, const float *restrict mean, floa
   for (size_t i = 0; i < n; i++) average[i] += share * (mean[i] - average[i]);
 }
 
+double dl_sync_penalise_block(dl_sync *sync, const dl_block_ref *block, float *gradient) {
+  const dl_param_group *group = sync->group;
+  if (group->penalise)
+    group->penalise(group->apply_context, &group->tensors[block->tensor], block->n, sync->weights + block->offset,
+                    gradient);
+  return dl_block_sumsq(gradient, block->n);
+}
+
 void dl_sync_apply_block(dl_sync *sync, const dl_block_ref *block, const float *gradient) {
   const dl_param_group *group = sync->group;
   if (dl_sync_runs(sync, block)) {
@@ -357,18 +373,67 @@ void dl_sync_apply_block(dl_sync *sync, const dl_block_ref *block, const float *
                state);
 }
 
-void dl_sync_apply_slice(dl_sync *sync, const float *means, size_t begin, float factor) {
+static void state_of(const dl_sync *sync, const dl_block_ref *block, float *state[DL_MAX_OPTIMIZER_SLOTS]) {
+  for (int k = 0; k < sync->group->n_slots; k++) state[k] = sync->state[k] + (block->offset - sync->state_begin);
+}
+
+/* Each block's update and sums of squares; running averages are folded in on the way. */
+static void measure_slice(dl_sync *sync, float *means, float factor) {
+  const dl_param_group *group = sync->group;
+  float *state[DL_MAX_OPTIMIZER_SLOTS];
   for (int64_t b = sync->first_block; b < sync->end_block; b++) {
     const dl_block_ref *block = &sync->blocks[b];
-    const float *gradient = means + (block->offset - begin);
-    if (!dl_sync_trains(sync, block) && !dl_sync_runs(sync, block)) continue;
-    if (factor < 1 && !dl_sync_runs(sync, block)) {
-      memcpy(sync->fold_buffer, gradient, block->n * sizeof *gradient);
-      dl_vector()->scale(sync->fold_buffer, factor, block->n);
-      gradient = sync->fold_buffer;
-    }
-    dl_sync_apply_block(sync, block, gradient);
+    float *gradient = means + block->offset;
+    const float *weights = sync->weights + block->offset;
+    sync->block_sums[b] = (dl_tensor_sums){0};
+    if (dl_sync_runs(sync, block)) dl_sync_apply_block(sync, block, gradient);
+    if (!dl_sync_trains(sync, block)) continue;
+    if (factor < 1) dl_vector()->scale(gradient, factor, block->n);
+    state_of(sync, block, state);
+    group->measure(group->apply_context, &group->tensors[block->tensor], block->n, weights, gradient, state);
+    sync->block_sums[b] =
+        (dl_tensor_sums){.weights = dl_block_sumsq(weights, block->n), .update = dl_block_sumsq(gradient, block->n)};
   }
+}
+
+/* Blocks of each tensor along their tree. */
+static void sum_tensors(dl_sync *sync) {
+  dl_tensor_sums *blocks = sync->sums_scratch;
+  memcpy(blocks, sync->block_sums, (size_t)sync->n_blocks * sizeof *blocks);
+  for (int t = 0; t < sync->group->n_tensors; t++) {
+    int64_t n = (int64_t)((sync->group->tensors[t].count + DL_BLOCK - 1) / DL_BLOCK);
+    dl_tree_sum_rows(&blocks->weights, n, 2, &sync->tensor_sums[t].weights);
+    blocks += n;
+  }
+}
+
+static void apply_measured(dl_sync *sync, const float *updates) {
+  const dl_param_group *group = sync->group;
+  float *state[DL_MAX_OPTIMIZER_SLOTS];
+  for (int64_t b = sync->first_block; b < sync->end_block; b++) {
+    const dl_block_ref *block = &sync->blocks[b];
+    if (!dl_sync_trains(sync, block)) continue;
+    state_of(sync, block, state);
+    group->apply_measured(group->apply_context, &group->tensors[block->tensor], &sync->tensor_sums[block->tensor],
+                          block->n, sync->weights + block->offset, updates + block->offset, state);
+  }
+}
+
+dl_status dl_sync_apply_slice(dl_sync *sync, float *means, float factor, dl_sync_share share) {
+  if (sync->group->measure) {
+    measure_slice(sync, means, factor);
+    DL_TRY(share(sync));
+    sum_tensors(sync);
+    apply_measured(sync, means);
+    return DL_OK;
+  }
+  for (int64_t b = sync->first_block; b < sync->end_block; b++) {
+    const dl_block_ref *block = &sync->blocks[b];
+    if (!dl_sync_trains(sync, block) && !dl_sync_runs(sync, block)) continue;
+    if (factor < 1 && dl_sync_trains(sync, block)) dl_vector()->scale(means + block->offset, factor, block->n);
+    dl_sync_apply_block(sync, block, means + block->offset);
+  }
+  return DL_OK;
 }
 
 /* ---- whole buffers in and out ---- */

@@ -69,7 +69,10 @@ struct dl_sync {
   float *weights;
   float *state[DL_MAX_OPTIMIZER_SLOTS]; /* from element `state_begin` of the group on */
   size_t state_begin;
-  double *block_sumsq; /* n_blocks, all members' after the norm phase */
+  double *block_sumsq;          /* n_blocks, all members' after the norm phase */
+  dl_tensor_sums *block_sums;   /* the same after the measure phase; NULL where nothing is measured */
+  dl_tensor_sums *tensor_sums;  /* n_tensors, this member's copy */
+  dl_tensor_sums *sums_scratch; /* n_blocks */
 
   char *headers; /* size x header_bytes */
   size_t header_bytes;
@@ -116,9 +119,15 @@ double dl_sync_norm(dl_sync *sync);
 /* min(1, clip / (norm + 1e-6)), as torch.nn.utils.clip_grad_norm_; 1 where clip is 0. */
 float dl_sync_clip_factor(double norm, double clip_norm);
 
+/* Adds the penalties of a trained block to its mean gradient, and takes its sum of squares. */
+double dl_sync_penalise_block(dl_sync *sync, const dl_block_ref *block, float *gradient);
 /* Applies the optimizer to one block with this (mean) gradient. */
 void dl_sync_apply_block(dl_sync *sync, const dl_block_ref *block, const float *gradient);
-/* The same for all trained blocks of this member's slice: `means` (from element `begin` on) times `factor`. */
-void dl_sync_apply_slice(dl_sync *sync, const float *means, size_t begin, float factor);
+
+/* The end of a step that needed the norm first: all trained blocks of this member's slice, from the mean gradients of
+ * the whole buffer times `factor`. Where the group measures, the means become updates and `share` brings all members'
+ * block_sums together in between. */
+typedef dl_status (*dl_sync_share)(dl_sync *sync);
+dl_status dl_sync_apply_slice(dl_sync *sync, float *means, float factor, dl_sync_share share);
 
 #endif

@@ -28,7 +28,7 @@ typedef struct message {
   dl_header *header;     /* this member's */
   float *received;       /* nodes or halves from others */
   float *state;          /* n_slots x slice */
-  double *norm_send;     /* widest slice's sums of squares */
+  double *norm_send;     /* widest slice's sums */
   double *norm_all;      /* of all members */
   int64_t widest;        /* blocks of the widest slice */
   dl_message *sends, *receives;
@@ -95,12 +95,15 @@ static dl_status allocate(dl_sync *sync, message *own) {
   own->header = keep(sync, 1, sync->header_bytes);
   own->received = keep(sync, received_floats(sync, own), sizeof(float));
   own->state = keep(sync, slice * k, sizeof(float));
-  own->norm_send = keep(sync, (size_t)own->widest, sizeof(double));
-  own->norm_all = keep(sync, (size_t)own->widest * size, sizeof(double));
+  size_t doubles = sync->group->measure ? sizeof(dl_tensor_sums) : sizeof(double); /* of a block */
+  if (sync->group->measure) sync->block_sums = keep(sync, (size_t)sync->n_blocks, sizeof *sync->block_sums);
+  own->norm_send = keep(sync, (size_t)own->widest, doubles);
+  own->norm_all = keep(sync, (size_t)own->widest * size, doubles);
   own->sends = keep(sync, size * slots, sizeof(dl_message));
   own->receives = keep(sync, size + (size_t)sync->max_fold, sizeof(dl_message));
-  bool all = sync->weights && sync->gradients && sync->block_sumsq && sync->headers && own->header && own->received &&
-             own->state && own->norm_send && own->norm_all && own->sends && own->receives;
+  bool all = (sync->block_sums || !sync->group->measure) && sync->weights && sync->gradients && sync->block_sumsq &&
+             sync->headers && own->header && own->received && own->state && own->norm_send && own->norm_all &&
+             own->sends && own->receives;
   if (!all) return DL_ERR_NOMEM;
   sync->state_begin = own->begin;
   for (size_t i = 0; i < k; i++) sync->state[i] = own->state + i * slice;
@@ -119,13 +122,9 @@ static dl_status message_setup(dl_sync *sync) {
 static void message_teardown(dl_sync *sync) {
   message *own = sync->own;
   if (!own) return;
-  void *const mine[] = {sync->weights,     sync->gradients,
-                        sync->block_sumsq, sync->headers,
-                        own->header,       own->received,
-                        own->state,        own->norm_send,
-                        own->norm_all,     own->sends,
-                        own->receives,     own->slice_offsets,
-                        own->slice_blocks, own};
+  void *const mine[] = {sync->weights, sync->gradients, sync->block_sumsq,  sync->block_sums,  sync->headers,
+                        own->header,   own->received,   own->state,         own->norm_send,    own->norm_all,
+                        own->sends,    own->receives,   own->slice_offsets, own->slice_blocks, own};
   for (size_t i = 0; i < sizeof mine / sizeof *mine; i++) free(mine[i]);
   sync->own = NULL;
 }
@@ -218,18 +217,23 @@ static void mean_of_block(dl_sync *sync, const dl_block_ref *block, float factor
 
 /* ---- the step ---- */
 
-static dl_status gather_norms(dl_sync *sync) {
+/* Doubles of all blocks, `width` a block: every member's slice to all. */
+static dl_status gather_blocks(dl_sync *sync, double *values, size_t width) {
   message *own = sync->own;
-  size_t widest = (size_t)own->widest;
-  memcpy(own->norm_send, sync->block_sumsq + sync->first_block,
-         (size_t)(sync->end_block - sync->first_block) * sizeof(double));
-  DL_TRY(dl_team_allgather(sync->team, own->norm_send, widest * sizeof(double), own->norm_all));
+  size_t widest = (size_t)own->widest * width;
+  memcpy(own->norm_send, values + (size_t)sync->first_block * width,
+         (size_t)(sync->end_block - sync->first_block) * width * sizeof *values);
+  DL_TRY(dl_team_allgather(sync->team, own->norm_send, widest * sizeof *values, own->norm_all));
   for (int r = 0; r < sync->team->size; r++) {
     int s = slice_of(own, r);
-    memcpy(sync->block_sumsq + own->slice_blocks[s], own->norm_all + (size_t)r * widest,
-           (size_t)(own->slice_blocks[s + 1] - own->slice_blocks[s]) * sizeof(double));
+    memcpy(values + (size_t)own->slice_blocks[s] * width, own->norm_all + (size_t)r * widest,
+           (size_t)(own->slice_blocks[s + 1] - own->slice_blocks[s]) * width * sizeof *values);
   }
   return DL_OK;
+}
+
+static dl_status gather_sums(dl_sync *sync) {
+  return gather_blocks(sync, &sync->block_sums->weights, sizeof *sync->block_sums / sizeof(double));
 }
 
 static dl_status return_by_halves(dl_sync *sync) {
@@ -268,7 +272,7 @@ static void take_means(dl_sync *sync, float factor, bool apply) {
     sync->block_sumsq[b] = 0;
     if (!dl_sync_trains(sync, block) && !dl_sync_runs(sync, block)) continue;
     mean_of_block(sync, block, factor);
-    if (dl_sync_trains(sync, block)) sync->block_sumsq[b] = dl_block_sumsq(sync->fold_buffer, block->n);
+    if (dl_sync_trains(sync, block)) sync->block_sumsq[b] = dl_sync_penalise_block(sync, block, sync->fold_buffer);
     if (apply)
       dl_sync_apply_block(sync, block, sync->fold_buffer);
     else
@@ -284,13 +288,14 @@ static dl_status message_reduce(dl_sync *sync, float factor, double clip_norm, d
   double begin = dl_now_s();
   take_means(sync, factor, !norm_first);
   if (!norm_first) result->update_s = dl_now_s() - begin;
-  DL_TRY(gather_norms(sync));
+  DL_TRY(gather_blocks(sync, sync->block_sumsq, 1));
   result->grad_norm = dl_sync_norm(sync);
   result->finite = isfinite(result->grad_norm);
   if (norm_first) {
     if (!result->finite) return DL_OK;
     begin = dl_now_s();
-    dl_sync_apply_slice(sync, sync->gradients, 0, dl_sync_clip_factor(result->grad_norm, clip_norm));
+    float clip = dl_sync_clip_factor(result->grad_norm, clip_norm);
+    DL_TRY(dl_sync_apply_slice(sync, sync->gradients, clip, gather_sums));
     result->update_s = dl_now_s() - begin;
   }
   return own->stages >= 0 ? return_by_halves(sync) : return_to_all(sync);

@@ -7,10 +7,12 @@
  *   headers written | gate | verdict; fold slice, (norm_first: write means | gate | norm) apply | gate
  *
  * Headers alternate between two sets: a fast member may write those of the next step while a slow one still reads
- * these.
+ * these. Where norms of tensors are needed, one more gate stands before apply:
  *
- *   [control][headers 0][headers 1][sums of squares][weights][state ...][means, if norm_first][slots of member 0][1]
- * ...
+ *   ... norm) write updates and sums | gate | apply | gate
+ *
+ *   [control][headers 0][headers 1][sums of squares][sums of tensors][weights][state ...][means, if norm_first]
+ *   [slots of member 0][slots of member 1] ...
  */
 #include <math.h>
 #include <stdio.h>
@@ -50,6 +52,7 @@ static size_t lay_out(dl_sync *sync, char *base) {
   own->control = take(base, &used, sizeof(control) + size * sizeof(arrival));
   for (int i = 0; i < 2; i++) own->headers[i] = take(base, &used, size * sync->header_bytes);
   sync->block_sumsq = take(base, &used, (size_t)sync->n_blocks * sizeof(double));
+  if (sync->group->measure) sync->block_sums = take(base, &used, (size_t)sync->n_blocks * sizeof *sync->block_sums);
   sync->weights = take(base, &used, buffer);
   for (int k = 0; k < sync->group->n_slots; k++) sync->state[k] = take(base, &used, buffer);
   own->means = sync->options.norm_first ? take(base, &used, buffer) : NULL;
@@ -119,7 +122,7 @@ static void fold_and_apply(dl_sync *sync, float factor) {
     sync->block_sumsq[b] = 0;
     if (!dl_sync_trains(sync, block) && !dl_sync_runs(sync, block)) continue;
     dl_sync_fold_block(sync, block, node_in_slots, factor, sync->fold_buffer);
-    if (dl_sync_trains(sync, block)) sync->block_sumsq[b] = dl_block_sumsq(sync->fold_buffer, block->n);
+    if (dl_sync_trains(sync, block)) sync->block_sumsq[b] = dl_sync_penalise_block(sync, block, sync->fold_buffer);
     dl_sync_apply_block(sync, block, sync->fold_buffer);
   }
 }
@@ -131,9 +134,11 @@ static void fold_into_means(dl_sync *sync, float factor) {
     sync->block_sumsq[b] = 0;
     if (!dl_sync_trains(sync, block) && !dl_sync_runs(sync, block)) continue;
     dl_sync_fold_block(sync, block, node_in_slots, factor, means + block->offset);
-    if (dl_sync_trains(sync, block)) sync->block_sumsq[b] = dl_block_sumsq(means + block->offset, block->n);
+    if (dl_sync_trains(sync, block)) sync->block_sumsq[b] = dl_sync_penalise_block(sync, block, means + block->offset);
   }
 }
+
+static dl_status share_sums(dl_sync *sync) { return pass(sync, "norms of tensors"); }
 
 static dl_status shm_reduce(dl_sync *sync, float factor, double clip_norm, dl_sync_result *result) {
   const shm *own = sync->own;
@@ -147,7 +152,8 @@ static dl_status shm_reduce(dl_sync *sync, float factor, double clip_norm, dl_sy
     result->finite = isfinite(result->grad_norm);
     if (!result->finite) return DL_OK;
     begin = dl_now_s();
-    dl_sync_apply_slice(sync, own->means, 0, dl_sync_clip_factor(result->grad_norm, clip_norm));
+    float clip = dl_sync_clip_factor(result->grad_norm, clip_norm);
+    DL_TRY(dl_sync_apply_slice(sync, own->means, clip, share_sums));
   }
   result->update_s = dl_now_s() - begin;
   DL_TRY(pass(sync, "weights"));

@@ -20,7 +20,7 @@ typedef struct dl_tensor {
   int dims;
   int64_t shape[DL_MAX_DIMS]; /* as in PyTorch */
   bool trainable;
-  bool decays; /* false for biases and norms: weight decay on request and penalties pass them by */
+  bool decays; /* false for biases and norms: penalties pass them by, weight decay and trust ratios on request */
   float lr_scale;
   float running; /* > 0: not learnt, but a running average: what leaves deliver as its gradient is a sum over their
                     samples, and each step it moves by this share towards that sum divided by the step's samples */
@@ -31,13 +31,31 @@ typedef struct dl_tensor {
 typedef void (*dl_apply_fn)(void *context, const dl_tensor *tensor, size_t n, float *restrict weights,
                             const float *restrict gradient, float *const state[]);
 
+/* Adds the gradient of penalties on the weights to the mean gradient of one block, before norms and clipping. */
+typedef void (*dl_penalise_fn)(void *context, const dl_tensor *tensor, size_t n, const float *restrict weights,
+                               float *restrict gradient);
+
+/* Optimizers whose step depends on whole tensors (LARS, LAMB) have two functions in place of dl_apply_fn. The first may
+ * turn a block's gradient into its update, in place, and change the state, not the weights. The second gets what the
+ * first left, and the sums of squares of the whole tensor: of the weights before the step, and of that update. */
+typedef void (*dl_measure_fn)(void *context, const dl_tensor *tensor, size_t n, const float *restrict weights,
+                              float *restrict gradient, float *const state[]);
+typedef struct dl_tensor_sums {
+  double weights, update;
+} dl_tensor_sums;
+typedef void (*dl_apply_measured_fn)(void *context, const dl_tensor *tensor, const dl_tensor_sums *sums, size_t n,
+                                     float *restrict weights, const float *restrict update, float *const state[]);
+
 typedef struct dl_param_group {
   size_t count;             /* floats in a buffer, a multiple of 16 */
   const dl_tensor *tensors; /* in buffer order, borrowed */
   int n_tensors;
   int n_slots; /* optimizer slots */
   dl_apply_fn apply;
-  void *apply_context; /* one per member; holds the step's lr and the like, set before the step */
+  dl_penalise_fn penalise;             /* NULL: no penalties */
+  dl_measure_fn measure;               /* NULL, or apply is not used but these two: the step then needs */
+  dl_apply_measured_fn apply_measured; /* dl_sync_options.norm_first */
+  void *apply_context;                 /* one per member; holds the step's lr and the like, set before the step */
 } dl_param_group;
 
 /* Blocks of a group are numbered over all tensors in order. */

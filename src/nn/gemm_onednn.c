@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "nn/gemm_backends.h"
+#include "nn/signal_guard.h"
 
 #ifdef DLDIST_HAVE_OPENMP
 #include <omp.h>
@@ -17,9 +18,12 @@
  * finds. */
 static void sgemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
                   const float *b, int64_t ldb, float beta, float *c, int64_t ldc) {
-  if (dnnl_sgemm(trans_a ? 'T' : 'N', trans_b ? 'T' : 'N', m, n, k, alpha, a, lda, b, ldb, beta, c, ldc) ==
-      dnnl_success)
-    return;
+  sigset_t signals;
+  dl_signals_hold(&signals);
+  dnnl_status_t status =
+      dnnl_sgemm(trans_a ? 'T' : 'N', trans_b ? 'T' : 'N', m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+  dl_signals_release(&signals);
+  if (status == dnnl_success) return;
   for (int64_t i = 0; i < m; i++)
     for (int64_t j = 0; j < n; j++) c[i * ldc + j] = NAN;
 }

@@ -29,6 +29,15 @@ typedef enum dl_init {
   DL_INIT_ZEROS,
 } dl_init;
 
+/* How an image (C, H, W) lies in memory. Plain is what shapes say and files hold; inside a network of images the channels
+ * of a pixel lie together (H, W, C), which is what convolutions are fastest on. The network converts where a layer reads
+ * what lies the other way. */
+typedef enum dl_order {
+  DL_ORDER_PLAIN,         /* reads and writes C, H, W */
+  DL_ORDER_EITHER,        /* element-wise and the like: the output lies as the first input does (layer->channels_last) */
+  DL_ORDER_CHANNELS_LAST, /* reads and writes H, W, C */
+} dl_order;
+
 typedef struct dl_layer_kind dl_layer_kind;
 
 /* A layer of a network. The kind's own data hang on `options` (parsed) and `state` (laid out by setup). */
@@ -38,6 +47,7 @@ typedef struct dl_layer {
   int number;          /* N: its place in the model's list; keys random numbers */
   const dl_node *node; /* where it stands in the configuration */
   void *options;       /* kind->options_size bytes */
+  void *state;         /* what setup made, for kind->destroy; changed by passes */
   bool trainable;
   double lr_scale;
   int init;                        /* dl_init */
@@ -48,9 +58,11 @@ typedef struct dl_layer {
   int first_tensor, n_tensors;
   size_t work_count;    /* floats of workspace a sample that setup asks for (kept from forward to backward) */
   double multiply_adds; /* a sample, forward */
+  size_t work_fixed;    /* floats of workspace more, whatever the number of samples, at the front */
   bool in_place;        /* output may share the input's buffer (setup may set it: element-wise layers) */
   bool same_values;     /* output is the input in another shape, in the same memory (setup may set it) */
   bool reads_output;    /* backward reads y: nobody may write into the output's buffer */
+  bool channels_last;   /* images are read and written as H, W, C; set by the network */
 } dl_layer;
 
 /* What forward and backward get: shapes are (n, in) and (n, out). */
@@ -64,7 +76,7 @@ typedef struct dl_layer_run {
   float *y;                    /* (n, out) */
   const float *dy;             /* (n, out): backward */
   float *dx; /* (n, in): backward writes it; NULL where nobody needs it. May be the same memory as dy where in_place */
-  float *work;            /* (n, work_count) */
+  float *work;            /* work_fixed, then (n, work_count) */
   const float *const *xs; /* x of every input, for kinds that join; xs[0] is x */
   float *const *dxs;      /* dx of every input; dxs[0] is dx */
 } dl_layer_run;
@@ -73,6 +85,11 @@ typedef struct dl_layer_run {
 typedef struct dl_layer_builder dl_layer_builder;
 dl_status dl_layer_add_tensor(dl_layer_builder *builder, const char *suffix, int dims, const int64_t *shape,
                               bool decays);
+/* A tensor that is not learnt but averaged over steps (dl_tensor.running); left alone where the layer is frozen. */
+dl_status dl_layer_add_running(dl_layer_builder *builder, const char *suffix, int dims, const int64_t *shape,
+                               double momentum);
+/* Who multiplies matrices, for layers that prepare themselves in setup. */
+const dl_gemm_backend *dl_layer_gemm(const dl_layer_builder *builder);
 
 struct dl_layer_kind {
   const char *name, *help;
@@ -81,6 +98,7 @@ struct dl_layer_kind {
   size_t options_size;
   const char *value_option; /* the option that `dense: 64` sets, NULL: none */
   bool joins;               /* reads several inputs (`from: [a, b]`) */
+  dl_order order;           /* how it takes images */
   bool squashes;            /* makes probabilities: not allowed at the end before a loss on logits */
   /* Checks layer->in, sets layer->out, work_count, multiply_adds, in_place; declares tensors. */
   dl_status (*setup)(dl_layer *layer, dl_layer_builder *builder);
@@ -88,6 +106,7 @@ struct dl_layer_kind {
   void (*init)(const dl_layer *layer, int tensor, dl_rng_key key, float *values, size_t count);
   void (*forward)(const dl_layer *layer, const dl_layer_run *run);
   void (*backward)(const dl_layer *layer, const dl_layer_run *run);
+  void (*destroy)(dl_layer *layer); /* takes state away; NULL: it has none */
 };
 const dl_layer_kind *const *dl_layer_kinds(int *n);
 const dl_layer_kind *dl_layer_kind_find(const char *name); /* NULL where there is none */

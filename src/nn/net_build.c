@@ -44,6 +44,17 @@ dl_status dl_layer_add_tensor(dl_layer_builder *builder, const char *suffix, int
   return DL_OK;
 }
 
+dl_status dl_layer_add_running(dl_layer_builder *builder, const char *suffix, int dims, const int64_t *shape,
+                               double momentum) {
+  DL_TRY(dl_layer_add_tensor(builder, suffix, dims, shape, false));
+  dl_tensor *tensor = &builder->net->tensors[builder->net->n_tensors - 1];
+  tensor->running = tensor->trainable ? (float)momentum : 0;
+  tensor->trainable = false;
+  return DL_OK;
+}
+
+const dl_gemm_backend *dl_layer_gemm(const dl_layer_builder *builder) { return builder->net->gemm; }
+
 /* ---- one entry of the list ---- */
 
 static const char *value_option(const char *name) {

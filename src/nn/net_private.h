@@ -9,6 +9,7 @@
 typedef struct dl_value {
   dl_shape shape;
   int readers;         /* layers that read it */
+  bool channels_last;  /* an image that lies as H, W, C */
   bool wants_gradient; /* something trainable lies at or below it */
   int buffer;          /* several values may live in one buffer of outputs, one after another */
   int slot;            /* its gradient's place, -1: none */
@@ -21,6 +22,7 @@ typedef struct dl_net_step {
   float *dx[DL_LAYER_MAX_INPUTS];
   int dx_slot[DL_LAYER_MAX_INPUTS]; /* -1: nobody needs it */
   bool adds[DL_LAYER_MAX_INPUTS];   /* dx is scratch, to be added to the gradient that another reader has written */
+  bool turns[DL_LAYER_MAX_INPUTS];  /* x is a copy of the value in the other order, and dx is turned back */
   float *work;
 } dl_net_step;
 
@@ -40,8 +42,14 @@ struct dl_net {
   int64_t max_batch;
   float *workspace;
   size_t workspace_count;
-  bool scored; /* the outputs have become scores */
+  float *y, *dy; /* the outputs and their gradient, in plain order */
+  bool scored;   /* the outputs have become scores */
 };
+
+/* Whether an image of this shape is the same memory in both orders; what is no image is. */
+static inline bool dl_shape_one_order(const dl_shape *shape) {
+  return shape->dims != 3 || shape->dim[0] == 1 || shape->dim[1] * shape->dim[2] == 1;
+}
 
 static inline dl_value *dl_net_output_value(const dl_net *net) { return &net->values[net->n_layers]; }
 

@@ -102,16 +102,16 @@ for how in j1 j4 r1 r2 r5; do
 done
 check 'it holds scores, labels and truth' 'labels int64 (359,)|scores float32 (359, 10)|y int64 (359,)|' \
   "$("$DLDIST" data info p-j1.h5 | awk '{ sub(/ +contiguous.*/, ""); $1 = $1; printf "%s|", $0 }')"
-"$DLDIST_H5" print p-j1.h5 scores >scores
-"$DLDIST_H5" print p-j1.h5 labels >labels
-"$DLDIST_H5" print p-j1.h5 y >truth
-check 'scores are probabilities' 0 "$(awk '{ s = 0; for (i = 1; i <= NF; i++) { s += $i; bad += $i < 0 } bad += s < 0.99999 || s > 1.00001 } END { print bad }' scores)"
+"$DLDIST_H5" print p-j1.h5 scores >scores.txt
+"$DLDIST_H5" print p-j1.h5 labels >labels.txt
+"$DLDIST_H5" print p-j1.h5 y >truth.txt
+check 'scores are probabilities' 0 "$(awk '{ s = 0; for (i = 1; i <= NF; i++) { s += $i; bad += $i < 0 } bad += s < 0.99999 || s > 1.00001 } END { print bad }' scores.txt)"
 check 'labels are the largest of them' '' \
-  "$(awk '{ b = 1; for (i = 2; i <= NF; i++) if ($i > $b) b = i; print b - 1 }' scores | diff - labels || true)"
+  "$(awk '{ b = 1; for (i = 2; i <= NF; i++) if ($i > $b) b = i; print b - 1 }' scores.txt | diff - labels.txt || true)"
 "$DLDIST_H5" print "$DIGITS" test/y >in_file
-check 'the truth is in file order' '' "$(diff truth in_file || true)"
+check 'the truth is in file order' '' "$(diff truth.txt in_file || true)"
 check 'and as often right as eval says' "$(field accuracy expected | cut -c 1-12)" \
-  "$(paste labels truth | awk '$1 == $2 { n++ } END { printf "%.10f", n / NR }')"
+  "$(paste labels.txt truth.txt | awk '$1 == $2 { n++ } END { printf "%.10f", n / NR }')"
 "$DLDIST_H5" make line line.h5
 cat >line.yaml <<'YAML'
 task: regression
@@ -122,10 +122,10 @@ train: {epochs: 60, batch: 30}
 YAML
 run r2 train line.yaml --run line --quiet
 run alone predict --run line --data line.h5 -o line-p.h5
-"$DLDIST_H5" print line-p.h5 scores >scores
-"$DLDIST_H5" print line.h5 test/x >x
+"$DLDIST_H5" print line-p.h5 scores >scores.txt
+"$DLDIST_H5" print line.h5 test/x >x.txt
 check 'a line is learnt: y = 2 x0 - x1 + 0.5' 0 \
-  "$(paste x scores | awk '{ e = $5 - (2 * $1 - $2 + 0.5); bad += e > 0.01 || e < -0.01 } END { print bad + 0 }')"
+  "$(paste x.txt scores.txt | awk '{ e = $5 - (2 * $1 - $2 + 0.5); bad += e > 0.01 || e < -0.01 } END { print bad + 0 }')"
 check 'of values there are no labels' 'scores y ' "$("$DLDIST" data info line-p.h5 | awk '{ printf "%s ", $1 }')"
 run r3 eval --run line --json
 holds 'and r2 says so' awk "BEGIN { exit !($(field r2 out) > 0.999) }"

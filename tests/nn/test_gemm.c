@@ -1,4 +1,7 @@
 /* test_gemm.c - both backends against sums in float64, and the same bits wherever the operands lie. */
+#include <signal.h>
+#include <sys/time.h>
+
 #include "core/log.h"
 #include "nn/gemm.h"
 #include "nn_fixture.h"
@@ -144,12 +147,55 @@ static void test_a_variable_that_slows_a_library_down_is_warned_about(void) {
   dl_log_set_sink(NULL, NULL);
 }
 
+static volatile sig_atomic_t signals_seen;
+static void on_alarm(int number) {
+  (void)number;
+  signals_seen++;
+}
+
+/* A handler's frame below the stack pointer must not meet data that a product keeps there. */
+static void products_under_signals(const dl_gemm_backend *backend, int64_t m, int64_t n, int64_t k) {
+  float *a = calloc((size_t)(m * k), sizeof *a), *b = calloc((size_t)(n * k), sizeof *b);
+  float *quiet = calloc((size_t)(m * n), sizeof *quiet), *loud = calloc((size_t)(m * n), sizeof *loud);
+  lcg g = {(uint32_t)(m + n + k)};
+  for (int64_t i = 0; i < m * k; i++) a[i] = lcg_value(&g);
+  for (int64_t i = 0; i < n * k; i++) b[i] = lcg_value(&g);
+  backend->one_thread();
+  backend->sgemm(false, false, m, n, k, 1, a, k, b, n, 0, quiet, n);
+  struct itimerval often = {{0, 100}, {0, 100}}, never = {{0, 0}, {0, 0}};
+  setitimer(ITIMER_REAL, &often, NULL);
+  bool same = true;
+  for (int before = signals_seen; signals_seen < before + 2500;) {
+    void *neighbour = malloc(700);
+    backend->sgemm(false, false, m, n, k, 1, a, k, b, n, 0, loud, n);
+    same = same && !memcmp(quiet, loud, (size_t)(m * n) * sizeof *quiet);
+    free(neighbour);
+  }
+  setitimer(ITIMER_REAL, &never, NULL);
+  CU_ASSERT_TRUE(same);
+  free(a);
+  free(b);
+  free(quiet);
+  free(loud);
+}
+
+static void test_products_keep_their_bits_while_signals_arrive(void) {
+  struct sigaction action = {.sa_handler = on_alarm, .sa_flags = SA_RESTART}, before;
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGALRM, &action, &before);
+  for (int i = 0; i < n_backends; i++) {
+    products_under_signals(backends[i], 16, 784, 256);
+  }
+  sigaction(SIGALRM, &before, NULL);
+}
+
 static const dl_test tests[] = {
     DL_TEST(test_auto_is_onednn_where_it_is_built_in_and_openblas_is_always_there),
     DL_TEST(test_each_backend_names_its_version_and_its_processor),
     DL_TEST(test_products_equal_float64_sums_for_all_forms_and_odd_sizes),
     DL_TEST(test_beta_zero_overwrites_nan),
     DL_TEST(test_bits_repeat_at_any_address),
+    DL_TEST(test_products_keep_their_bits_while_signals_arrive),
     DL_TEST(test_a_variable_that_slows_a_library_down_is_warned_about),
 };
 DL_TEST_MAIN("gemm", tests)

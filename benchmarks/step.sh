@@ -12,7 +12,7 @@ dldist=${DLDIST:-build/release/dldist}
 unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE OPENBLAS_NUM_THREADS OMP_NUM_THREADS DNNL_MAX_CPU_ISA ONEDNN_MAX_CPU_ISA
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 batch=128 steps=400
-jemalloc=$(ls /usr/lib/*/libjemalloc.so.2 2>/dev/null | head -1 || true)
+jemalloc=$(find /usr/lib -name libjemalloc.so.2 -print -quit)
 
 peer() { # ranks
   local r pids=()

@@ -51,11 +51,12 @@ static void make_samples(int64_t n, float *x, int32_t *label) {
 static dl_status make_config(const dl_team *team, const step_job *job, dl_config **out) {
   char ranks[16];
   snprintf(ranks, sizeof ranks, "%d", team->size);
+  long long batch = (long long)job->batch * team->size;
   char *text = dl_asprintf(
       "name: bench-step\nmodel: [{dense: 512}, relu, {dense: 512}, relu, {dense: 10}]\noptimizer: {name: adam, lr: "
       "0.001}\n"
       "train: {epochs: 1, batch: %lld}\nsync: {shards: %s}\n",
-      (long long)(job->batch * team->size), strcmp(job->shards, "ranks") ? job->shards : ranks);
+      batch, strcmp(job->shards, "ranks") ? job->shards : ranks);
   if (!text) return DL_ERR_NOMEM;
   dl_status status = dl_config_parse(text, strlen(text), "(bench)", job->set, job->n_set, out);
   free(text);
@@ -132,7 +133,7 @@ static dl_status number(const dl_command *command, const dl_args *args, const ch
 
 static dl_status bench_step(const dl_command *command, const dl_args *args) {
   step_job job = {.batch = 128, .steps = 300, .shards = "ranks", .set = args->set, .n_set = args->n_set};
-  int threads;
+  int threads = 0;
   DL_TRY(number(command, args, "--batch", 1000000, &job.batch));
   DL_TRY(number(command, args, "--steps", 1000000, &job.steps));
   DL_TRY(dl_threads_option(command, args, &threads));

@@ -91,7 +91,7 @@ static dl_status print_table(const dl_model *model, dl_split_kind split, const d
 static dl_status eval_member(dl_team *team, void *context) {
   const job *j = context;
   dl_model *model = NULL;
-  dl_split_kind split;
+  dl_split_kind split = DL_SPLIT_TEST;
   dl_evaluation evaluation = {0};
   if (team->rank == 0) dl_log_set_sink(dl_print_warning, NULL);
   dl_status status = dl_judge_open(team, &j->judge, true, &model, &split);
@@ -106,7 +106,7 @@ static dl_status eval_member(dl_team *team, void *context) {
 
 static dl_status run_eval(const dl_command *command, const dl_args *args) {
   job j;
-  int threads;
+  int threads = 0;
   DL_TRY(read_options(command, args, &j, &threads));
   j.json = dl_option_of(command, args, "--json") != NULL;
   return dl_launch(threads, eval_member, &j);
@@ -127,7 +127,7 @@ const dl_command dl_command_eval = {
 static dl_status predict_member(dl_team *team, void *context) {
   const job *j = context;
   dl_model *model = NULL;
-  dl_split_kind split;
+  dl_split_kind split = DL_SPLIT_TEST;
   if (team->rank == 0) dl_log_set_sink(dl_print_warning, NULL);
   dl_status status = dl_judge_open(team, &j->judge, false, &model, &split);
   if (status == DL_OK) status = dl_judge_predict(model, split, j->output);
@@ -140,7 +140,7 @@ static dl_status predict_member(dl_team *team, void *context) {
 
 static dl_status run_predict(const dl_command *command, const dl_args *args) {
   job j;
-  int threads;
+  int threads = 0;
   DL_TRY(read_options(command, args, &j, &threads));
   j.output = dl_option_of(command, args, "-o");
   if (!j.output) return dl_fail(DL_ERR_USAGE, "dldist predict needs -o PREDICTIONS.h5");

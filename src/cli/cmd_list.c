@@ -61,10 +61,10 @@ static void list_losses(void) {
 
 static void list_optimizers(void) {
   int n;
-  const dl_optimizer_kind *kinds = dl_optimizer_kinds(&n);
+  const dl_optimizer_kind *const *kinds = dl_optimizer_kinds(&n);
   for (int i = 0; i < n; i++) {
-    print_entry(kinds[i].name, kinds[i].help);
-    print_options(kinds[i].options, kinds[i].n_options);
+    print_entry(kinds[i]->name, kinds[i]->help);
+    print_options(kinds[i]->options, kinds[i]->n_options);
   }
 }
 

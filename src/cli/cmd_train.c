@@ -86,7 +86,7 @@ static dl_status run(const dl_command *command, const dl_args *args) {
                             .error = dl_print_error,
                             .stop = &dl_stop_requested};
   if (!options.resume) options.resume = "auto";
-  int threads;
+  int threads = 0;
   char *demo;
   DL_TRY(dl_threads_option(command, args, &threads));
   DL_TRY(choose_config(args, &options, &demo));

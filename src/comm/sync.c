@@ -285,7 +285,8 @@ static bool read_headers(dl_sync *sync, dl_sync_result *result) {
 
 dl_status dl_sync_finish(dl_sync *sync, const dl_sync_request *request, dl_sync_result *result) {
   double begin = dl_now_s();
-  *result = (dl_sync_result){.grad_norm = NAN};
+  *result = (dl_sync_result){.grad_norm = NAN, .bad_tensor = -1};
+  sync->bad_tensor = -1;
   dl_status mine = request->status;
   if (mine == DL_OK) mine = check_leaves(sync);
   if (mine == DL_OK && request->clip_norm > 0 && !sync->options.norm_first)
@@ -297,6 +298,7 @@ dl_status dl_sync_finish(dl_sync *sync, const dl_sync_request *request, dl_sync_
   double normaliser = result->sums[1];
   result->finite = isfinite(result->sums[0]) && isfinite(normaliser) && normaliser > 0;
   if (result->finite) DL_TRY(sync->ops->reduce(sync, (float)(1.0 / normaliser), request->clip_norm, result));
+  result->bad_tensor = sync->bad_tensor;
   result->sync_s = dl_now_s() - begin - result->update_s;
   return DL_OK;
 }
@@ -313,6 +315,7 @@ void dl_sync_fold_block(dl_sync *sync, const dl_block_ref *block, dl_fold_source
   const dl_vector_ops *v = dl_vector();
   const float *stack[DL_TREE_DEPTH];
   int depth = 0;
+  /* NOLINTBEGIN(clang-analyzer-core.*): merges never outrun pushes, and there is one node at least */
   for (int i = 0; i < sync->n_fold; i++) {
     stack[depth++] = source(sync, &sync->fold[i], block->offset);
     for (int m = 0; m < sync->fold[i].merges; m++, depth--) {
@@ -326,6 +329,7 @@ void dl_sync_fold_block(dl_sync *sync, const dl_block_ref *block, dl_fold_source
     }
   }
   if (stack[0] != out) memcpy(out, stack[0], block->n * sizeof *out);
+  /* NOLINTEND(clang-analyzer-core.*) */
   v->scale(out, dl_sync_block_factor(sync, block, factor), block->n);
 }
 
@@ -336,6 +340,7 @@ double dl_sync_norm(dl_sync *sync) {
   for (int t = 0; t < sync->group->n_tensors; t++) {
     int64_t n = (int64_t)((sync->group->tensors[t].count + DL_BLOCK - 1) / DL_BLOCK);
     dl_tree_sum_rows(blocks, n, 1, &tensors[t]);
+    if (!isfinite(tensors[t])) sync->bad_tensor = t;
     blocks += n;
   }
   dl_tree_sum_rows(tensors, sync->group->n_tensors, 1, &sum);

@@ -9,7 +9,8 @@
  *   dl_sync_finish(sync, &request, &result)       reduce; verdict; norm; apply
  *
  * A tensor that is a running average (dl_tensor.running) is summed like a gradient, divided by the step's samples, and
- * moved towards; it has no part in norms, clipping or the optimizer.
+ * moved towards; it has no part in norms, clipping or the optimizer. Where the group has penalties, their gradient is
+ * added to the mean: norm and clipping see it. Where it measures, the step has one phase more: updates and their norms.
  *
  * Sums run along the canonical tree (core/tree.h): the weights after a step do not depend on the number of members, nor
  * on the transport. All functions but dl_sync_gradients and dl_sync_leaf_done are Collective.
@@ -29,7 +30,7 @@ typedef struct dl_sync dl_sync;
 typedef struct dl_sync_options {
   int transport;   /* dl_transport */
   int64_t shards;  /* V: with the team's size it decides how many gradient buffers are needed */
-  bool norm_first; /* the step needs the gradient norm before it applies (clipping, LAMB) */
+  bool norm_first; /* the step needs the gradient norm before it applies (clipping, a group that measures) */
 } dl_sync_options;
 
 typedef struct dl_sync_request {
@@ -44,6 +45,7 @@ typedef struct dl_sync_result {
   double grad_norm;          /* of the mean gradient, before clipping */
   bool stop;
   bool finite;             /* loss and gradient norm are finite */
+  int bad_tensor;          /* the last tensor (nearest the loss) whose gradient is not finite, -1: none known */
   double sync_s, update_s; /* this member's time in exchange (waiting included) and in applying */
 } dl_sync_result;
 

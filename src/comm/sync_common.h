@@ -69,7 +69,8 @@ struct dl_sync {
   float *weights;
   float *state[DL_MAX_OPTIMIZER_SLOTS]; /* from element `state_begin` of the group on */
   size_t state_begin;
-  double *block_sumsq;          /* n_blocks, all members' after the norm phase */
+  double *block_sumsq; /* n_blocks, all members' after the norm phase */
+  int bad_tensor;
   dl_tensor_sums *block_sums;   /* the same after the measure phase; NULL where nothing is measured */
   dl_tensor_sums *tensor_sums;  /* n_tensors, this member's copy */
   dl_tensor_sums *sums_scratch; /* n_blocks */
@@ -114,7 +115,7 @@ typedef const float *(*dl_fold_source)(const dl_sync *sync, const dl_fold_node *
  * who calls it. `source` finds a node's elements; `out` is none of them, and may be sync->fold_buffer. */
 void dl_sync_fold_block(dl_sync *sync, const dl_block_ref *block, dl_fold_source source, float factor, float *out);
 
-/* The gradient norm from all blocks' sums of squares. */
+/* The gradient norm from all blocks' sums of squares; sets sync->bad_tensor. */
 double dl_sync_norm(dl_sync *sync);
 /* min(1, clip / (norm + 1e-6)), as torch.nn.utils.clip_grad_norm_; 1 where clip is 0. */
 float dl_sync_clip_factor(double norm, double clip_norm);

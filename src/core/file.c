@@ -35,7 +35,7 @@ dl_status dl_file_read(const char *path, size_t max_bytes, dl_status on_error, c
     used += (size_t)n;
   }
   close(fd);
-  if (status != DL_OK) {
+  if (status != DL_OK || !text) {
     free(text);
     return status;
   }

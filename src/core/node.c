@@ -68,7 +68,7 @@ static void copy_place(dl_node *to, const dl_node *from) {
 /* Puts `child` where `old` stands among the children of `parent`. */
 static void replace_child(dl_node *parent, dl_node *old, dl_node *child) {
   dl_node **link = &parent->first;
-  while (*link != old) link = &(*link)->next;
+  while (*link && *link != old) link = &(*link)->next;
   *link = child;
   child->next = old->next;
   if (parent->last == old) parent->last = child;

@@ -15,7 +15,7 @@ static dl_status set_error(dl_status status, const char *file, int line, int col
   return status;
 }
 
-dl_status dl_fail(dl_status status, const char *format, ...) {
+dl_status(dl_fail)(dl_status status, const char *format, ...) {
   va_list args;
   va_start(args, format);
   set_error(status, NULL, 0, 0, format, args);
@@ -23,7 +23,7 @@ dl_status dl_fail(dl_status status, const char *format, ...) {
   return status;
 }
 
-dl_status dl_fail_at(dl_status status, const char *file, int line, int column, const char *format, ...) {
+dl_status(dl_fail_at)(dl_status status, const char *file, int line, int column, const char *format, ...) {
   va_list args;
   va_start(args, format);
   set_error(status, file, line, column, format, args);

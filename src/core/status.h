@@ -28,6 +28,11 @@ dl_status dl_fail(dl_status status, const char *format, ...) __attribute__((form
 dl_status dl_fail_at(dl_status status, const char *file, int line, int column, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 
+#ifdef __clang_analyzer__ /* which cannot see that these return what they are given */
+#define dl_fail(status, ...) (dl_fail((status), __VA_ARGS__), (status))
+#define dl_fail_at(status, ...) (dl_fail_at((status), __VA_ARGS__), (status))
+#endif
+
 /* Adds to this thread's record what the user can do about it; returns the record's status. */
 dl_status dl_hint(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

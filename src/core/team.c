@@ -7,7 +7,7 @@
 #include "core/mem.h"
 #include "core/tree.h"
 
-dl_status dl_team_agree(dl_team *team, dl_status mine) {
+dl_status(dl_team_agree)(dl_team *team, dl_status mine) {
   if (team->size == 1) {
     if (mine == DL_OK) return DL_OK;
     dl_error error = *dl_error_last();

@@ -83,7 +83,8 @@ static dl_status compute(const dl_data *data, dl_norm *norm) {
     fold(sums, size, n, samples, mean);
     add_pass(data, mean, n, row, sums);
     fold(sums, size, n, samples, variance);
-    double count = (double)samples * (double)(size / n);
+    int64_t each = size / n;
+    double count = (double)samples * (double)each;
     for (int64_t c = 0; c < n; c++) {
       double noise = count * mean[c] * DBL_EPSILON;
       bool constant = variance[c] <= count * DBL_EPSILON * variance[c] + noise * noise;

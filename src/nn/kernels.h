@@ -1,4 +1,4 @@
-/* kernels.h - element-wise arithmetic of layers, losses and optimizers, one table per instruction set (floor: nn).
+/* kernels.h - element-wise arithmetic of layers and losses, one table per instruction set (floor: nn).
  *
  * All tables give the same bits: sums run over a fixed number of lanes in float64, nothing is contracted to fused
  * multiply-adds. Where a function takes x and y (or dy and dx), both may be the same memory; otherwise they do not
@@ -9,21 +9,6 @@
 
 #include "core/rng.h"
 #include "core/status.h"
-
-/* The factors of one Adam step, worked out in float64. */
-typedef struct dl_adam_step {
-  float keep; /* weights *= keep first: 1 - lr * weight_decay for adamw, else 1 */
-  float l2;   /* gradient += l2 * weights */
-  float beta1, one_minus_beta1, beta2, one_minus_beta2;
-  float step_size;          /* lr / (1 - beta1^t) */
-  float inverse_sqrt_bias2; /* 1 / sqrt(1 - beta2^t) */
-  float eps;
-} dl_adam_step;
-
-typedef struct dl_sgd_step {
-  float lr, momentum, l2;
-  bool nesterov;
-} dl_sgd_step;
 
 typedef struct dl_kernels {
   /* e^x to 1 ulp (gradual underflow, overflow to inf); 1 / (1 + e^-x) and tanh to 3 ulp. */
@@ -59,10 +44,6 @@ typedef struct dl_kernels {
   double (*mse_row)(int64_t n, const float *output, const float *y, float weight, float *gradient);
   double (*mae_row)(int64_t n, const float *output, const float *y, float weight, float *gradient);
   double (*huber_row)(int64_t n, const float *output, const float *y, float delta, float weight, float *gradient);
-
-  void (*adam)(const dl_adam_step *step, size_t n, float *w, const float *g, float *exp_avg, float *exp_avg_sq);
-  void (*sgd)(const dl_sgd_step *step, size_t n, float *w, const float *g);
-  void (*sgd_momentum)(const dl_sgd_step *step, size_t n, float *w, const float *g, float *buffer);
 } dl_kernels;
 
 /* The table in force. */

@@ -236,38 +236,6 @@ static double huber_row(int64_t n, const float *restrict x, const float *restric
   return add_lanes(lane);
 }
 
-/* ---- optimizers ---- */
-
-/* Kingma and Ba, "Adam", 2015, in the order of PyTorch: denominator = sqrt(v) / sqrt(1 - beta2^t) + eps. */
-static void adam(const dl_adam_step *step, size_t n, float *restrict w, const float *restrict g, float *restrict m,
-                 float *restrict v) {
-  const dl_adam_step s = *step;
-  for (size_t i = 0; i < n; i++) {
-    float p = w[i] * s.keep;
-    float d = g[i] + s.l2 * p;
-    m[i] = m[i] * s.beta1 + d * s.one_minus_beta1;
-    v[i] = v[i] * s.beta2 + s.one_minus_beta2 * d * d;
-    w[i] = p - s.step_size * m[i] / (sqrtf(v[i]) * s.inverse_sqrt_bias2 + s.eps);
-  }
-}
-
-static void sgd(const dl_sgd_step *step, size_t n, float *restrict w, const float *restrict g) {
-  const dl_sgd_step s = *step;
-  for (size_t i = 0; i < n; i++) w[i] -= s.lr * (g[i] + s.l2 * w[i]);
-}
-
-static void sgd_momentum(const dl_sgd_step *step, size_t n, float *restrict w, const float *restrict g,
-                         float *restrict buffer) {
-  const dl_sgd_step s = *step;
-  /* Nesterov looks one step ahead: d + momentum * buffer; the plain form takes the buffer alone. */
-  const float of_gradient = s.nesterov ? 1.0f : 0.0f, of_buffer = s.nesterov ? s.momentum : 1.0f;
-  for (size_t i = 0; i < n; i++) {
-    float d = g[i] + s.l2 * w[i];
-    buffer[i] = s.momentum * buffer[i] + d;
-    w[i] -= s.lr * (of_gradient * d + of_buffer * buffer[i]);
-  }
-}
-
 extern const dl_kernels DL_ISA_NAME(dl_kernel_table);
 const dl_kernels DL_ISA_NAME(dl_kernel_table) = {
     .exp = exp_all,
@@ -290,7 +258,4 @@ const dl_kernels DL_ISA_NAME(dl_kernel_table) = {
     .mse_row = mse_row,
     .mae_row = mae_row,
     .huber_row = huber_row,
-    .adam = adam,
-    .sgd = sgd,
-    .sgd_momentum = sgd_momentum,
 };

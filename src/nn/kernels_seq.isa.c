@@ -36,7 +36,7 @@ static inline float erf1(float x) {
 /* e^x - 1 for x <= 0: exp1's own steps, with 1 taken off before the scaling by 2^k. */
 static inline float expm1_of_negative(float x) {
   const float shifter = 0x1.8p23f;
-  x = x < -100.0f ? -100.0f : x;
+  x = x < -80.0f ? -80.0f : x;
   float t = x * 0x1.715476p0f + shifter;
   float k = t - shifter;
   float r = (x - k * 0x1.62e4p-1f) - k * 0x1.7f7d1cp-20f;
@@ -45,9 +45,7 @@ static inline float expm1_of_negative(float x) {
   p = p * r + 0x1.5558fap-5f;
   p = p * r + 0x1.55549p-3f;
   p = p * r + 0x1.fffffcp-2f;
-  uint32_t n = bits_of(t) - bits_of(shifter);
-  n = n < 0x80000000u ? n : n + 126u < 0x80000000u ? n : (uint32_t)-126;
-  float scale = float_of((n + 127u) << 23);
+  float scale = float_of((bits_of(t) - bits_of(shifter) + 127u) << 23);
   return scale * (r + r * r * p) + (scale - 1.0f);
 }
 
@@ -111,7 +109,7 @@ static inline float silu_slope(float x, float p) {
 /* log(1 + e^(p x)) / p */
 static inline float softplus1(float x, float p) {
   float u = p * x;
-  return ((u > 0 ? u : 0.0f * u) + log1p_of_unit(exp1(-fabsf(u)))) / p;
+  return ((u < 0 ? 0.0f : u) + log1p_of_unit(exp1(-fabsf(u)))) / p; /* NaN passes */
 }
 static inline float softplus_slope(float x, float p) { return sigmoid1(p * x); }
 

@@ -16,7 +16,7 @@ int64_t dl_shape_size(const dl_shape *shape);
 char *dl_shape_text(const dl_shape *shape, char *text, size_t size); /* "(3, 32, 32)" */
 
 #define DL_LAYER_MAX_INPUTS 8
-#define DL_LAYER_MAX_TENSORS 8
+#define DL_LAYER_MAX_TENSORS 64
 
 /* How weights start: `auto` is what PyTorch does for the kind; the others are torch.nn.init's, for the weight alone. */
 #define DL_INIT_NAMES "auto|kaiming_uniform|kaiming_normal|xavier_uniform|xavier_normal|zeros"
@@ -57,11 +57,13 @@ typedef struct dl_layer {
   dl_shape in, out; /* in: of inputs[0] */
   int first_tensor, n_tensors;
   size_t work_count;    /* floats of workspace a sample that setup asks for (kept from forward to backward) */
+  size_t scratch_count; /* floats of workspace a sample within a pass of this layer, shared by all layers */
   double multiply_adds; /* a sample, forward */
   size_t work_fixed;    /* floats of workspace more, whatever the number of samples, at the front */
   bool in_place;        /* output may share the input's buffer (setup may set it: element-wise layers) */
   bool same_values;     /* output is the input in another shape, in the same memory (setup may set it) */
   bool reads_output;    /* backward reads y: nobody may write into the output's buffer */
+  int64_t token_limit;  /* > 0: what it reads are tokens, whole numbers below this (setup sets it) */
   bool channels_last;   /* images are read and written as H, W, C; set by the network */
 } dl_layer;
 
@@ -77,6 +79,7 @@ typedef struct dl_layer_run {
   const float *dy;             /* (n, out): backward */
   float *dx; /* (n, in): backward writes it; NULL where nobody needs it. May be the same memory as dy where in_place */
   float *work;            /* work_fixed, then (n, work_count) */
+  float *scratch;         /* (n, scratch_count), of no value before or after */
   const float *const *xs; /* x of every input, for kinds that join; xs[0] is x */
   float *const *dxs;      /* dx of every input; dxs[0] is dx */
 } dl_layer_run;
@@ -98,6 +101,7 @@ struct dl_layer_kind {
   size_t options_size;
   const char *value_option; /* the option that `dense: 64` sets, NULL: none */
   bool joins;               /* reads several inputs (`from: [a, b]`) */
+  int most_inputs;          /* where it does not join: how many it may read; 0: one */
   dl_order order;           /* how it takes images */
   bool squashes;            /* makes probabilities: not allowed at the end before a loss on logits */
   /* Checks layer->in, sets layer->out, work_count, multiply_adds, in_place; declares tensors. */

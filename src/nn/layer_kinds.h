@@ -8,6 +8,9 @@ extern const dl_layer_kind dl_layer_dense;
 extern const dl_layer_kind dl_layer_relu, dl_layer_sigmoid, dl_layer_tanh, dl_layer_softmax;
 extern const dl_layer_kind dl_layer_dropout;
 extern const dl_layer_kind dl_layer_flatten;
-extern const dl_layer_kind dl_layer_add, dl_layer_concat;
+extern const dl_layer_kind dl_layer_add, dl_layer_concat, dl_layer_residual;
+extern const dl_layer_kind dl_layer_leaky_relu, dl_layer_elu, dl_layer_gelu, dl_layer_silu, dl_layer_softplus;
+extern const dl_layer_kind dl_layer_layernorm, dl_layer_embedding, dl_layer_positional_embedding, dl_layer_reshape;
+extern const dl_layer_kind dl_layer_rnn, dl_layer_lstm, dl_layer_gru, dl_layer_attention;
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "core/vector.h"
 #include "nn/kernels.h"
+#include "nn/kernels_image.h"
 #include "nn/net_private.h"
 
 dl_status dl_net_new(const dl_net_spec *spec, dl_net **out) {
@@ -26,6 +27,10 @@ dl_status dl_net_new(const dl_net_spec *spec, dl_net **out) {
 
 void dl_net_destroy(dl_net **net) {
   if (!*net) return;
+  for (int i = 0; i < (*net)->n_layers && (*net)->layers; i++) {
+    dl_layer *layer = &(*net)->layers[i];
+    if (layer->state && layer->kind->destroy) layer->kind->destroy(layer);
+  }
   dl_arena_destroy(&(*net)->arena);
   free((*net)->tensors);
   free((*net)->workspace);
@@ -72,6 +77,24 @@ void dl_net_init(const dl_net *net, uint64_t seed, float *weights) {
 
 float *dl_net_input(dl_net *net) { return net->values[0].y; }
 
+/* An image of a value in the other order: (n, C, H, W) to (n, H, W, C), or back. */
+static void turn(const dl_shape *shape, bool to_channels_last, int64_t n, const float *x, float *y, bool add) {
+  const int64_t channels = shape->dim[0], pixels = shape->dim[1] * shape->dim[2];
+  if (to_channels_last)
+    dl_image_kernels_in_use()->transpose(n, channels, pixels, x, y, add);
+  else
+    dl_image_kernels_in_use()->transpose(n, pixels, channels, x, y, add);
+}
+
+static void turn_inputs(const dl_net *net, int number, int64_t n) {
+  const dl_layer *layer = &net->layers[number];
+  const dl_net_step *step = &net->steps[number];
+  for (int k = 0; k < layer->n_inputs; k++)
+    if (step->turns[k])
+      turn(layer->input_shapes[k], layer->channels_last, n, net->values[layer->inputs[k] + 1].y, step->turned[k],
+           false);
+}
+
 /* What a layer sees of a pass; `weights` and `gradients` have room for its tensors. */
 static dl_layer_run run_of(const dl_net *net, int number, int64_t n, const dl_pass *pass, const float *buffer,
                            const float *weights[DL_LAYER_MAX_TENSORS]) {
@@ -85,6 +108,7 @@ static dl_layer_run run_of(const dl_net *net, int number, int64_t n, const dl_pa
                         .x = step->x[0],
                         .y = net->values[number + 1].y,
                         .work = step->work,
+                        .scratch = net->scratch,
                         .xs = step->x};
 }
 
@@ -94,17 +118,20 @@ const float *dl_net_forward(dl_net *net, const float *weights, int64_t n, const 
   for (int i = 0; i < net->n_layers; i++) {
     const float *own[DL_LAYER_MAX_TENSORS];
     const dl_layer_run run = run_of(net, i, n, pass, weights, own);
+    turn_inputs(net, i, n);
     net->layers[i].kind->forward(&net->layers[i], &run);
   }
   net->scored = false;
-  return dl_net_output_value(net)->y;
+  const dl_value *last = dl_net_output_value(net);
+  if (last->channels_last) turn(&last->shape, false, n, last->y, net->y, false);
+  return net->y;
 }
 
 void dl_net_loss(dl_net *net, int64_t n, const int32_t *label, const float *y, const float *weight, double *loss_sum,
                  double *normaliser) {
   const dl_value *last = dl_net_output_value(net);
-  net->loss->compute(net->loss_options, n, dl_shape_size(&last->shape), last->y, label, y, weight, loss_sum, normaliser,
-                     last->dy);
+  net->loss->compute(net->loss_options, n, dl_shape_size(&last->shape), net->y, label, y, weight, loss_sum, normaliser,
+                     net->dy);
 }
 
 static void backward_layer(const dl_net *net, int number, int64_t n, const dl_pass *pass, const float *weights,
@@ -121,18 +148,23 @@ static void backward_layer(const dl_net *net, int number, int64_t n, const dl_pa
   run.dx = step->dx[0];
   run.dxs = step->dx;
   layer->kind->backward(layer, &run);
-  for (int i = 0; i < layer->n_inputs; i++)
-    if (step->adds[i])
-      dl_vector()->add(net->values[layer->inputs[i] + 1].dy, step->dx[i],
-                       (size_t)(n * dl_shape_size(layer->input_shapes[i])));
+  for (int i = 0; i < layer->n_inputs; i++) {
+    float *dy = net->values[layer->inputs[i] + 1].dy;
+    if (step->dx[i] && step->turns[i])
+      turn(layer->input_shapes[i], !layer->channels_last, n, step->dx[i], dy, step->adds[i]);
+    else if (step->adds[i])
+      dl_vector()->add(dy, step->dx[i], (size_t)(n * dl_shape_size(layer->input_shapes[i])));
+  }
 }
 
 void dl_net_backward(dl_net *net, const float *weights, int64_t n, const dl_pass *pass, float *gradients) {
   net->gemm->one_thread();
+  const dl_value *last = dl_net_output_value(net);
+  if (last->channels_last && last->dy) turn(&last->shape, true, n, net->dy, last->dy, false);
   for (int i = net->n_layers; i-- > 0;)
     if (net->values[i + 1].wants_gradient) backward_layer(net, i, n, pass, weights, gradients);
   for (int t = 0; t < net->n_tensors; t++)
-    if (!net->tensors[t].trainable)
+    if (!net->tensors[t].trainable && net->tensors[t].running <= 0)
       memset(gradients + net->tensors[t].offset, 0, net->tensors[t].count * sizeof(float));
 }
 
@@ -149,7 +181,7 @@ const float *dl_net_scores(dl_net *net, int64_t n) {
       [DL_TASK_REGRESSION] = NULL,
   };
   const dl_value *last = dl_net_output_value(net);
-  if (!net->scored && by_task[net->task]) by_task[net->task](n, dl_shape_size(&last->shape), last->y);
+  if (!net->scored && by_task[net->task]) by_task[net->task](n, dl_shape_size(&last->shape), net->y);
   net->scored = true;
-  return last->y;
+  return net->y;
 }

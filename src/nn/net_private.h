@@ -19,6 +19,7 @@ typedef struct dl_value {
 /* What a layer works with, fixed when the network is laid out. */
 typedef struct dl_net_step {
   const float *x[DL_LAYER_MAX_INPUTS];
+  float *turned[DL_LAYER_MAX_INPUTS]; /* where turns: the copy that x is */
   float *dx[DL_LAYER_MAX_INPUTS];
   int dx_slot[DL_LAYER_MAX_INPUTS]; /* -1: nobody needs it */
   bool adds[DL_LAYER_MAX_INPUTS];   /* dx is scratch, to be added to the gradient that another reader has written */
@@ -40,7 +41,7 @@ struct dl_net {
   void *loss_options;
   int task;
   int64_t max_batch;
-  float *workspace;
+  float *workspace, *scratch;
   size_t workspace_count;
   float *y, *dy; /* the outputs and their gradient, in plain order */
   bool scored;   /* the outputs have become scores */

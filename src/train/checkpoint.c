@@ -217,8 +217,12 @@ dl_status dl_checkpoint_verify(const char *path) {
   char *manifest_path = dl_path_join(path, "MANIFEST.json"), *text = NULL;
   size_t bytes = 0;
   dl_json *manifest = NULL;
-  dl_status status =
-      manifest_path ? dl_file_read(manifest_path, MAX_MANIFEST, DL_ERR_DATA, &text, &bytes) : DL_ERR_NOMEM;
+  dl_status status = manifest_path ? DL_OK : DL_ERR_NOMEM;
+  if (status == DL_OK && !dl_path_exists(manifest_path)) {
+    dl_fail_at(DL_ERR_DATA, path, 0, 0, "is no whole checkpoint: it has no MANIFEST.json");
+    status = dl_hint("a checkpoint is a folder such as runs/NAME/checkpoints/latest");
+  }
+  if (status == DL_OK) status = dl_file_read(manifest_path, MAX_MANIFEST, DL_ERR_DATA, &text, &bytes);
   if (status == DL_OK) status = dl_json_parse(text, bytes, manifest_path, &manifest);
   const dl_json *files = status == DL_OK ? dl_json_get(manifest, "files") : NULL;
   static const char *const needed[] = {"model.safetensors", "optimizer.safetensors", "state.json"};

@@ -1,8 +1,10 @@
 /* judge.c - a checkpoint, the data of one split, scores. */
 #include "train/judge.h"
 
+#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "core/file.h"
 #include "core/mem.h"
@@ -178,8 +180,32 @@ static dl_status write_predictions(dl_model *model, dl_split_kind split, const f
   return status;
 }
 
+/* Whether `path` is, or a pattern takes in, a file of the data set that is read. */
+static bool is_data_file(const dl_node *file, const char *path, const char *absolute) {
+  struct stat a, b;
+  if (file->kind == DL_NODE_LIST) {
+    for (const dl_node *item = file->first; item; item = item->next)
+      if (is_data_file(item, path, absolute)) return true;
+    return false;
+  }
+  if (file->kind != DL_NODE_SCALAR) return false;
+  if (!stat(file->text, &a) && !stat(path, &b)) return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+  return !fnmatch(file->text, absolute, FNM_PATHNAME);
+}
+
+static dl_status spare_data(const dl_model *model, const char *path) {
+  char *absolute = dl_path_absolute(path);
+  if (!absolute) return DL_ERR_NOMEM;
+  bool same = model->config->data.file && is_data_file(model->config->data.file, path, absolute);
+  free(absolute);
+  if (!same) return DL_OK;
+  dl_fail_at(DL_ERR_USAGE, path, 0, 0, "is a file of the data set: the predictions would replace it");
+  return dl_hint("name another file");
+}
+
 dl_status dl_judge_predict(dl_model *model, dl_split_kind split, const char *path) {
   float *scores = NULL;
+  DL_TRY(dl_team_agree(model->team, model->team->rank == 0 ? spare_data(model, path) : DL_OK));
   DL_TRY(dl_predict(model, split, &scores));
   dl_status status = model->team->rank == 0 ? write_predictions(model, split, scores, path) : DL_OK;
   free(scores);

@@ -98,6 +98,29 @@ static dl_status norm_from_state(const dl_json *state, dl_norm *out) {
   return DL_OK;
 }
 
+/* "(1, 28, 28)" */
+static const char *shape_text(const dl_data_shape *shape, char *text, size_t size) {
+  size_t used = 0;
+  for (int d = 0; d < shape->x_dims && used < size; d++)
+    used += (size_t)snprintf(text + used, size - used, "%s%lld", d ? ", " : "(", (long long)shape->x_shape[d]);
+  if (used < size) snprintf(text + used, size - used, ")");
+  return text;
+}
+
+static dl_status fail_shape(const dl_data_shape *now, const dl_data_shape *then) {
+  char x[160], y[160];
+  return dl_fail(DL_ERR_DATA, "the data set's samples have the shape %s, but the model was trained on %s",
+                 shape_text(now, x, sizeof x), shape_text(then, y, sizeof y));
+}
+
+/* Another shape of as many values is for the network to judge: it may begin with `flatten`. */
+static dl_status check_kept_shape(const dl_model *model, const dl_json *state) {
+  dl_data_shape kept;
+  DL_TRY(dl_state_shape(state, &kept));
+  const dl_data_shape *shape = dl_data_shape_of(model->data);
+  return shape->x_size == kept.x_size ? DL_OK : fail_shape(shape, &kept);
+}
+
 static dl_status use_kept_norm(dl_model *model, const dl_json *state) {
   dl_norm norm = {0};
   dl_status status = norm_from_state(state, &norm);
@@ -123,7 +146,8 @@ static dl_status open_data(dl_model *model, const dl_model_source *source) {
     DL_TRY(dl_data_from_arrays(model->team, model->config, source->shape, source->arrays, &model->data));
   else
     DL_TRY(dl_data_open(model->team, model->config, source->need, &model->data));
-  dl_status status = source->state ? use_kept_norm(model, source->state) : DL_OK;
+  dl_status status = source->state ? check_kept_shape(model, source->state) : DL_OK;
+  if (status == DL_OK && source->state) status = use_kept_norm(model, source->state);
   if (status == DL_OK) status = keep_class_names(model);
   if (status == DL_OK) status = copy_norm(&model->norm, dl_data_norm(model->data));
   if (status == DL_OK)
@@ -183,9 +207,12 @@ static dl_status make_training(dl_model *model) {
                           "train.batch of %lld with drop_last leaves no step: the training split has %lld samples",
                           (long long)config->train.batch, (long long)dl_data_samples(model->data, DL_SPLIT_TRAIN));
   DL_TRY(dl_schedule_new(config, epoch_steps * config->train.epochs, epoch_steps, &model->schedule));
-  model->group.n_slots = dl_optimizer_slots(model->optimizer);
-  model->group.apply = model->optimizer->kind->apply;
-  model->group.apply_context = model->optimizer;
+  if (dl_schedule_kind_of(model->schedule)->observe && dl_data_samples(model->data, DL_SPLIT_VALID) < 1) {
+    dl_config_fail(config, "schedule", "schedule %s watches the validation loss, but there is no validation split",
+                   dl_schedule_kind_of(model->schedule)->name);
+    return dl_hint("set data.valid, for example to 0.1");
+  }
+  dl_optimizer_wire(model->optimizer, &model->group);
   return DL_OK;
 }
 
@@ -235,7 +262,7 @@ static dl_status build_training(dl_model *model, const dl_model_source *source) 
   DL_TRY(dl_team_agree(model->team, status));
   dl_sync_options options = {.transport = model->config->sync.transport,
                              .shards = model->shards,
-                             .norm_first = model->config->train.clip_norm > 0};
+                             .norm_first = model->config->train.clip_norm > 0 || model->group.measure};
   DL_TRY(dl_sync_new(model->team, &model->group, &options, &model->sync));
   model->weights = dl_sync_weights(model->sync);
   return set_initial_weights(model);
@@ -288,7 +315,7 @@ static dl_status load_weights(dl_model *model, const char *path) {
   status = dl_team_agree(team, status);
   if (status == DL_OK) status = dl_team_broadcast(team, values, model->group.count * sizeof *values, 0);
   if (status == DL_OK && (!model->shared_weights.base || team->node_rank == 0))
-    memcpy(weights, values, model->group.count * sizeof *values);
+    memcpy(weights, values, model->group.count * sizeof *values); /* NOLINT: both were agreed to be there */
   if (status == DL_OK) status = dl_team_barrier(team, "loading weights");
   free(values);
   free(views);
@@ -299,6 +326,9 @@ static dl_status build_from_checkpoint(dl_model *model, const dl_model_source *s
   DL_TRY(dl_team_agree(model->team, resolve_before_data(model, source)));
   DL_TRY(open_data(model, source));
   dl_status status = make_net(model, DL_EVAL_BLOCK, 0);
+  dl_data_shape kept;
+  if (status == DL_ERR_USAGE && dl_state_shape(source->state, &kept) == DL_OK) /* it was sound for its own data */
+    status = fail_shape(dl_data_shape_of(model->data), &kept);
   if (status == DL_OK && !dl_task_has_labels(model->config->task)) {
     int64_t wanted = dl_data_shape_of(model->data)->y_size;
     if (wanted && wanted != dl_net_outputs(model->net))

@@ -5,6 +5,7 @@
  */
 #include "train/run.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,9 +61,15 @@ static dl_status read_config_text(dl_run *run, char **text, char **name) {
 /* data.file to absolute paths, so that config.yaml in the run's folder repeats the run. */
 static dl_status absolute_path(dl_node *node, const char *folder) {
   if (node->kind != DL_NODE_SCALAR) return DL_OK;
-  char *joined = dl_path_join(folder, node->text), *absolute = joined ? dl_path_absolute(joined) : NULL;
+  char *joined = dl_path_join(folder, node->text), *dir = joined ? dl_path_dirname(joined) : NULL;
+  char *real = dir ? realpath(dir, NULL) : NULL; /* no way through folders that may be gone later */
+  const char *slash = joined ? strrchr(joined, '/') : NULL;
+  char *absolute = NULL;
+  if (joined) absolute = real ? dl_path_join(real, slash ? slash + 1 : joined) : dl_path_absolute(joined);
   const char *kept = absolute ? dl_arena_strdup(node->arena, absolute) : NULL;
   free(joined);
+  free(dir);
+  free(real);
   free(absolute);
   if (!kept) return DL_ERR_NOMEM;
   node->text = kept;
@@ -168,31 +175,60 @@ static dl_status load_kept(dl_run *run, kept *k) {
 
 /* ---- a resumed run must compute what the first part computed ---- */
 
-/* The path of the first difference below `path`. */
-static void first_difference(const dl_node *a, const dl_node *b, char *path, size_t size) {
-  if (!a || !b || a->kind != DL_NODE_MAP || b->kind != DL_NODE_MAP) return;
-  for (const dl_node *child = a->first; child; child = child->next) {
-    const dl_node *other = dl_node_get(b, child->key);
+/* Where two trees differ: the nodes there (NULL: absent), the path, and the nearest node that a file has. */
+typedef struct difference {
+  const dl_node *now, *then, *place;
+  char path[256];
+} difference;
+
+static void step_into(difference *d, const dl_node *now, const dl_node *then, const char *format, ...) {
+  size_t used = strlen(d->path);
+  va_list args;
+  va_start(args, format);
+  vsnprintf(d->path + used, sizeof d->path - used, format, args);
+  va_end(args);
+  d->now = now;
+  d->then = then;
+  if (now && now->line) d->place = now;
+}
+
+static void step_into_map(difference *d) {
+  const dl_node *now = d->now, *then = d->then;
+  for (const dl_node *child = now->first; child; child = child->next) {
+    const dl_node *other = dl_node_get(then, child->key);
     if (other && dl_node_equal(child, other)) continue;
-    size_t used = strlen(path);
-    snprintf(path + used, size - used, ".%s", child->key);
-    first_difference(child, other, path, size);
+    step_into(d, child, other, ".%s", child->key);
     return;
   }
+  const dl_node *gone = then->first;
+  while (dl_node_get(now, gone->key)) gone = gone->next;
+  step_into(d, NULL, gone, ".%s", gone->key);
+}
+
+static void step_into_list(difference *d) {
+  const dl_node *a = d->now->first, *b = d->then->first;
+  int i = 0;
+  for (; a && b && dl_node_equal(a, b); a = a->next, b = b->next) i++;
+  step_into(d, a, b, "[%d]", i);
 }
 
 static dl_status compare_key(const dl_run *run, const dl_node *now, const dl_node *then, const char *key) {
   const dl_node *a = dl_node_find(now, key), *b = dl_node_find(then, key);
   bool absent_a = !a || a->kind == DL_NODE_NULL, absent_b = !b || b->kind == DL_NODE_NULL;
   if ((absent_a && absent_b) || (!absent_a && !absent_b && dl_node_equal(a, b))) return DL_OK;
-  char path[256], x[96] = "nothing", y[96] = "nothing";
-  snprintf(path, sizeof path, "%s", key);
-  first_difference(a, b, path, sizeof path);
-  const dl_node *p = dl_node_find(now, path), *q = dl_node_find(then, path);
-  if (p) dl_node_describe(p, x, sizeof x);
-  if (q) dl_node_describe(q, y, sizeof y);
-  dl_config_fail(run->model->config, path, "%s differs from the run that %s holds: %s now, %s then", path, run->folder,
-                 x, y);
+  char x[96] = "nothing", y[96] = "nothing";
+  difference d = {.path = ""};
+  step_into(&d, a, b, "%s", key);
+  while (d.now && d.then && d.now->kind == d.then->kind && d.now->first && d.then->first)
+    d.now->kind == DL_NODE_MAP ? step_into_map(&d) : step_into_list(&d);
+  if (d.now) dl_node_describe(d.now, x, sizeof x);
+  if (d.then) dl_node_describe(d.then, y, sizeof y);
+  const char *resume = run->options->resume, *held = strcmp(resume, "auto") ? resume : run->folder;
+  static const char text[] = "%s differs from the run that %s holds: %s now, %s then";
+  if (d.place)
+    dl_node_fail(d.place, false, text, d.path, held, x, y);
+  else
+    dl_config_fail(run->model->config, key, text, d.path, held, x, y);
   return dl_hint("take the old value, choose another --run, or begin again with --resume never");
 }
 

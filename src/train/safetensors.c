@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "core/file.h"
 #include "core/json.h"
@@ -19,8 +20,8 @@
 
 /* ---- writing ---- */
 
-static dl_status header_text(const dl_tensor_view *tensors, int n, char **out, uint64_t *header_bytes) {
-  dl_json *header = dl_json_object();
+/* The entries of the header; a name that it cannot hold, or holds already, would leave a hole in the file. */
+static dl_status put_entries(dl_json *header, const dl_tensor_view *tensors, int n) {
   uint64_t at = 0;
   for (int t = 0; t < n; t++) {
     dl_json *entry = dl_json_object(), *shape = dl_json_array(), *offsets = dl_json_array();
@@ -32,13 +33,21 @@ static dl_status header_text(const dl_tensor_view *tensors, int n, char **out, u
     dl_json_put(entry, "shape", shape);
     dl_json_put(entry, "data_offsets", offsets);
     dl_json_put(header, tensors[t].name, entry);
+    if (dl_json_size(header) != (size_t)t + 2)
+      return dl_fail(DL_ERR_USAGE, "tensor name '%s' cannot be saved: it is taken twice, reserved or no UTF-8",
+                     tensors[t].name);
   }
-  dl_json *metadata = dl_json_object();
+  return DL_OK;
+}
+
+static dl_status header_text(const dl_tensor_view *tensors, int n, char **out, uint64_t *header_bytes) {
+  dl_json *header = dl_json_object(), *metadata = dl_json_object();
   dl_json_put_string(metadata, "format", "pt");
   dl_json_put_string(metadata, "producer", "dldist " DLDIST_VERSION);
   dl_json_put(header, "__metadata__", metadata);
   char *text = NULL;
-  dl_status status = dl_json_text(header, false, &text);
+  dl_status status = put_entries(header, tensors, n);
+  if (status == DL_OK) status = dl_json_text(header, false, &text);
   dl_json_destroy(&header);
   DL_TRY(status);
   /* Spaces at its end bring the values to a multiple of 64 bytes. */
@@ -189,10 +198,12 @@ static dl_status read_entries(const char *path, const dl_json *header, uint64_t 
 /* Opens, checks the header; leaves `file` at the first value. */
 static dl_status open_checked(const char *path, FILE **file, dl_safetensors_entry **entries, int *n) {
   *file = NULL;
-  if (dl_path_is_dir(path)) return dl_fail_at(DL_ERR_DATA, path, 0, 0, "is a directory");
+  struct stat st;
+  if (!stat(path, &st) && !S_ISREG(st.st_mode)) /* not to hang on a pipe */
+    return dl_fail_at(DL_ERR_DATA, path, 0, 0, S_ISDIR(st.st_mode) ? "is a directory" : "is not a regular file");
   FILE *f = fopen(path, "rb");
   if (!f) return dl_fail_at(DL_ERR_DATA, path, 0, 0, "cannot be opened: %s", strerror(errno));
-  unsigned char length[8];
+  unsigned char length[8] = {0};
   uint64_t header_bytes = 0, size = 0;
   dl_status status = DL_OK;
   if (fseeko(f, 0, SEEK_END) || (size = (uint64_t)ftello(f)) < 8 || fseeko(f, 0, SEEK_SET) ||

@@ -1,4 +1,5 @@
-/* schedule.c - learning-rate schedules as pure functions of the step: nothing is carried, so a resume needs nothing. */
+/* schedule.c - learning-rate schedules as pure functions of the step: nothing is carried, so a resume needs nothing.
+ * The one that watches the validation loss carries four numbers. */
 #include "train/schedule.h"
 
 #include <math.h>
@@ -12,6 +13,7 @@ struct dl_schedule {
   const char *name;
   int64_t warmup_steps;
   double warmup_factor;
+  dl_schedule_state state;
 };
 
 #define COUNT(table) ((int)(sizeof(table) / sizeof((table)[0])))
@@ -34,7 +36,8 @@ static const dl_option step_rows[] = {
 static double step_factor(const void *options, int64_t step, int64_t steps, int64_t epoch) {
   (void)step, (void)steps;
   const step_options *o = options;
-  return pow(o->gamma, (double)((epoch - 1) / o->every_epochs));
+  int64_t drops = (epoch - 1) / o->every_epochs;
+  return pow(o->gamma, (double)drops);
 }
 
 typedef struct {
@@ -66,8 +69,9 @@ static const dl_option polynomial_rows[] = {
     ROW(polynomial_options, power, DL_OPTION_REAL, "1", 0, 100, "power of the remaining part of the run"),
     ROW(polynomial_options, final_factor, DL_OPTION_REAL, "0", 0, 1, "factor at the end"),
 };
+/* From 0 at the first step; the end itself would be reached by the step after the last. */
 static double progress(int64_t step, int64_t steps) {
-  return steps > 1 ? fmin((double)(step - 1) / (double)(steps - 1), 1) : 1;
+  return steps > 0 ? fmin((double)(step - 1) / (double)steps, 1) : 1;
 }
 static double polynomial_factor(const void *options, int64_t step, int64_t steps, int64_t epoch) {
   (void)epoch;
@@ -82,23 +86,99 @@ static const dl_option cosine_rows[] = {
     ROW(cosine_options, final_factor, DL_OPTION_REAL, "0", 0, 1, "factor at the end"),
 };
 /* Loshchilov and Hutter, "SGDR", 2017, without restarts. */
+#define PI 3.14159265358979323846
 static double cosine_factor(const void *options, int64_t step, int64_t steps, int64_t epoch) {
   (void)epoch;
   double low = ((const cosine_options *)options)->final_factor;
-  return low + (1 - low) * 0.5 * (1 + cos(3.14159265358979323846 * progress(step, steps)));
+  return low + (1 - low) * 0.5 * (1 + cos(PI * progress(step, steps)));
 }
 
+typedef struct {
+  double pct_start, div_factor, final_div_factor;
+} one_cycle_options;
+static const dl_option one_cycle_rows[] = {
+    ROW(one_cycle_options, pct_start, DL_OPTION_REAL, "0.3", 0, 1, "share of the run in which lr rises"),
+    ROW(one_cycle_options, div_factor, DL_OPTION_REAL, "25", 1, 1e12, "lr starts at its base value divided by this"),
+    ROW(one_cycle_options, final_div_factor, DL_OPTION_REAL, "10000", 1, 1e12, "lr ends at its start divided by this"),
+};
+static double half_cosine(double from, double to, double share) { return to + (from - to) / 2 * (1 + cos(PI * share)); }
+/* Smith and Topin, "Super-convergence", 2018, in PyTorch's two phases: up until step pct_start * steps, then down. */
+static double one_cycle_factor(const void *options, int64_t step, int64_t steps, int64_t epoch) {
+  (void)epoch;
+  const one_cycle_options *o = options;
+  const double at = (double)(step - 1), top = o->pct_start * (double)steps - 1, end = (double)(steps - 1),
+               first = 1 / o->div_factor;
+  if (at <= top && top > 0) return half_cosine(first, 1, at / top);
+  return half_cosine(1, first / o->final_div_factor, end > top ? fmin((at - top) / (end - top), 1) : 1);
+}
+
+typedef struct {
+  double factor, threshold, min_lr;
+  int64_t patience, cooldown;
+} plateau_options;
+static const dl_option plateau_rows[] = {
+    ROW(plateau_options, factor, DL_OPTION_REAL, "0.1", 0, 1, "factor of each drop"),
+    ROW(plateau_options, patience, DL_OPTION_INT, "10", 0, 1e9, "epochs without progress that are let pass"),
+    ROW(plateau_options, threshold, DL_OPTION_REAL, "0.0001", 0, 1,
+        "share by which the validation loss must fall below its best to be progress"),
+    ROW(plateau_options, cooldown, DL_OPTION_INT, "0", 0, 1e9, "epochs after a drop that are not judged"),
+    ROW(plateau_options, min_lr, DL_OPTION_REAL, "0", 0, 1e6, "lr never falls below this"),
+};
+/* ReduceLROnPlateau of PyTorch, mode min, threshold_mode rel, eps 1e-8. */
+static void plateau_observe(const void *options, dl_schedule_state *state, double base_lr, double loss) {
+  const plateau_options *o = options;
+  if (loss < state->best * (1 - o->threshold)) {
+    state->best = loss;
+    state->bad_epochs = 0;
+  } else {
+    state->bad_epochs++;
+  }
+  if (state->cooldown > 0) {
+    state->cooldown--;
+    state->bad_epochs = 0;
+  }
+  if (state->bad_epochs <= o->patience) return;
+  const double lr = base_lr * state->factor, lower = fmax(lr * o->factor, o->min_lr);
+  if (lr - lower > 1e-8) state->factor = lower / base_lr;
+  state->cooldown = o->cooldown;
+  state->bad_epochs = 0;
+}
+
+#define OPTIONS(table, type) .options = table, .n_options = COUNT(table), .options_size = sizeof(type)
 static const dl_schedule_kind kinds[] = {
-    {"constant", "the base learning rate throughout", NULL, 0, 1, constant_factor, false},
-    {"step", "a drop by gamma every few epochs", step_rows, COUNT(step_rows), sizeof(step_options), step_factor, false},
-    {"exponential", "a drop by gamma each epoch", exponential_rows, COUNT(exponential_rows),
-     sizeof(exponential_options), exponential_factor, false},
-    {"inverse_time", "lr / (1 + decay * (t - 1)) at step t", inverse_time_rows, COUNT(inverse_time_rows),
-     sizeof(inverse_time_options), inverse_time_factor, false},
-    {"polynomial", "down to final_factor along a power of what remains", polynomial_rows, COUNT(polynomial_rows),
-     sizeof(polynomial_options), polynomial_factor, true},
-    {"cosine", "down to final_factor along half a cosine", cosine_rows, COUNT(cosine_rows), sizeof(cosine_options),
-     cosine_factor, true},
+    {.name = "constant", .help = "the base learning rate throughout", .options_size = 1, .factor = constant_factor},
+    {.name = "step",
+     .help = "a drop by gamma every few epochs",
+     OPTIONS(step_rows, step_options),
+     .factor = step_factor},
+    {.name = "exponential",
+     .help = "a drop by gamma each epoch",
+     OPTIONS(exponential_rows, exponential_options),
+     .factor = exponential_factor},
+    {.name = "inverse_time",
+     .help = "lr / (1 + decay * (t - 1)) at step t",
+     OPTIONS(inverse_time_rows, inverse_time_options),
+     .factor = inverse_time_factor},
+    {.name = "polynomial",
+     .help = "down to final_factor along a power of what remains",
+     OPTIONS(polynomial_rows, polynomial_options),
+     .factor = polynomial_factor,
+     .uses_length = true},
+    {.name = "cosine",
+     .help = "down to final_factor along half a cosine",
+     OPTIONS(cosine_rows, cosine_options),
+     .factor = cosine_factor,
+     .uses_length = true},
+    {.name = "one_cycle",
+     .help = "up to the base learning rate and down again, each along half a cosine (Smith and Topin, 2018)",
+     OPTIONS(one_cycle_rows, one_cycle_options),
+     .factor = one_cycle_factor,
+     .uses_length = true},
+    {.name = "plateau",
+     .help = "a drop where the validation loss has stopped falling",
+     OPTIONS(plateau_rows, plateau_options),
+     .factor = constant_factor,
+     .observe = plateau_observe},
 };
 
 const dl_schedule_kind *dl_schedule_kinds(int *n) {
@@ -136,6 +216,7 @@ dl_status dl_schedule_new(const dl_config *config, int64_t steps, int64_t epoch_
   dl_schedule *schedule = dl_calloc(1, sizeof *schedule);
   if (!schedule) return DL_ERR_NOMEM;
   *schedule = (dl_schedule){.kind = kind, .steps = steps, .epoch_steps = epoch_steps > 0 ? epoch_steps : 1};
+  schedule->state = (dl_schedule_state){.factor = 1, .best = INFINITY};
   schedule->options = dl_calloc(1, kind->options_size);
   dl_option_set sets[] = {{common_rows, COUNT(common_rows), schedule},
                           {kind->options, kind->n_options, schedule->options}};
@@ -156,9 +237,17 @@ void dl_schedule_destroy(dl_schedule **schedule) {
 
 const dl_schedule_kind *dl_schedule_kind_of(const dl_schedule *schedule) { return schedule->kind; }
 
+void dl_schedule_observe(dl_schedule *s, double base_lr, double valid_loss) {
+  if (s->kind->observe) s->kind->observe(s->options, &s->state, base_lr, valid_loss);
+}
+
+const dl_schedule_state *dl_schedule_state_of(const dl_schedule *s) { return &s->state; }
+
+void dl_schedule_set_state(dl_schedule *s, const dl_schedule_state *state) { s->state = *state; }
+
 double dl_schedule_factor(const dl_schedule *s, int64_t step) {
   if (step <= s->warmup_steps)
-    return s->warmup_factor + (1 - s->warmup_factor) * (double)step / (double)s->warmup_steps;
+    return s->state.factor * (s->warmup_factor + (1 - s->warmup_factor) * (double)step / (double)s->warmup_steps);
   int64_t epoch = (step - 1) / s->epoch_steps + 1;
-  return s->kind->factor(s->options, step - s->warmup_steps, s->steps - s->warmup_steps, epoch);
+  return s->state.factor * s->kind->factor(s->options, step - s->warmup_steps, s->steps - s->warmup_steps, epoch);
 }

@@ -1,4 +1,5 @@
 /* state.c - a model to and from a checkpoint. The members gather at member 0, which alone touches the disk. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +27,7 @@ static dl_status buffers_make(const dl_model *model, bool with_values, buffers *
   if (!with_values) return DL_OK;
   int sets = 1 + group->n_slots;
   b->values = dl_calloc_aligned((size_t)sets * group->count, sizeof(float));
-  b->views = dl_calloc((size_t)(sets * group->n_tensors), sizeof *b->views);
+  b->views = dl_calloc((size_t)sets * (size_t)group->n_tensors, sizeof *b->views);
   if (!b->values || !b->views) {
     buffers_free(b);
     *b = (buffers){0};
@@ -40,7 +41,7 @@ static dl_status buffers_make(const dl_model *model, bool with_values, buffers *
                                .count = tensor->count,
                                .values = b->values + (size_t)s * group->count + tensor->offset};
       memcpy(view->shape, tensor->shape, sizeof view->shape);
-      snprintf(view->name, sizeof view->name, "%s%s%s", s ? model->optimizer->kind->slot_names[s - 1] : "",
+      snprintf(view->name, sizeof view->name, "%s%s%s", s ? dl_optimizer_slot_name(model->optimizer, s - 1) : "",
                s ? "." : "", tensor->name);
     }
   b->checkpoint = (dl_checkpoint){.model = b->views,
@@ -88,6 +89,17 @@ static dl_json *shape_json(const dl_data_shape *shape) {
   return dims;
 }
 
+/* What the schedule carries; a best loss that is not there yet becomes null. */
+static dl_json *schedule_json(const dl_schedule *schedule) {
+  const dl_schedule_state *state = dl_schedule_state_of(schedule);
+  dl_json *object = dl_json_object();
+  dl_json_put_real(object, "factor", state->factor);
+  dl_json_put_real(object, "best", state->best);
+  dl_json_put_int(object, "bad_epochs", state->bad_epochs);
+  dl_json_put_int(object, "cooldown", state->cooldown);
+  return object;
+}
+
 static dl_status state_json(const dl_model *model, const dl_json *fingerprint, dl_json **out) {
   char *config = NULL;
   DL_TRY(dl_config_write(model->config, &config));
@@ -107,6 +119,7 @@ static dl_status state_json(const dl_model *model, const dl_json *fingerprint, d
   dl_json_put(state, "resolved", resolved_json(model->config));
   dl_json_put(state, "class_names", class_names_json(model));
   dl_json_put(state, "normalize", norm_json(&model->norm));
+  if (dl_schedule_kind_of(model->schedule)->observe) dl_json_put(state, "schedule", schedule_json(model->schedule));
   dl_json_put(state, "fingerprint", dl_json_copy(fingerprint));
   dl_json_put_string(state, "config", config);
   free(config);
@@ -184,11 +197,25 @@ static dl_status read_position(const dl_model *model, const dl_json *state, dl_p
   return DL_OK;
 }
 
+static dl_status read_schedule(const dl_model *model, const dl_json *state) {
+  const dl_json *kept = dl_json_get(state, "schedule");
+  if (!dl_schedule_kind_of(model->schedule)->observe) return DL_OK;
+  dl_schedule_state now = {.factor = dl_json_real(dl_json_get(kept, "factor"), -1),
+                           .best = dl_json_real(dl_json_get(kept, "best"), INFINITY),
+                           .bad_epochs = dl_json_int(dl_json_get(kept, "bad_epochs"), -1),
+                           .cooldown = dl_json_int(dl_json_get(kept, "cooldown"), -1)};
+  if (!(now.factor >= 0 && now.factor <= 1) || now.bad_epochs < 0 || now.cooldown < 0)
+    return dl_fail(DL_ERR_DATA, "the checkpoint's state.json has no sound `schedule`");
+  dl_schedule_set_state(model->schedule, &now);
+  return DL_OK;
+}
+
 dl_status dl_model_load(dl_model *model, const char *path, const dl_json *state) {
   bool root = model->team->rank == 0;
   buffers b = {0};
   dl_position at;
   dl_status status = read_position(model, state, &at);
+  if (status == DL_OK) status = read_schedule(model, state);
   if (status == DL_OK) status = buffers_make(model, root, &b);
   if (status == DL_OK && root) status = dl_checkpoint_read(path, &b.checkpoint);
   status = dl_team_agree(model->team, status);

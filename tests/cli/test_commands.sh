@@ -133,10 +133,17 @@ holds 'and r2 says so' awk "BEGIN { exit !($(field r2 out) > 0.999) }"
 run j2 predict --run line --data no_y.h5 --split train -o no_y-p.h5
 check 'predictions need no y' 'scores ' "$("$DLDIST" data info no_y-p.h5 | awk '{ printf "%s ", $1 }')"
 usage 'no output' 'dldist predict needs -o PREDICTIONS.h5' predict --run demo --data "$DIGITS"
-try r3 predict --run demo --data line.h5 -o wrong.h5
+"$DLDIST_H5" make good good.h5
+try r3 predict --run demo --data good.h5 -o wrong.h5
 check 'data of another shape is bad data' 3 "$code"
 check 'with one message' 1 "$(grep -c '^dldist: ' err)"
+contains 'and both shapes' "the data set's samples have the shape (4), but the model was trained on (1, 8, 8)" err
 holds 'and no file' test ! -e wrong.h5
+cp line.h5 before
+usage 'predictions in place of the data' \
+  './line.h5: is a file of the data set: the predictions would replace it (name another file)' \
+  predict --run line --data line.h5 -o ./line.h5
+holds 'are refused' cmp before line.h5
 
 say '== data'
 prints 'info' "class_names   string   (10,)          contiguous                        10 B
@@ -190,13 +197,13 @@ optimizer.safetensors
 # The digest by hand: of each tensor its name, a 0 byte and its bytes, in file order.
 tensors=demo/checkpoints/latest/model.safetensors
 header=$(od -An -tu8 -N 8 "$tensors" | tr -d ' ')
-tail -c +9 "$tensors" | head -c "$header" | grep -o '"layers[^}]*}' |
+head -c $((8 + header)) "$tensors" | tail -c "$header" | grep -o '"layers[^}]*}' |
   sed 's/"\([^"]*\)".*"data_offsets":\[\([0-9]*\),\([0-9]*\)\].*/\1 \2 \3/' | sort -n -k 2 >offsets
 check 'the weights are four tensors' 4 "$(wc -l <offsets)"
 check 'weights_sha256 is what the contract says it is' "$(end_of demo weights_sha256)" \
   "$(while read -r name begin end; do
     printf '%s\0' "$name"
-    tail -c +$((9 + header + begin)) "$tensors" | head -c $((end - begin))
+    head -c $((8 + header + end)) "$tensors" | tail -c $((end - begin))
   done <offsets | sha256sum | cut -d' ' -f1)"
 
 say '== list, help, doctor'
@@ -242,6 +249,25 @@ usage 'too many arguments' "dldist train: 'b.yaml' is one argument too many (see
 usage 'no threads' "dldist train: -j takes a number of threads from 1 to 1024, not '0'" train -j 0
 usage 'an unknown list' "dldist list: unknown list 'layer' (did you mean 'layers'?)" list layer
 usage 'an unknown benchmark' "dldist bench: unknown benchmark 'stp' (there is: step)" bench stp
+
+say '== where things are'
+mkdir -p 'a place/below'
+cp line.h5 'a place/'
+sed 's|line.h5|../line.h5|' line.yaml >'a place/below/c.yaml'
+run r2 train 'a place/below/c.yaml' --run 'a run' --quiet
+check 'data.file starts at the folder of the configuration' "$(end_of line weights_sha256)" "$(end_of 'a run' weights_sha256)"
+contains 'config.yaml has all of its path' "file: \"$(pwd -P)/a place/line.h5\"" 'a run/config.yaml'
+mv 'a run' moved
+run alone eval --run moved --json
+check 'a run folder may be moved' 150 "$(field samples out)"
+mkdir parts
+"$DLDIST_H5" make line parts/part-1.h5
+"$DLDIST_H5" make line parts/part-2.h5
+run r2 train line.yaml --run glob --set 'data.file=parts/part-*.h5' --set train.epochs=1 --quiet
+events start glob >begin
+check 'several files are one data set' 1200 "$(field train_samples begin)"
+run alone train line.yaml --run files --set 'data.file=[parts/part-1.h5, parts/part-2.h5]' --set train.epochs=1 --quiet
+check 'whether by a pattern or a list' "$(end_of glob weights_sha256)" "$(end_of files weights_sha256)"
 
 say '== dry-run, --set, --quiet'
 run r2 train line.yaml --dry-run --run dry --set train.epochs=7

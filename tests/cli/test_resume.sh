@@ -92,6 +92,10 @@ check 'goes on in another folder to the same weights' "$whole" "$(end_of elsewhe
 try alone train images.yaml --run elsewhere --resume nowhere
 check 'which must be there: bad data' 3 "$code"
 contains 'named' 'dldist: error: nowhere: ' err
+try r2 train images.yaml --run third --resume fork/checkpoints/latest --set seed=9
+check 'and be of the same configuration' 2 "$code"
+contains 'or both are named' "seed differs from the run that fork/checkpoints/latest holds: '9' now, '1' then" err
+holds 'and no folder is begun' test ! -e third
 
 say 'a completed run, on the digits'
 run r2 train digits.yaml --run digits --quiet
@@ -111,7 +115,7 @@ try alone train changed.yaml --run digits
 contains 'with its place in the file' 'dldist: error: changed.yaml:4:29: optimizer.lr differs' err
 try alone train digits.yaml --run digits --set 'model=[flatten, {dense: 32}, relu, {dropout: 0.3}, {dense: 10}]'
 check 'so is a changed layer' 2 "$code"
-contains 'that names the model' 'model differs from the run' err
+contains 'that names it' "model[3].dropout.rate differs from the run that digits holds: '0.3' now, '0.2' then" err
 holds 'and touches nothing' cmp before digits/metrics.jsonl
 run r3 train digits/config.yaml --run again --quiet
 check 'its config.yaml trains a new folder to the same weights' "$digits" "$(end_of again weights_sha256)"

@@ -62,6 +62,32 @@ static void momentum_apply(void *context, const dl_tensor *tensor, size_t n, flo
   }
 }
 
+/* A penalty that some tensors have. */
+static void some_penalise(void *context, const dl_tensor *tensor, size_t n, const float *restrict weights,
+                          float *restrict gradient) {
+  (void)context;
+  for (size_t i = 0; tensor->decays && i < n; i++) gradient[i] += 0.125f * weights[i];
+}
+
+/* An optimizer that needs norms of tensors, and both of them. */
+static void ratio_measure(void *context, const dl_tensor *tensor, size_t n, const float *restrict weights,
+                          float *restrict gradient, float *const state[]) {
+  (void)context, (void)tensor;
+  for (size_t i = 0; i < n; i++) {
+    state[0][i] = 0.9f * state[0][i] + gradient[i];
+    gradient[i] = state[0][i] + 0.01f * weights[i];
+  }
+}
+static void ratio_apply(void *context, const dl_tensor *tensor, const dl_tensor_sums *sums, size_t n,
+                        float *restrict weights, const float *restrict update, float *const state[]) {
+  const sync_case *c = context;
+  const float lr = c->lr * tensor->lr_scale, ratio = (float)sqrt((sums->weights + 1) / (sums->update + 2));
+  for (size_t i = 0; i < n; i++) {
+    state[1][i] += update[i] * update[i];
+    weights[i] -= lr * ratio * update[i];
+  }
+}
+
 static inline void make_case(sync_case *c, uint64_t seed, int transport) {
   static const double clips[] = {0, 1e-3, 1, 1e6};
   *c = (sync_case){.seed = seed, .transport = transport};
@@ -81,11 +107,18 @@ static inline void make_case(sync_case *c, uint64_t seed, int transport) {
                                 .lr_scale = t & 1 ? 0.5f : 1};
     /* Some of those that are not learnt are running averages. */
     if (!c->tensors[t].trainable && draw_below(seed, 40 + (uint64_t)t, 2)) c->tensors[t].running = 0.1f;
+    c->tensors[t].decays = t % 3 != 1;
     c->group.count += (count + 15) / 16 * 16;
   }
   c->group.tensors = c->tensors;
   c->group.n_slots = CASE_SLOTS;
   c->group.apply = momentum_apply;
+  if (draw_below(seed, 6, 2)) c->group.penalise = some_penalise;
+  if (c->norm_first && draw_below(seed, 7, 2)) {
+    c->group.apply = NULL;
+    c->group.measure = ratio_measure;
+    c->group.apply_measured = ratio_apply;
+  }
   c->group.apply_context = c;
 }
 
@@ -163,6 +196,26 @@ static inline double oracle_norm(const sync_case *c, const float *mean) {
   return sqrt(tree_double(tensors, 1, c->group.n_tensors));
 }
 
+static inline double oracle_tensor(const float *x, size_t count) {
+  double blocks[8];
+  int64_t n = 0;
+  for (size_t at = 0; at < count; at += 1024) blocks[n++] = oracle_block(x + at, count - at < 1024 ? count - at : 1024);
+  return tree_double(blocks, 1, n);
+}
+
+/* One trained tensor: all of it at once. */
+static inline void oracle_apply(const sync_case *c, const dl_tensor *tensor, float *weights, float *mean,
+                                float *const state[]) {
+  void *context = (void *)(uintptr_t)c;
+  if (!c->group.measure) {
+    momentum_apply(context, tensor, tensor->count, weights, mean, state);
+    return;
+  }
+  ratio_measure(context, tensor, tensor->count, weights, mean, state);
+  const dl_tensor_sums sums = {oracle_tensor(weights, tensor->count), oracle_tensor(mean, tensor->count)};
+  ratio_apply(context, tensor, &sums, tensor->count, weights, mean, state);
+}
+
 static inline void oracle_step(const sync_case *c, int step, oracle *o) {
   size_t count = c->group.count;
   int64_t samples = case_samples(c, step), n = 0;
@@ -178,6 +231,9 @@ static inline void oracle_step(const sync_case *c, int step, oracle *o) {
   if (!o->finite || case_trouble(c, step) == ONE_FAILS) return;
   float factor = (float)(1.0 / o->sums[1]);
   for (size_t i = 0; i < count; i++) o->mean[i] = tree_float(o->leaves + i, count, n) * factor;
+  for (int t = 0; c->group.penalise && t < c->group.n_tensors; t++)
+    for (size_t i = 0; c->tensors[t].trainable && c->tensors[t].decays && i < c->tensors[t].count; i++)
+      o->mean[c->tensors[t].offset + i] += 0.125f * o->weights[c->tensors[t].offset + i];
   o->norm = oracle_norm(c, o->mean);
   o->finite = isfinite(o->norm);
   if (!o->finite && c->norm_first) return;
@@ -191,8 +247,7 @@ static inline void oracle_step(const sync_case *c, int step, oracle *o) {
       float over_samples = tree_float(o->leaves + i, count, n) * (float)(1.0 / (double)samples);
       o->weights[i] += tensor->running * (over_samples - o->weights[i]);
     }
-    if (tensor->trainable)
-      momentum_apply((void *)(uintptr_t)c, tensor, tensor->count, o->weights + tensor->offset, mean, state);
+    if (tensor->trainable) oracle_apply(c, tensor, o->weights + tensor->offset, mean, state);
   }
 }
 
@@ -252,6 +307,7 @@ static inline void run_step(sync_case *c, dl_team *team, dl_sync *sync, int step
     EXPECT(result.finite == o->finite);
     EXPECT(result.stop == (what == ONE_STOPS));
     EXPECT(same_bits(result.sums, o->sums, sizeof o->sums) || what == LOSS_INFINITE);
+    EXPECT(result.bad_tensor == (what == GRADIENT_NAN ? 0 : -1)); /* its first element is not a number */
     EXPECT(!o->finite || same_bits(&result.grad_norm, &o->norm, sizeof o->norm));
     for (int r = 0; r < team->size; r++)
       EXPECT(dl_sync_notes(sync)[r * DL_SYNC_NOTES + 3] == (double)(r * 100 + step * 10 + 3));

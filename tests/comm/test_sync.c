@@ -108,9 +108,10 @@ static void test_a_leaf_that_was_not_delivered_is_an_error_of_all(void) {
 static dl_status clip_without_norm(dl_team *team, void *context) {
   sync_case c;
   dl_sync *sync = NULL;
-  (void)context;
   make_case(&c, 12, DL_TRANSPORT_SHM);
   c.shards = 4;
+  c.group.apply = momentum_apply;
+  c.group.measure = *(bool *)context ? ratio_measure : NULL;
   dl_sync_options options = {DL_TRANSPORT_SHM, 4, false};
   DL_TRY(dl_sync_new(team, &c.group, &options, &sync));
   dl_cut cut = dl_cut_make(8, 4);
@@ -123,8 +124,13 @@ static dl_status clip_without_norm(dl_team *team, void *context) {
   return status;
 }
 
-static void test_clipping_without_the_norm_first_is_refused(void) {
-  CU_ASSERT_EQUAL(dl_launch(2, clip_without_norm, NULL), DL_ERR_INTERNAL);
+static void test_clipping_and_measuring_without_the_norm_first_are_refused(void) {
+  static const char *const words[] = {"clipping", "norms of tensors"};
+  for (int i = 0; i < 2; i++) {
+    bool measures = i;
+    CU_ASSERT_EQUAL(dl_launch(2, clip_without_norm, &measures), DL_ERR_INTERNAL);
+    CU_ASSERT_PTR_NOT_NULL(strstr(dl_error_last()->message, words[i]));
+  }
 }
 
 static void test_the_table_names_both_transports(void) {
@@ -148,7 +154,7 @@ static const dl_test tests[] = {
     DL_TEST(test_steps_equal_the_serial_tree_for_eight_members),
     DL_TEST(test_thousands_of_shards_fit_the_bound),
     DL_TEST(test_a_leaf_that_was_not_delivered_is_an_error_of_all),
-    DL_TEST(test_clipping_without_the_norm_first_is_refused),
+    DL_TEST(test_clipping_and_measuring_without_the_norm_first_are_refused),
     DL_TEST(test_the_table_names_both_transports),
 };
 DL_TEST_MAIN("sync in teams of threads", tests)

@@ -1,6 +1,6 @@
-/* embed.c - a program that has MPI and work of its own, and trains inside: over a communicator with the ranks backwards and
- * one of them left out, on arrays; evaluates, predicts, saves, opens again; then a whole run from a configuration file.
- * Prints what test_install.sh compares. Usage: embed CONFIG.yaml FOLDER
+/* embed.c - a program that has MPI and work of its own, and trains inside: over a communicator with the ranks backwards
+ * and one of them left out, on arrays; evaluates, predicts, saves, opens again; then a whole run from a configuration
+ * file. Prints what test_install.sh compares. Usage: embed CONFIG.yaml FOLDER
  */
 #include <dldist/dldist_mpi.h>
 #include <stdbool.h>
@@ -10,12 +10,12 @@
 
 #define SAMPLES 200
 
-#define CHECK(condition)                                                       \
-  do {                                                                         \
-    if (!(condition)) {                                                        \
+#define CHECK(condition)                                                                         \
+  do {                                                                                           \
+    if (!(condition)) {                                                                          \
       fprintf(stderr, "embed.c:%d: not true: %s (%s)\n", __LINE__, #condition, dl_last_error()); \
-      MPI_Abort(MPI_COMM_WORLD, 1);                                            \
-    }                                                                          \
+      MPI_Abort(MPI_COMM_WORLD, 1);                                                              \
+    }                                                                                            \
   } while (0)
 
 static float x[SAMPLES][3], y[SAMPLES];

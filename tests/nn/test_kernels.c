@@ -139,13 +139,6 @@ static void run_losses(const dl_kernels *k, field *f) {
   f->loss += k->mae_row(COLS, f->b, f->c, 1.5f, f->a + 4 * COLS);
   f->loss += k->huber_row(COLS, f->b, f->c, 0.5f, 1.5f, f->d);
 }
-static void run_optimizers(const dl_kernels *k, field *f) {
-  const dl_adam_step adam = {0.999f, 0.01f, 0.9f, 0.1f, 0.999f, 0.001f, 0.003f, 3.3f, 1e-8f};
-  const dl_sgd_step sgd = {0.1f, 0.9f, 0.01f, true};
-  k->adam(&adam, N, f->b, f->a, f->c, f->d);
-  k->sgd(&sgd, N, f->b, f->c);
-  k->sgd_momentum(&sgd, N, f->c, f->b, f->d);
-}
 static void run_random(const dl_kernels *k, field *f) {
   uint32_t words[301];
   k->random_words(301, (dl_rng_key){{1, 2}}, 3, 4, words);
@@ -154,8 +147,8 @@ static void run_random(const dl_kernels *k, field *f) {
 }
 
 static void test_all_instruction_sets_give_the_same_bits(void) {
-  static void (*const runs[])(const dl_kernels *, field *) = {run_unary,  run_backward,   run_rows,
-                                                              run_losses, run_optimizers, run_random};
+  static void (*const runs[])(const dl_kernels *, field *) = {run_unary, run_backward, run_rows, run_losses,
+                                                              run_random};
   static field first, other;
   find_tables();
   for (size_t r = 0; r < sizeof runs / sizeof runs[0]; r++)

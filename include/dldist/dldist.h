@@ -109,10 +109,12 @@ DL_API int64_t dl_network_outputs(const dl_network *network);
 /* SHA-256 of the weights as 64 hexadecimal digits and a 0 byte, on all processes. Collective. */
 DL_API dl_status dl_network_weights_sha256(dl_network *network, char hex[65]);
 
-/* Writes a checkpoint below `folder` (folder/step-NNNNNNNN, and folder/latest points to it), by rank 0. Collective. */
+/* Writes a checkpoint below `folder` (folder/step-NNNNNNNN, and folder/latest points to it), by rank 0. The folder
+ * belongs to one network: the two newest checkpoints are kept, those of later steps are removed. Collective. */
 DL_API dl_status dl_network_save(dl_network *network, const char *folder);
 
-/* A trained network from a checkpoint's folder, or a run's. It predicts, evaluates and tells its digest. Collective. */
+/* A trained network from a checkpoint's folder, a folder of checkpoints (its latest), or a run's. It predicts,
+ * evaluates and tells its digest. Collective. */
 DL_API dl_status dl_network_open(dl_context *context, const char *checkpoint, dl_network **out);
 
 /* ---- 5. whole runs ---- */

@@ -31,9 +31,11 @@ struct dl_network {
   char *config, *config_name; /* the file's text and name, or NULL */
   text_list layers, settings; /* settings: "key=value" */
   bool has_arrays;
-  dl_data_shape shape;
+  dl_data_shape shape; /* of the arrays; y_size 0: no y yet */
   dl_data_arrays arrays[DL_SPLITS];
-  dl_model *model; /* once trained or opened */
+  dl_model *model;          /* once trained or opened */
+  bool on_arrays;           /* the model has arrays for its data */
+  bool replaced[DL_SPLITS]; /* set since it was trained or opened: the model's own may be gone */
 };
 
 const char *dl_version(void) { return DLDIST_VERSION; }
@@ -137,14 +139,27 @@ dl_status dl_network_set(dl_network *network, const char *key, const char *value
   return list_add(&network->settings, dl_asprintf("%s=%s", key, value));
 }
 
+/* The model's list, which may be absent or empty. A root that is no map is left to dl_config_from_document. */
+static dl_status find_model(dl_node *root, dl_node **out) {
+  char text[96];
+  if (root->kind == DL_NODE_NULL) root->kind = DL_NODE_MAP;
+  dl_node *model = *out = dl_node_get(root, "model");
+  if (root->kind != DL_NODE_MAP) return DL_OK;
+  if (!model) {
+    if (!(model = *out = dl_node_new(root, DL_NODE_LIST, NULL))) return DL_ERR_NOMEM;
+    return dl_node_put(root, "model", model);
+  }
+  if (model->kind == DL_NODE_NULL) model->kind = DL_NODE_LIST;
+  if (model->kind == DL_NODE_LIST) return DL_OK;
+  return dl_node_fail(model, false, "model must be a list of layers, not %s",
+                      dl_node_describe(model, text, sizeof text));
+}
+
 /* Each layer is parsed on its own, so that an error names it, and appended to the model's list. */
 static dl_status append_layers(const dl_network *network, dl_node *root) {
-  dl_node *model = dl_node_get(root, "model");
-  if (!model) {
-    if (!(model = dl_node_new(root, DL_NODE_LIST, NULL))) return DL_ERR_NOMEM;
-    DL_TRY(dl_node_put(root, "model", model));
-  }
-  for (int i = 0; i < network->layers.n; i++) {
+  dl_node *model;
+  DL_TRY(find_model(root, &model));
+  for (int i = 0; model && i < network->layers.n; i++) {
     dl_document document;
     char name[64];
     snprintf(name, sizeof name, "layer %d", i);
@@ -157,23 +172,19 @@ static dl_status append_layers(const dl_network *network, dl_node *root) {
   return DL_OK;
 }
 
-/* File, then layers, then settings: one text, parsed like any configuration. */
+/* File, then layers, then settings. */
 static dl_status make_config(const dl_network *network, dl_config **out) {
   dl_document document;
   const char *text = network->config ? network->config : "",
              *name = network->config_name ? network->config_name : "(network)";
   DL_TRY(dl_document_parse(text, strlen(text), name, &document));
-  char *whole = NULL;
   dl_status status = network->layers.n ? append_layers(network, document.root) : DL_OK;
-  if (status == DL_OK && network->layers.n) status = dl_node_write(document.root, &whole);
-  dl_document_destroy(&document);
-  if (status == DL_OK) {
-    if (whole) text = whole;
-    status = dl_config_parse(text, strlen(text), name, (const char *const *)network->settings.text, network->settings.n,
-                             out);
+  if (status != DL_OK) {
+    dl_document_destroy(&document);
+    return status;
   }
-  free(whole);
-  return status;
+  return dl_config_from_document(&document, name, (const char *const *)network->settings.text, network->settings.n,
+                                 out);
 }
 
 dl_status dl_network_set_data(dl_network *network, int split, int64_t samples, int dims, const int64_t *shape,
@@ -181,7 +192,8 @@ dl_status dl_network_set_data(dl_network *network, int split, int64_t samples, i
   if (split < 0 || split >= DL_SPLITS) return dl_fail(DL_ERR_USAGE, "there is no split %d", split);
   if (dims < 1 || dims > DL_MAX_DIMS)
     return dl_fail(DL_ERR_USAGE, "x has %d dimensions a sample; 1 to %d can be used", dims, DL_MAX_DIMS);
-  dl_data_shape wanted = {.x_dims = dims, .x_size = 1, .y_size = y ? y_size : 1};
+  if (y && y_size < 1) return dl_fail(DL_ERR_USAGE, "y has %lld values a sample", (long long)y_size);
+  dl_data_shape wanted = {.x_dims = dims, .x_size = 1, .y_size = y ? y_size : network->shape.y_size};
   for (int d = 0; d < dims; d++) {
     wanted.x_shape[d] = shape[d];
     if (shape[d] < 1 || __builtin_mul_overflow(wanted.x_size, shape[d], &wanted.x_size))
@@ -189,9 +201,13 @@ dl_status dl_network_set_data(dl_network *network, int split, int64_t samples, i
   }
   if (network->has_arrays && memcmp(wanted.x_shape, network->shape.x_shape, sizeof wanted.x_shape))
     return dl_fail(DL_ERR_USAGE, "the samples have another shape than those set before");
+  if (network->shape.y_size && wanted.y_size != network->shape.y_size)
+    return dl_fail(DL_ERR_USAGE, "y has %lld values a sample, but %lld in the split set before", (long long)y_size,
+                   (long long)network->shape.y_size);
   network->shape = wanted;
   network->arrays[split] = (dl_data_arrays){.samples = samples, .x = x, .y = y, .labels = labels};
   network->has_arrays = true;
+  network->replaced[split] = true;
   return DL_OK;
 }
 
@@ -200,17 +216,27 @@ dl_status dl_network_set_data(dl_network *network, int split, int64_t samples, i
 dl_status dl_network_train(dl_network *network) {
   dl_team *team = network->context->team;
   dl_config *config = NULL;
-  DL_TRY(dl_team_agree(team, make_config(network, &config)));
+  dl_status status = dl_team_agree(team, make_config(network, &config));
+  if (status != DL_OK) {
+    dl_config_destroy(&config);
+    return status;
+  }
   dl_model_destroy(&network->model);
   dl_model_source source = {.need = 1u << DL_SPLIT_TRAIN};
+  dl_data_shape shape = network->shape;
+  if (!shape.y_size) shape.y_size = 1;
   if (network->has_arrays) {
-    source.shape = &network->shape;
+    source.shape = &shape;
     source.arrays = network->arrays;
   }
+  network->on_arrays = network->has_arrays;
+  memset(network->replaced, 0, sizeof network->replaced);
   DL_TRY(dl_model_new_training(team, config, &source, &network->model));
   dl_run_options options = {.quiet = true};
   dl_run run = {.team = team, .options = &options, .model = network->model, .saved_step = -1};
-  return dl_fit(&run);
+  status = dl_fit(&run);
+  if (status != DL_OK) dl_model_destroy(&network->model);
+  return status;
 }
 
 static dl_status need_model(const dl_network *network) {
@@ -242,12 +268,27 @@ static dl_data_shape model_shape(const dl_model *model) {
   return shape;
 }
 
-static dl_status evaluate_split(dl_network *network, int split, dl_evaluation *out) {
-  if (dl_data_samples(network->model->data, split) > 0) return dl_evaluate(network->model, split, out);
+/* Whether the arrays of `split` are of the form that the model was made for. */
+static dl_status check_arrays(const dl_network *network, int split, const dl_data_shape *wanted) {
+  const dl_data_shape *shape = &network->shape;
   if (!network->has_arrays || network->arrays[split].samples < 1)
     return dl_fail(DL_ERR_USAGE, "the split has no samples: set them with dl_network_set_data");
+  if (shape->x_dims != wanted->x_dims || memcmp(shape->x_shape, wanted->x_shape, sizeof shape->x_shape))
+    return dl_fail(DL_ERR_USAGE, "the samples have another shape than those that the network was trained on");
+  if (!dl_task_has_labels(network->model->config->task) && network->arrays[split].y && shape->y_size != wanted->y_size)
+    return dl_fail(DL_ERR_USAGE, "y has %lld values a sample, but the network %lld outputs", (long long)shape->y_size,
+                   (long long)wanted->y_size);
+  return DL_OK;
+}
+
+static dl_status evaluate_split(dl_network *network, int split, dl_evaluation *out) {
+  bool own = dl_data_samples(network->model->data, split) > 0 && !network->replaced[split];
+  if (own && split == DL_VALID && network->on_arrays && network->replaced[DL_TRAIN] && !network->arrays[split].samples)
+    return dl_fail(DL_ERR_USAGE, "valid was cut off arrays of train that were set anew since: train again");
+  if (own) return dl_evaluate(network->model, split, out);
   dl_model view;
   dl_data_shape shape = model_shape(network->model);
+  DL_TRY(dl_team_agree(network->context->team, check_arrays(network, split, &shape)));
   dl_data_arrays arrays[DL_SPLITS] = {{0}};
   arrays[DL_SPLIT_TEST] = network->arrays[split];
   DL_TRY(view_on(network->model, network->context->team, &shape, arrays, &view));

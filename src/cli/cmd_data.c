@@ -10,6 +10,8 @@
 static const dl_arg args_table[] = {
     {"-o", "--output", "FILE.h5", "import: the file to write"},
     {"--force", "-f", NULL, "import: replaces an existing file"},
+    {"--tokens", NULL, "char|byte", "import text: what a token is; default: char"},
+    {"--test-fraction", NULL, "F", "import text: share at the end that becomes the test split; default: 0"},
 };
 
 static dl_status unknown(const char *what, const char *word, const char *const *names, int n) {
@@ -35,7 +37,16 @@ static dl_status import(const dl_command *command, const dl_args *args) {
   if (inputs < format->min_inputs || inputs > format->max_inputs)
     return dl_fail(DL_ERR_USAGE, "dldist data import %s takes %s, %d given", format->name, format->usage, inputs);
   if (!output) return dl_fail(DL_ERR_USAGE, "dldist data import needs -o FILE.h5");
-  return dl_import(format->name, args->positional + 2, inputs, output, dl_option_of(command, args, "--force") != NULL);
+  static const char *const words[] = {"--tokens", "--test-fraction"};
+  enum { WORDS = sizeof words / sizeof words[0] };
+  dl_import_setting settings[WORDS];
+  int n_settings = 0;
+  for (int i = 0; i < WORDS; i++) {
+    const char *value = dl_option_of(command, args, words[i]);
+    if (value) settings[n_settings++] = (dl_import_setting){words[i] + 2, value};
+  }
+  return dl_import(format->name, args->positional + 2, inputs, settings, n_settings, output,
+                   dl_option_of(command, args, "--force") != NULL);
 }
 
 static dl_status info(const dl_command *command, const dl_args *args) {
@@ -65,7 +76,7 @@ static dl_status run(const dl_command *command, const dl_args *args) {
 
 const dl_command dl_command_data = {
     .name = "data",
-    .usage = "import FORMAT INPUT... -o FILE.h5 [--force] | info FILE",
+    .usage = "import FORMAT INPUT... -o FILE.h5 [--force] [--tokens char|byte] [--test-fraction F] | info FILE",
     .help = "brings data into HDF5, and tells what a file holds",
     .more =
         "A data set is an HDF5 file with samples first: /train/x and /train/y, likewise valid and test. An import "

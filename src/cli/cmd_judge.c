@@ -8,14 +8,15 @@
 #include "core/log.h"
 #include "core/options.h"
 #include "report/summary.h"
-#include "train/judge.h"
+#include "train/generate.h"
 #include "train/run.h"
 
 static const dl_arg eval_args[] = {
     {"--run", NULL, "DIR", "a run's folder: its newest checkpoint is taken"},
     {"--checkpoint", NULL, "DIR", "a checkpoint's folder"},
     {"--data", NULL, "FILE.h5", "another data set than the one the model was trained with"},
-    {"--split", NULL, "train|valid|test", "which split; default: test where there is one, else valid, else train"},
+    {"--split", NULL, "train|valid|test",
+     "which split; default: test, or without --data what is there of test, valid, train"},
     {"--json", NULL, NULL, "one JSON object instead of a table"},
     {"-j", "--threads", "THREADS", "threads; default: all cores alone, 1 under mpirun or srun"},
 };
@@ -23,8 +24,13 @@ static const dl_arg predict_args[] = {
     {"--run", NULL, "DIR", "a run's folder: its newest checkpoint is taken"},
     {"--checkpoint", NULL, "DIR", "a checkpoint's folder"},
     {"--data", NULL, "FILE.h5", "the data set; y is not needed"},
-    {"--split", NULL, "train|valid|test", "which split; default: test where there is one, else valid, else train"},
+    {"--split", NULL, "train|valid|test",
+     "which split; default: test, or without --data what is there of test, valid, train"},
     {"-o", "--output", "PREDICTIONS.h5", "the file to write"},
+    {"--generate", NULL, "N", "a language model writes N tokens to standard output instead"},
+    {"--prompt", NULL, "TEXT", "what the text begins with"},
+    {"--temperature", NULL, "T", "below 1: likelier tokens; 0: always the likeliest; default: 1"},
+    {"--seed", NULL, "SEED", "of the drawing; default: the model's seed"},
     {"-j", "--threads", "THREADS", "threads; default: all cores alone, 1 under mpirun or srun"},
 };
 
@@ -32,6 +38,8 @@ typedef struct job {
   dl_judge_options judge;
   bool json;
   const char *output;
+  bool has_seed;
+  dl_generate_options generate; /* tokens -1: predictions instead */
 } job;
 
 static dl_status read_options(const dl_command *command, const dl_args *args, job *out, int *threads) {
@@ -41,7 +49,7 @@ static dl_status read_options(const dl_command *command, const dl_args *args, jo
                          .split = -1}};
   const char *split = dl_option_of(command, args, "--split");
   if (!out->judge.run == !out->judge.checkpoint) {
-    dl_fail(DL_ERR_USAGE, "dldist %s needs --run DIR or --checkpoint DIR", command->name);
+    dl_fail(DL_ERR_USAGE, "dldist %s takes one of --run DIR and --checkpoint DIR", command->name);
     return dl_hint("see dldist help %s", command->name);
   }
   if (split && (out->judge.split = dl_choice_index(DL_SPLIT_NAMES, split)) < 0)
@@ -138,10 +146,60 @@ static dl_status predict_member(dl_team *team, void *context) {
   return dl_team_agree(team, status);
 }
 
+/* ---- text ---- */
+
+static dl_status generate_member(dl_team *team, void *context) {
+  const job *j = context;
+  dl_model *model = NULL;
+  char *text = NULL;
+  size_t bytes = 0;
+  if (team->rank == 0) dl_log_set_sink(dl_print_warning, NULL);
+  dl_status status = dl_judge_open_bare(team, j->judge.run ? j->judge.run : j->judge.checkpoint, &model);
+  if (status == DL_OK && team->rank == 0) {
+    dl_generate_options options = j->generate;
+    if (!j->has_seed) options.seed = model->config->seed;
+    status = dl_generate(model, &options, &text, &bytes);
+    if (status == DL_OK) {
+      fwrite(text, 1, bytes, stdout);
+      fputc('\n', stdout);
+    }
+  }
+  free(text);
+  dl_model_destroy(&model);
+  dl_log_set_sink(NULL, NULL);
+  return dl_team_agree(team, status);
+}
+
+static dl_status read_generate(const dl_command *command, const dl_args *args, job *out) {
+  const char *tokens = dl_option_of(command, args, "--generate"),
+             *temperature = dl_option_of(command, args, "--temperature"), *seed = dl_option_of(command, args, "--seed");
+  char *end;
+  out->generate = (dl_generate_options){.tokens = -1, .prompt = dl_option_of(command, args, "--prompt")};
+  out->generate.temperature = 1;
+  out->has_seed = seed != NULL;
+  if (!tokens && (temperature || seed || out->generate.prompt))
+    return dl_fail(DL_ERR_USAGE, "dldist predict: --prompt, --temperature and --seed go with --generate N");
+  if (!tokens) return DL_OK;
+  out->generate.tokens = strtoll(tokens, &end, 10);
+  if (end == tokens || *end || out->generate.tokens < 0 || out->generate.tokens > 10000000)
+    return dl_fail(DL_ERR_USAGE, "dldist predict: --generate takes a number of tokens up to 10000000, not '%s'",
+                   tokens);
+  if (temperature) out->generate.temperature = strtod(temperature, &end);
+  if (temperature &&
+      (end == temperature || *end || !(out->generate.temperature >= 0) || out->generate.temperature > 1e6))
+    return dl_fail(DL_ERR_USAGE, "dldist predict: --temperature takes a number of 0 or more, not '%s'", temperature);
+  if (seed) out->generate.seed = strtoll(seed, &end, 10);
+  if (seed && (end == seed || *end || out->generate.seed < 0))
+    return dl_fail(DL_ERR_USAGE, "dldist predict: --seed takes a whole number of 0 or more, not '%s'", seed);
+  return DL_OK;
+}
+
 static dl_status run_predict(const dl_command *command, const dl_args *args) {
   job j;
   int threads = 0;
   DL_TRY(read_options(command, args, &j, &threads));
+  DL_TRY(read_generate(command, args, &j));
+  if (j.generate.tokens >= 0) return dl_launch(1, generate_member, &j);
   j.output = dl_option_of(command, args, "-o");
   if (!j.output) return dl_fail(DL_ERR_USAGE, "dldist predict needs -o PREDICTIONS.h5");
   return dl_launch(threads, predict_member, &j);
@@ -149,8 +207,10 @@ static dl_status run_predict(const dl_command *command, const dl_args *args) {
 
 const dl_command dl_command_predict = {
     .name = "predict",
-    .usage = "(--run DIR | --checkpoint DIR) --data FILE.h5 [--split train|valid|test] -o PREDICTIONS.h5 [-j THREADS]",
-    .help = "writes a network's predictions for a split, in file order",
+    .usage =
+        "(--run DIR | --checkpoint DIR) (--data FILE.h5 [--split train|valid|test] -o PREDICTIONS.h5 [-j THREADS] | "
+        "--generate N [--prompt TEXT] [--temperature T] [--seed SEED])",
+    .help = "writes a network's predictions for a split, in file order, or text",
     .more =
         "The file holds /scores float32 (samples, outputs): probabilities for classification, binary and multilabel, "
         "values "

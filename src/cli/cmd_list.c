@@ -75,6 +75,10 @@ static void list_schedules(void) {
     print_entry(kinds[i].name, kinds[i].help);
     print_options(kinds[i].options, kinds[i].n_options);
   }
+  int common;
+  const dl_option *options = dl_schedule_common_options(&common);
+  printf("  every schedule takes\n");
+  print_options(options, common);
 }
 
 static void list_metrics(void) {

@@ -1,7 +1,7 @@
 /* Memory that a node shares. Threads of one process share an allocation. Processes of one node share a POSIX object:
- * made by the node's first member, opened by the others, and its name removed as soon as all have it, so that nothing
- * is left behind however the job ends. Its pages are reserved before it is mapped: a file system that is full must be
- * an error here, not a SIGBUS later. */
+ * made by the node's first member, opened by the others, and its name removed as soon as all have it, while it is
+ * empty, so that nothing is left behind however the job ends. Its pages are reserved before it is mapped: a file system
+ * that is full must be an error here, not a SIGBUS later. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -18,6 +18,7 @@ typedef struct dl_mapping {
   void *base;
   size_t bytes;
   bool mapped;       /* a mapping of an object, not an allocation */
+  int fd;            /* the object until it is mapped, else -1 */
   _Atomic int users; /* members of this process that still hold it */
 } dl_mapping;
 
@@ -42,11 +43,13 @@ static dl_mapping *make_mapping(int users, size_t bytes) {
   dl_mapping *mapping = dl_calloc(1, sizeof *mapping);
   if (!mapping) return NULL;
   mapping->bytes = bytes;
+  mapping->fd = -1;
   atomic_store(&mapping->users, users);
   return mapping;
 }
 
 static void drop_mapping(dl_mapping *mapping) {
+  if (mapping->fd >= 0) close(mapping->fd);
   if (mapping->mapped)
     munmap(mapping->base, mapping->bytes);
   else
@@ -54,9 +57,11 @@ static void drop_mapping(dl_mapping *mapping) {
   free(mapping);
 }
 
-static dl_status map_object(dl_mapping *mapping, int fd, const char *what) {
-  void *base = mmap(NULL, mapping->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+static dl_status map_object(dl_mapping *mapping, const char *what) {
+  void *base = mmap(NULL, mapping->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, mapping->fd, 0);
   if (base == MAP_FAILED) return fail_space(what, mapping->bytes, errno);
+  close(mapping->fd);
+  mapping->fd = -1;
   mapping->base = base;
   mapping->mapped = true;
   return DL_OK;
@@ -84,25 +89,17 @@ static dl_status reserve_object(int fd, size_t bytes, const char *what) {
   return error ? fail_space(what, bytes, error) : DL_OK;
 }
 
-static dl_status create_mapping(dl_mapping *mapping, object_name *name, const char *what) {
-  int fd = create_object(name);
-  if (fd < 0) {
-    int error = errno;
-    name->text[0] = 0;
-    return fail_space(what, mapping->bytes, error);
-  }
-  dl_status status = reserve_object(fd, mapping->bytes, what);
-  if (status == DL_OK) status = map_object(mapping, fd, what);
-  close(fd);
-  return status;
+static dl_status create_named(dl_mapping *mapping, object_name *name, const char *what) {
+  mapping->fd = create_object(name);
+  if (mapping->fd >= 0) return DL_OK;
+  int error = errno;
+  name->text[0] = 0;
+  return fail_space(what, mapping->bytes, error);
 }
 
-static dl_status open_mapping(dl_mapping *mapping, const object_name *name, const char *what) {
-  int fd = shm_open(name->text, O_RDWR | O_CLOEXEC, 0);
-  if (fd < 0) return fail_space(what, mapping->bytes, errno);
-  dl_status status = map_object(mapping, fd, what);
-  close(fd);
-  return status;
+static dl_status open_named(dl_mapping *mapping, const object_name *name, const char *what) {
+  mapping->fd = shm_open(name->text, O_RDWR | O_CLOEXEC, 0);
+  return mapping->fd >= 0 ? DL_OK : fail_space(what, mapping->bytes, errno);
 }
 
 static dl_status new_in_process(dl_member *member, size_t bytes) {
@@ -113,11 +110,13 @@ static dl_status new_in_process(dl_member *member, size_t bytes) {
   return mapping->base ? DL_OK : DL_ERR_NOMEM;
 }
 
-/* Each step ends in an agreement of the whole team, whatever the shape of its nodes. */
+/* An empty object is made, opened by all and unnamed before it grows: whoever is killed while pages are reserved leaves
+ * nothing. Each step ends in an agreement of the whole team, whatever the shape of its nodes. */
 static dl_status new_on_nodes(dl_member *member, size_t bytes, const char *what, object_name *names) {
   dl_team *team = &member->team;
   dl_crew *crew = member->crew;
-  bool alone = team->node_size == team->threads, leads = member->thread == 0;
+  bool alone = team->node_size == team->threads, leads = member->thread == 0, maps = leads && !alone;
+  bool creates = maps && team->node_rank == 0;
   object_name mine = {""};
   dl_status status = DL_OK;
   if (leads && alone) {
@@ -125,15 +124,15 @@ static dl_status new_on_nodes(dl_member *member, size_t bytes, const char *what,
   } else if (leads) {
     crew->mapping = make_mapping(team->threads, bytes);
     if (!crew->mapping) status = DL_ERR_NOMEM;
-    if (crew->mapping && team->node_rank == 0) status = create_mapping(crew->mapping, &mine, what);
+    if (crew->mapping && creates) status = create_named(crew->mapping, &mine, what);
   }
   status = dl_team_agree(team, status);
   if (status == DL_OK) status = dl_team_allgather(team, &mine, sizeof mine, names);
-  if (status == DL_OK) {
-    bool opens = leads && !alone && team->node_rank != 0;
-    status = dl_team_agree(team, opens ? open_mapping(crew->mapping, &names[team->node_first], what) : DL_OK);
-  }
+  if (status == DL_OK)
+    status = dl_team_agree(team, maps && !creates ? open_named(crew->mapping, &names[team->node_first], what) : DL_OK);
   if (mine.text[0]) shm_unlink(mine.text);
+  if (status == DL_OK) status = dl_team_agree(team, creates ? reserve_object(crew->mapping->fd, bytes, what) : DL_OK);
+  if (status == DL_OK) status = dl_team_agree(team, maps ? map_object(crew->mapping, what) : DL_OK);
   return status;
 }
 

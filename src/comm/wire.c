@@ -20,7 +20,7 @@
 #define PIECE_BYTES ((size_t)1 << 30) /* MPI counts are ints */
 #define TAG_NOTE 1
 #define NOTES_AFTER_S 10.0
-#define LEAVE_WORD_S 2
+#define LEAVE_WORD_S 5 /* mpirun needs about 3 s to end a job with a stopped rank */
 
 struct dl_wire {
   dl_wire_place place;

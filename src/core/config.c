@@ -29,6 +29,8 @@ const dl_option dl_config_rows[] = {
      false},
     {"data.normalize", DL_OPTION_CHOICE, AT(data.normalize), 0, 0, "auto", DL_NORMALIZE_NAMES,
      "what is done to x; auto: unit for integers, else none; figures come from what is left of train", false},
+    {"data.sequence", DL_OPTION_INT, AT(data.sequence), 1, 1e6, "128", NULL,
+     "language_model: tokens of a sample; each is asked for the token that follows", false},
     {"data.shuffle", DL_OPTION_CHOICE, AT(data.shuffle), 0, 0, "auto", DL_SHUFFLE_NAMES,
      "order of the training samples: full is a new permutation each epoch, none is file order", false},
     {"model", DL_OPTION_NODE, AT(model), 0, 0, NULL, NULL, "the layers, in order: see `dldist list layers`", false},
@@ -68,14 +70,26 @@ const int dl_config_row_count = sizeof dl_config_rows / sizeof dl_config_rows[0]
 
 dl_status dl_config_parse(const char *text, size_t bytes, const char *name, const char *const *assignments,
                           int n_assignments, dl_config **out) {
+  dl_document document;
+  DL_TRY(dl_document_parse(text, bytes, name, &document));
+  return dl_config_from_document(&document, name, assignments, n_assignments, out);
+}
+
+dl_status dl_config_from_document(dl_document *document, const char *name, const char *const *assignments,
+                                  int n_assignments, dl_config **out) {
   dl_config *config = dl_calloc(1, sizeof *config);
-  if (!config) return DL_ERR_NOMEM;
+  if (!config) {
+    dl_document_destroy(document);
+    return DL_ERR_NOMEM;
+  }
+  config->document = *document;
+  *document = (dl_document){0};
   dl_status status = DL_OK;
   config->source = dl_strdup(name);
   config->folder = dl_path_dirname(name);
   if (!config->source || !config->folder) status = DL_ERR_NOMEM;
-  if (status == DL_OK) status = dl_document_parse(text, bytes, name, &config->document);
-  for (int i = 0; status == DL_OK && i < n_assignments; i++)
+  bool map = config->document.root->kind == DL_NODE_MAP || config->document.root->kind == DL_NODE_NULL;
+  for (int i = 0; status == DL_OK && map && i < n_assignments; i++) /* else the table says what is wrong, and where */
     status = dl_node_set_yaml(config->document.root, assignments[i]);
   dl_option_set rows = {dl_config_rows, dl_config_row_count, config};
   if (status == DL_OK) status = dl_options_parse(&rows, 1, config->document.root, "");

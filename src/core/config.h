@@ -14,8 +14,9 @@ typedef enum dl_task {
   DL_TASK_BINARY,
   DL_TASK_MULTILABEL,
   DL_TASK_REGRESSION,
+  DL_TASK_LANGUAGE_MODEL,
 } dl_task;
-#define DL_TASK_NAMES "classification|binary|multilabel|regression"
+#define DL_TASK_NAMES "classification|binary|multilabel|regression|language_model"
 
 typedef enum dl_layout { DL_LAYOUT_NCHW, DL_LAYOUT_NHWC } dl_layout;
 #define DL_LAYOUT_NAMES "nchw|nhwc"
@@ -42,6 +43,7 @@ typedef struct dl_config {
     dl_node *file;                 /* text, or a list of texts; each may be a glob */
     dl_node *train, *valid, *test; /* {x:, y:, weight:}; valid may be a fraction; NULL or a null node: absent */
     int layout, normalize, shuffle;
+    int64_t sequence; /* language_model: tokens of a sample */
   } data;
   dl_node *model, *loss, *optimizer, *schedule;
   struct {
@@ -77,6 +79,9 @@ extern const int dl_config_row_count;
  * checks every key. Not collective: every member parses the same text. */
 dl_status dl_config_parse(const char *text, size_t bytes, const char *name, const char *const *assignments,
                           int n_assignments, dl_config **out);
+/* The same from a parsed document, whose nodes keep their places; takes `document` over, in any case. */
+dl_status dl_config_from_document(dl_document *document, const char *name, const char *const *assignments,
+                                  int n_assignments, dl_config **out);
 void dl_config_destroy(dl_config **config);
 
 /* The effective configuration as YAML (defaults and resolved values in); freed by the caller. */

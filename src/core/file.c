@@ -47,6 +47,14 @@ dl_status dl_file_read(const char *path, size_t max_bytes, dl_status on_error, c
 
 /* ---- writing ---- */
 
+/* errno says why; a full disk is worth a word. */
+static dl_status fail_write(const char *path) {
+  bool full = errno == ENOSPC || errno == EDQUOT;
+  dl_fail_at(DL_ERR_SYSTEM, path, 0, 0, "cannot be written: %s", strerror(errno));
+  return full ? dl_hint("free some space and give the command again: a run goes on from its last checkpoint")
+              : DL_ERR_SYSTEM;
+}
+
 struct dl_writer {
   int fd;
   char *path;
@@ -74,7 +82,7 @@ dl_status dl_writer_write(dl_writer *writer, const void *data, size_t bytes) {
   while (bytes) {
     ssize_t n = write(writer->fd, p, bytes < (1u << 30) ? bytes : (1u << 30));
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return dl_fail_at(DL_ERR_SYSTEM, writer->path, 0, 0, "cannot be written: %s", strerror(errno));
+    if (n < 0) return fail_write(writer->path);
     p += n;
     bytes -= (size_t)n;
   }
@@ -85,9 +93,8 @@ dl_status dl_writer_close(dl_writer **writer) {
   if (!*writer) return DL_OK;
   dl_writer *w = *writer;
   dl_status status = DL_OK;
-  if (fsync(w->fd)) status = dl_fail_at(DL_ERR_SYSTEM, w->path, 0, 0, "cannot be written: %s", strerror(errno));
-  if (close(w->fd) && status == DL_OK)
-    status = dl_fail_at(DL_ERR_SYSTEM, w->path, 0, 0, "cannot be written: %s", strerror(errno));
+  if (fsync(w->fd)) status = fail_write(w->path);
+  if (close(w->fd) && status == DL_OK) status = fail_write(w->path);
   free(w->path);
   free(w);
   *writer = NULL;

@@ -3,7 +3,9 @@
 
 #include <jansson.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 dl_json *dl_json_object(void) { return json_object(); }
 dl_json *dl_json_array(void) { return json_array(); }
@@ -34,9 +36,43 @@ void dl_json_destroy(dl_json **value) {
   *value = NULL;
 }
 
+/* jansson writes reals with 17 digits; 15 or 16 often read back to the same value. Text in quotes is passed by. */
+static void shorten_reals(char *text) {
+  char *to = text;
+  bool quoted = false;
+  for (char *p = text; *p;) {
+    if (*p == '"') quoted = !quoted;
+    if (quoted && *p == '\\' && p[1]) *to++ = *p++;
+    size_t length = quoted ? 0 : strspn(p, "+-.0123456789eE");
+    if (length < 16) { /* whole numbers, short reals, and everything else */
+      memmove(to, p, length ? length : 1);
+      to += length ? length : 1;
+      p += length ? length : 1;
+      continue;
+    }
+    char number[64] = "", shorter[64];
+    snprintf(number, sizeof number, "%.*s", (int)length, p);
+    double value = strtod(number, NULL);
+    for (int digits = 15; strpbrk(number, ".eE") && digits < 17; digits++) {
+      snprintf(shorter, sizeof shorter, "%.*g", digits, value);
+      if (strtod(shorter, NULL) != value || strlen(shorter) >= length) continue;
+      if (!strpbrk(shorter, ".eE")) strcat(shorter, ".0"); /* it stays a real */
+      if (strlen(shorter) <= length) snprintf(number, sizeof number, "%s", shorter);
+      break;
+    }
+    size_t kept = strlen(number);
+    memmove(to, number, kept);
+    to += kept;
+    p += length;
+  }
+  *to = 0;
+}
+
 dl_status dl_json_text(const dl_json *value, bool indent, char **out) {
   *out = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17) | (indent ? JSON_INDENT(2) : JSON_COMPACT));
-  return *out ? DL_OK : dl_fail(DL_ERR_NOMEM, "JSON text could not be made: out of memory");
+  if (!*out) return dl_fail(DL_ERR_NOMEM, "JSON text could not be made: out of memory");
+  shorten_reals(*out);
+  return DL_OK;
 }
 
 dl_status dl_json_parse(const char *text, size_t bytes, const char *what, dl_json **out) {

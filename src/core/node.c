@@ -108,7 +108,8 @@ static dl_status put_at(dl_node *root, const char *path, dl_node *value) {
     snprintf(key, sizeof key, "%.*s", (int)length, path);
     if (node->kind == DL_NODE_NULL) node->kind = DL_NODE_MAP;
     dl_node *child = step(node, path, &rest);
-    if (node->kind == DL_NODE_LIST && !child) return dl_fail(DL_ERR_USAGE, "the list has no entry %s", key);
+    if (node->kind == DL_NODE_LIST && !child)
+      return dl_node_fail(value, false, "'%s' cannot be set: the list has no entry %s", whole, key);
     if (node->kind == DL_NODE_SCALAR && dl_node_get(root, node->key ? node->key : "") == node) {
       /* `optimizer: adam` at the top and --set optimizer.lr=1: the text was the name. */
       dl_node *name = dl_node_new(node, DL_NODE_SCALAR, node->text);
@@ -120,7 +121,9 @@ static dl_status put_at(dl_node *root, const char *path, dl_node *value) {
       DL_TRY(dl_node_put(node, "name", name));
     }
     if (node->kind == DL_NODE_SCALAR)
-      return dl_node_fail(value, false, "'%s' cannot be set: '%.*s' is no map", whole, (int)(path - whole) - 1, whole);
+      return path == whole ? dl_node_fail(value, false, "'%s' cannot be set: the configuration is no map", whole)
+                           : dl_node_fail(value, false, "'%s' cannot be set: '%.*s' is no map", whole,
+                                          (int)(path - whole) - 1, whole);
     if (!rest && node->kind == DL_NODE_LIST) {
       replace_child(node, child, value);
       return DL_OK;

@@ -170,7 +170,8 @@ static dl_status read_alias(reader *r, struct fy_event *event, dl_node **out) {
     (*out)->key = NULL;
     return DL_OK;
   }
-  return fail_at_event(r, event, "an alias of an anchor that was not set before");
+  fail_at_event(r, event, "an alias of an anchor that was not set before");
+  return dl_hint("a text that begins with * or & stands in quotes");
 }
 
 static dl_status keep_anchor(reader *r, struct fy_event *event, struct fy_token *anchor, const dl_node *node) {

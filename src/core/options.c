@@ -345,14 +345,22 @@ dl_status dl_entry_normalise(dl_node *entry, const char *where, const char *(*va
   return DL_OK;
 }
 
-dl_status dl_named_normalise(dl_node *node, const char *where, const char **name) {
+dl_status dl_named_normalise(dl_node *node, const char *where, const char *fallback, const char **name) {
   char text[96];
+  if (node->kind == DL_NODE_NULL) node->kind = DL_NODE_MAP;
   if (node->kind == DL_NODE_SCALAR) DL_TRY(dl_node_wrap(node, "name"));
   if (node->kind != DL_NODE_MAP)
     return dl_node_fail(node, false, "%s must be a name, or a map with a name, not %s", where,
                         dl_node_describe(node, text, sizeof text));
-  const dl_node *found = dl_node_get(node, "name");
-  if (!found || found->kind != DL_NODE_SCALAR) return dl_node_fail(node, false, "%s needs a name", where);
+  dl_node *found = dl_node_get(node, "name");
+  if (!found) {
+    found = dl_node_new(node, DL_NODE_SCALAR, fallback);
+    if (!found) return DL_ERR_NOMEM;
+    DL_TRY(dl_node_put(node, "name", found));
+  }
+  if (found->kind != DL_NODE_SCALAR)
+    return dl_node_fail(found, false, "%s: name must be a text, not %s", where,
+                        dl_node_describe(found, text, sizeof text));
   *name = found->text;
   return DL_OK;
 }

@@ -61,8 +61,9 @@ const char *dl_choice_name(const char *choices, int index, char *text, size_t si
 dl_status dl_entry_normalise(dl_node *entry, const char *where, const char *(*value_key)(const char *name),
                              const char **name, dl_node **map);
 
-/* A named thing: "adam" or "{name: adam, lr: 0.1}". Brings `node` to the second form; out: the name. `node` itself is
+/* A named thing: "adam" or "{name: adam, lr: 0.1}"; `fallback` is its name where the map has none. Brings `node` to the
+ * second form; out: the name. `node` itself is
  * the option map afterwards, `name` among its keys. */
-dl_status dl_named_normalise(dl_node *node, const char *where, const char **name);
+dl_status dl_named_normalise(dl_node *node, const char *where, const char *fallback, const char **name);
 
 #endif

@@ -22,15 +22,17 @@ typedef struct dl_data_shape {
   int x_dims;                   /* of one sample */
   int64_t x_shape[DL_MAX_DIMS]; /* C,H,W for images (nchw whatever the file has), or features */
   int64_t x_size;               /* product */
-  int64_t y_size;               /* values of y a sample: 1 for class labels */
-  int64_t classes;              /* classification: labels run 0 .. classes - 1, from train, valid and test; else 0 */
+  int64_t y_size;               /* values of y a sample: 1 for class labels, x_size for language_model */
+  int64_t classes;              /* classification: labels run 0 .. classes - 1, from train, valid and test; else 0.
+                                   language_model: so do tokens */
 } dl_data_shape;
 
 /* A batch in the caller's buffers, row after row. */
 typedef struct dl_batch {
   float *x;       /* (n, x_size), normalised, in nchw */
   float *y;       /* (n, y_size) for binary, multilabel and regression; NULL where not wanted */
-  int32_t *label; /* (n) class labels for classification; NULL where not wanted */
+  int32_t *label; /* (n) class labels for classification, (n, x_size) for language_model: the token after each of x;
+                     NULL where not wanted */
   float *weight;  /* (n) sample weights, 1 where the data set has none; NULL where not wanted */
 } dl_batch;
 
@@ -69,7 +71,11 @@ int64_t dl_data_samples(const dl_data *data, dl_split_kind split); /* 0 where ab
 bool dl_data_has_y(const dl_data *data, dl_split_kind split);
 int dl_data_shuffle(const dl_data *data); /* the order in force: dl_shuffle, never AUTO */
 const dl_norm *dl_data_norm(const dl_data *data);
-/* Class names where the file has them ("/class_names"), else NULL; *n is 0 or the number of classes. */
+/* Fails with DL_ERR_DATA that names split and sample where a value of x is no whole number from 0 to limit - 1: such a
+ * model's x are tokens. Not collective. */
+dl_status dl_data_check_tokens(const dl_data *data, int64_t limit);
+/* language_model: class names are the texts of the tokens ("/vocabulary"), two hexadecimal digits for each byte.
+ * Class names where the file has them ("/class_names"), else NULL; *n is 0 or the number of classes. */
 const char *const *dl_data_class_names(const dl_data *data, int *n);
 /* Whether a model with `classes` outputs can learn or judge these labels: DL_ERR_DATA that names file, data set, row
  * and label of the first one out of range. DL_OK where there are no labels. Not collective. */

@@ -15,8 +15,12 @@ static dl_status check_values(const char *what, int split, const float *values, 
   return DL_OK;
 }
 
-static dl_status check_labels(int split, const int32_t *labels, int64_t n, int64_t known, int64_t *classes) {
+static dl_status check_labels(const dl_config *config, int split, const int32_t *labels, int64_t n, int64_t known,
+                              int64_t *classes) {
+  int64_t ignored;
+  const bool ignores = dl_source_ignored_label(config, &ignored);
   for (int64_t i = 0; i < n; i++) {
+    if (ignores && labels[i] == ignored) continue;
     if (labels[i] < 0 || labels[i] >= (known ? known : DL_MAX_CLASSES))
       return dl_fail(DL_ERR_DATA, "row %lld of %s has the label %d, which is out of range", (long long)i,
                      dl_choice_name(DL_SPLIT_NAMES, split, (char[16]){0}, 16), labels[i]);
@@ -44,9 +48,11 @@ static dl_status take_split(dl_data *data, const dl_config *config, int split, c
     return dl_fail(DL_ERR_USAGE, "%s has %lld samples and no x",
                    dl_choice_name(DL_SPLIT_NAMES, split, (char[16]){0}, 16), (long long)arrays->samples);
   if (!arrays->samples) return DL_OK;
+  if (config->task == DL_TASK_LANGUAGE_MODEL)
+    return dl_fail(DL_ERR_USAGE, "task language_model takes its tokens from a file, not from arrays");
   DL_TRY(check_values("x", split, arrays->x, arrays->samples, shape->x_size));
   if (labels && arrays->labels) {
-    DL_TRY(check_labels(split, arrays->labels, arrays->samples, shape->classes, classes));
+    DL_TRY(check_labels(config, split, arrays->labels, arrays->samples, shape->classes, classes));
   } else if (!labels && arrays->y) {
     DL_TRY(check_targets(split, config->task, arrays->y, arrays->samples, shape->y_size));
   }
@@ -98,6 +104,7 @@ static dl_status take_arrays(dl_data *data, const dl_config *config, const dl_da
   data->plan.element = DL_ELEMENT_F32;
   data->plan.unit_max = 1;
   DL_TRY(check_shape(config, &data->plan.shape));
+  data->plan.row_values = data->plan.shape.x_size;
   int64_t classes = 0;
   for (int s = 0; s < DL_SPLITS; s++) DL_TRY(take_split(data, config, s, &splits[s], &classes));
   if (!data->plan.shape.classes) data->plan.shape.classes = classes;

@@ -32,7 +32,8 @@ static void convert_row(const dl_data *data, const void *in, float *out) {
 
 static dl_status check_wanted(const dl_data *data, const dl_part *part, const dl_batch *out) {
   if (out->x && !part->x) return dl_fail(DL_ERR_INTERNAL, "a batch of a split that is absent");
-  if ((out->y && !part->y) || (out->label && !part->labels))
+  const bool tokens = data->task == DL_TASK_LANGUAGE_MODEL;
+  if ((out->y && !part->y) || (out->label && !part->labels && !tokens))
     return part->y || part->labels
                ? dl_fail(DL_ERR_INTERNAL, "a batch wants %s, which the task has not", out->y ? "values" : "labels")
                : dl_fail(DL_ERR_DATA, "the data set has no y");
@@ -40,13 +41,29 @@ static dl_status check_wanted(const dl_data *data, const dl_part *part, const dl
   return DL_OK;
 }
 
+/* The token after each of x. */
+static void take_tokens(const dl_data *data, const void *row, int32_t *out) {
+  enum { PIECE = 256 };
+  const dl_convert_ops *ops = &DL_ISA_CHOOSE(dl_convert_kernels)->of[data->plan.element];
+  const size_t n = (size_t)data->plan.shape.x_size, bytes = dl_element_bytes(data->plan.element);
+  float piece[PIECE];
+  for (size_t i = 0; i < n; i += PIECE) {
+    const size_t m = n - i < PIECE ? n - i : PIECE;
+    ops->uniform(piece, (const char *)row + (i + 1) * bytes, m, 0, 1);
+    for (size_t j = 0; j < m; j++) out[i + j] = (int32_t)piece[j];
+  }
+}
+
 static void take(const dl_data *data, const dl_part *part, int64_t sample, int64_t row, const dl_batch *out) {
   size_t s = (size_t)sample, r = (size_t)row, size = (size_t)data->plan.shape.x_size,
          y_size = (size_t)data->plan.shape.y_size;
-  if (out->x)
-    convert_row(data, (const char *)part->x + s * size * dl_element_bytes(data->plan.element), out->x + r * size);
+  const char *x = (const char *)part->x + s * (size_t)data->plan.row_values * dl_element_bytes(data->plan.element);
+  if (out->x) convert_row(data, x, out->x + r * size);
   if (out->y) memcpy(out->y + r * y_size, part->y + s * y_size, y_size * sizeof(float));
-  if (out->label) out->label[r] = part->labels[s];
+  if (out->label && data->task == DL_TASK_LANGUAGE_MODEL)
+    take_tokens(data, x, out->label + r * size);
+  else if (out->label)
+    out->label[r] = part->labels[s];
   if (out->weight) out->weight[r] = part->weight ? part->weight[s] : 1.0f;
 }
 

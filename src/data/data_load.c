@@ -61,6 +61,8 @@ static dl_status load_x(const dl_data_plan *plan, const dl_h5_set *set, int layo
 typedef struct label_check {
   int64_t names; /* of classes; 0: not known */
   int64_t classes;
+  bool ignores;
+  int64_t ignored; /* this label is no class, and kept as it is */
 } label_check;
 
 static dl_status take_label(const dl_h5_set *set, int64_t row, double value, label_check *check, int32_t *out) {
@@ -68,6 +70,10 @@ static dl_status take_label(const dl_h5_set *set, int64_t row, double value, lab
   if (!(value == floor(value)))
     return dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' has %g in row %lld: labels are whole numbers", set->name, value,
                       (long long)row);
+  if (check->ignores && value == (double)check->ignored && fabs(value) < 2147483648.0) {
+    *out = (int32_t)value;
+    return DL_OK;
+  }
   if (value < 0)
     return dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' has the label %.0f in row %lld: labels start at 0", set->name,
                       value, (long long)row);
@@ -154,6 +160,70 @@ static dl_status open_again(const dl_h5_file *file, const char *name, int64_t ro
   return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "'%s' changed while it was read", name);
 }
 
+/* ---- tokens ---- */
+
+/* Whole numbers from 0 on, below the vocabulary's size where there is one. */
+static dl_status check_tokens(const dl_h5_set *set, int element, const void *x, int64_t first, int64_t n,
+                              label_check *check) {
+  const dl_convert_ops *ops = &DL_ISA_CHOOSE(dl_convert_kernels)->of[element];
+  enum { PIECE = 1024 };
+  float piece[PIECE];
+  for (int64_t i = 0; i < n; i += PIECE) {
+    const int64_t m = n - i < PIECE ? n - i : PIECE;
+    ops->uniform(piece, (const char *)x + (size_t)i * dl_element_bytes(element), (size_t)m, 0, 1);
+    for (int64_t k = 0; k < m; k++) {
+      int32_t token;
+      const bool good = piece[k] >= 0 && piece[k] < DL_MAX_CLASSES && piece[k] == floorf(piece[k]);
+      if (good && check->names && piece[k] >= (float)check->names)
+        return dl_fail_at(DL_ERR_DATA, set->file->path, 0, 0,
+                          "'%s' has the token %g at %lld, but the vocabulary has %lld", set->name, (double)piece[k],
+                          (long long)(first + i + k), (long long)check->names);
+      if (!good)
+        return dl_fail_at(DL_ERR_DATA, set->file->path, 0, 0,
+                          "'%s' has %g at %lld: tokens are whole numbers from 0 to %d", set->name, (double)piece[k],
+                          (long long)(first + i + k), DL_MAX_CLASSES - 1);
+      token = (int32_t)piece[k];
+      if (token >= check->classes) check->classes = token + 1;
+    }
+  }
+  return DL_OK;
+}
+
+/* Rows of `row_values` tokens, the last one of each being the first one of the next. */
+static dl_status load_tokens(const dl_data_plan *plan, const dl_h5_set *set, int64_t rows, label_check *check,
+                             char *out) {
+  const int64_t sequence = plan->row_values - 1, block = 1 + (1 << 20) / plan->row_values;
+  const size_t bytes = dl_element_bytes(plan->element), row = (size_t)plan->row_values * bytes;
+  char *values = dl_calloc((size_t)(block * sequence + 1), bytes);
+  if (!values) return DL_ERR_NOMEM;
+  dl_status status = DL_OK;
+  for (int64_t first = 0; first < rows && status == DL_OK; first += block) {
+    const int64_t n = rows - first < block ? rows - first : block, tokens = n * sequence + 1;
+    status = dl_h5_read(set, first * sequence, tokens, dl_h5_memory_type((dl_element)plan->element), values);
+    if (status == DL_OK) status = check_tokens(set, plan->element, values, first * sequence, tokens, check);
+    for (int64_t i = 0; i < n && status == DL_OK; i++)
+      memcpy(out + (size_t)(first + i) * row, values + (size_t)(i * sequence) * bytes, row);
+  }
+  free(values);
+  return status;
+}
+
+static dl_status load_token_piece(const dl_scan *scan, const dl_h5_file *file, const dl_piece *piece, char *block,
+                                  label_check *check) {
+  const dl_data_plan *plan = &scan->plan;
+  const char *name = scan->source.split[piece->split].x;
+  const size_t row = (size_t)plan->row_values * dl_element_bytes(plan->element);
+  bool found;
+  dl_h5_set set;
+  DL_TRY(dl_h5_set_open(file, name, &found, &set));
+  dl_status status =
+      found && set.dims == 1 && (set.dim[0] - 1) / (plan->row_values - 1) == piece->rows
+          ? load_tokens(plan, &set, piece->rows, check, block + plan->part[piece->split].x + (size_t)piece->first * row)
+          : dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "'%s' changed while it was read", name);
+  dl_h5_set_close(&set);
+  return status;
+}
+
 static dl_status load_piece(const dl_scan *scan, const dl_config *config, const dl_h5_file *file, const dl_piece *piece,
                             char *block, label_check *check) {
   const dl_data_plan *plan = &scan->plan;
@@ -161,6 +231,7 @@ static dl_status load_piece(const dl_scan *scan, const dl_config *config, const 
   const dl_split_names *names = &scan->source.split[piece->split];
   size_t x_row = (size_t)plan->shape.x_size * dl_element_bytes(plan->element), first = (size_t)piece->first;
   size_t y_row = (size_t)plan->shape.y_size * sizeof(float);
+  if (config->task == DL_TASK_LANGUAGE_MODEL) return load_token_piece(scan, file, piece, block, check);
   dl_h5_set set;
   DL_TRY(open_again(file, names->x, piece->rows, plan->shape.x_size, &set));
   dl_status status = load_x(plan, &set, config->data.layout, block + part->x + first * x_row);
@@ -219,6 +290,7 @@ dl_status dl_scan_load(const dl_scan *scan, const dl_config *config, bool checks
   const dl_data_plan *plan = &scan->plan;
   char *to = block;
   label_check check = {.names = plan->n_class_names, .classes = plan->n_class_names};
+  check.ignores = dl_source_ignored_label(config, &check.ignored);
   put_names(scan, to);
   dl_h5_turn turn;
   dl_h5_enter(&turn);
@@ -231,6 +303,13 @@ dl_status dl_scan_load(const dl_scan *scan, const dl_config *config, bool checks
   if (checksum) facts->checksum = sum_up(to, first, plan->bytes);
   if (!plan->order[DL_SPLIT_VALID]) return DL_OK;
   const dl_part_plan *train = &plan->part[DL_SPLIT_TRAIN];
+  if (config->task == DL_TASK_LANGUAGE_MODEL) { /* the tail */
+    for (int64_t i = 0; i < plan->samples[DL_SPLIT_TRAIN]; i++)
+      ((int64_t *)(void *)(to + plan->order[DL_SPLIT_TRAIN]))[i] = i;
+    for (int64_t i = 0; i < plan->samples[DL_SPLIT_VALID]; i++)
+      ((int64_t *)(void *)(to + plan->order[DL_SPLIT_VALID]))[i] = plan->samples[DL_SPLIT_TRAIN] + i;
+    return DL_OK;
+  }
   return dl_valid_cut((uint64_t)config->seed, train->samples, plan->samples[DL_SPLIT_VALID],
                       train->labels ? (const int32_t *)(void *)(to + train->labels) : NULL, check.classes,
                       (int64_t *)(void *)(to + plan->order[DL_SPLIT_TRAIN]),

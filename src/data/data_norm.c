@@ -38,7 +38,8 @@ static dl_status make_empty(dl_norm *norm, int kind, int64_t n) {
 }
 
 void dl_part_raw_row(const dl_data *data, int part, int64_t sample, float *out) {
-  size_t n = (size_t)data->plan.shape.x_size, row = n * dl_element_bytes(data->plan.element);
+  size_t n = (size_t)data->plan.shape.x_size,
+         row = (size_t)data->plan.row_values * dl_element_bytes(data->plan.element);
   const char *x = data->part[part].x;
   DL_ISA_CHOOSE(dl_convert_kernels)->of[data->plan.element].uniform(out, x + (size_t)sample * row, n, 0, 1);
 }
@@ -117,6 +118,11 @@ static dl_status scale_wide_integers(const dl_data *data, dl_norm *norm) {
 
 static dl_status prepare(dl_data *data, const dl_config *config) {
   int kind = dl_norm_kind(config->data.normalize, &data->plan);
+  if (config->task == DL_TASK_LANGUAGE_MODEL) {
+    if (config->data.normalize > DL_NORMALIZE_NONE)
+      return dl_config_fail(config, "data.normalize", "tokens are not normalised: data.normalize must be none");
+    kind = DL_NORMALIZE_NONE;
+  }
   bool computed = kind == DL_NORMALIZE_PER_FEATURE || kind == DL_NORMALIZE_PER_CHANNEL;
   if (computed && data->plan.samples[DL_SPLIT_TRAIN] == 0) kind = DL_NORMALIZE_NONE; /* a checkpoint's norm will come */
   int64_t n = figures(kind, &data->plan.shape);

@@ -48,19 +48,22 @@ static void mark(dl_rng_key key, int64_t class, int64_t n, int64_t taken, const 
   }
 }
 
+/* Labels that are no class (loss.ignore_index) are cut like one more. */
+static int64_t class_of(int32_t label, int64_t classes) { return label >= 0 && label < classes ? label : classes; }
+
 static dl_status mark_by_class(dl_rng_key key, int64_t samples, int64_t n_valid, const int32_t *labels, int64_t classes,
                                bool *chosen) {
-  int64_t *ends = dl_calloc((size_t)classes + 2, sizeof *ends), *members = dl_calloc((size_t)samples, sizeof *members);
-  share *shares = dl_calloc((size_t)classes, sizeof *shares);
+  const int64_t kinds = classes + 1;
+  int64_t *ends = dl_calloc((size_t)kinds + 2, sizeof *ends), *members = dl_calloc((size_t)samples, sizeof *members);
+  share *shares = dl_calloc((size_t)kinds, sizeof *shares);
   dl_status status = ends && members && shares ? DL_OK : DL_ERR_NOMEM;
   if (status == DL_OK) {
     int64_t *next = ends + 1; /* counting sort; afterwards class c is at ends[c] .. ends[c + 1] */
-    for (int64_t i = 0; i < samples; i++) next[labels[i] + 1]++;
-    for (int64_t c = 0; c < classes; c++) next[c + 1] += next[c];
-    for (int64_t i = 0; i < samples; i++) members[next[labels[i]]++] = i;
-    make_shares(ends, classes, samples, n_valid, shares);
-    for (int64_t c = 0; c < classes; c++)
-      mark(key, c, ends[c + 1] - ends[c], shares[c].taken, members + ends[c], chosen);
+    for (int64_t i = 0; i < samples; i++) next[class_of(labels[i], classes) + 1]++;
+    for (int64_t c = 0; c < kinds; c++) next[c + 1] += next[c];
+    for (int64_t i = 0; i < samples; i++) members[next[class_of(labels[i], classes)]++] = i;
+    make_shares(ends, kinds, samples, n_valid, shares);
+    for (int64_t c = 0; c < kinds; c++) mark(key, c, ends[c + 1] - ends[c], shares[c].taken, members + ends[c], chosen);
   }
   free(ends);
   free(members);

@@ -53,6 +53,7 @@ static dl_status check_x(dl_scan *scan, looked *seen, const dl_h5_set *x, int la
     plan->element = (int32_t)x->number.element;
     plan->integer = x->number.integer;
     plan->unit_max = x->number.unit_max;
+    plan->row_values = shape.x_size;
     seen->x = x->name;
     seen->file = x->file->path;
     memcpy(seen->type, x->number.name, sizeof seen->type);
@@ -68,6 +69,37 @@ static dl_status check_x(dl_scan *scan, looked *seen, const dl_h5_set *x, int la
   if ((int)x->number.element != plan->element || x->number.unit_max != plan->unit_max)
     return dl_fail_at(DL_ERR_DATA, x->file->path, 0, 0, "'%s' is of type %s, but '%s' in %s is of type %s", x->name,
                       x->number.name, seen->x, seen->file, seen->type);
+  return DL_OK;
+}
+
+/* Windows of sequence + 1 tokens, one every `sequence` tokens: the last one of a window is the first one of the next.
+ */
+static dl_status check_tokens(dl_scan *scan, looked *seen, const dl_h5_set *x, const dl_config *config,
+                              int64_t *windows) {
+  const int64_t sequence = config->data.sequence;
+  char text[160];
+  if (x->dims != 1)
+    return dl_fail_at(DL_ERR_DATA, x->file->path, 0, 0, "'%s' has the shape %s; language_model wants one row of tokens",
+                      x->name, dl_h5_dims_text(x->dims, x->dim, text, sizeof text));
+  *windows = (x->dim[0] - 1) / sequence;
+  if (*windows < 1) {
+    dl_fail_at(DL_ERR_DATA, x->file->path, 0, 0, "'%s' has %lld tokens, fewer than a window of %lld", x->name,
+               (long long)x->dim[0], (long long)sequence + 1);
+    return dl_hint("set a smaller data.sequence");
+  }
+  dl_data_plan *plan = &scan->plan;
+  if (seen->x && (int)x->number.element != plan->element)
+    return dl_fail_at(DL_ERR_DATA, x->file->path, 0, 0, "'%s' is of type %s, but '%s' in %s is of type %s", x->name,
+                      x->number.name, seen->x, seen->file, seen->type);
+  plan->shape.x_dims = 1;
+  plan->shape.x_shape[0] = plan->shape.x_size = plan->shape.y_size = sequence;
+  plan->row_values = sequence + 1;
+  plan->element = (int32_t)x->number.element;
+  plan->integer = x->number.integer;
+  plan->unit_max = 1;
+  seen->x = x->name;
+  seen->file = x->file->path;
+  memcpy(seen->type, x->number.name, sizeof seen->type);
   return DL_OK;
 }
 
@@ -166,29 +198,31 @@ static dl_status look_split(dl_scan *scan, looked *seen, const dl_config *config
   dl_h5_set x;
   DL_TRY(dl_h5_set_open(file, scan->source.split[split].x, found, &x));
   if (!*found) return DL_OK;
-  dl_status status = check_x(scan, seen, &x, config->data.layout);
-  if (status == DL_OK) status = look_companions(scan, seen, split, &x, config->task);
-  if (status == DL_OK) status = add_piece(scan, split, file_number, x.dim[0]);
+  const bool tokens = config->task == DL_TASK_LANGUAGE_MODEL;
+  int64_t rows = x.dim[0];
+  dl_status status =
+      tokens ? check_tokens(scan, seen, &x, config, &rows) : check_x(scan, seen, &x, config->data.layout);
+  if (status == DL_OK && !tokens) status = look_companions(scan, seen, split, &x, config->task);
+  if (status == DL_OK) status = add_piece(scan, split, file_number, rows);
   dl_h5_set_close(&x);
   return status;
 }
 
 /* ---- one file ---- */
 
-static dl_status look_class_names(dl_scan *scan, const dl_h5_file *file) {
+static dl_status look_class_names(dl_scan *scan, const dl_h5_file *file, const char *set, bool exact) {
   bool found;
   int n;
   char *names;
   size_t bytes;
-  DL_TRY(dl_h5_read_texts(file, "class_names", &found, &n, &names, &bytes));
+  DL_TRY(dl_h5_read_texts(file, set, exact, &found, &n, &names, &bytes));
   if (!found) return DL_OK;
   dl_data_plan *plan = &scan->plan;
   bool same =
       !scan->class_names || ((int64_t)bytes == plan->class_names_bytes && !memcmp(names, scan->class_names, bytes));
   if (scan->class_names || !same) {
     free(names);
-    return same ? DL_OK
-                : dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "'class_names' differ from those of the files before");
+    return same ? DL_OK : dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "'%s' differ from those of the files before", set);
   }
   scan->class_names = names;
   plan->n_class_names = n;
@@ -212,7 +246,10 @@ static dl_status look_file(dl_scan *scan, looked *seen, const dl_config *config,
   /* Where there is but one file, what is missing is missing. */
   bool wrong = scan->source.n_files == 1 || (!splits && !scan->source.only_needed);
   if (status == DL_OK && missing && wrong) status = dl_h5_fail_missing(&file, missing);
-  if (status == DL_OK && config->task == DL_TASK_CLASSIFICATION) status = look_class_names(scan, &file);
+  if (status == DL_OK && config->task == DL_TASK_CLASSIFICATION)
+    status = look_class_names(scan, &file, "class_names", false);
+  if (status == DL_OK && config->task == DL_TASK_LANGUAGE_MODEL)
+    status = look_class_names(scan, &file, "vocabulary", true);
   dl_h5_close(&file);
   return status;
 }
@@ -255,7 +292,7 @@ static dl_status lay_out(dl_scan *scan, const looked *seen, int task) {
     if (n > DL_H5_MAX_BYTES / 8 / (plan->shape.x_size + plan->shape.y_size + 1))
       return dl_fail(DL_ERR_DATA, "the data set is too large to be kept in memory: %lld samples of %lld values",
                      (long long)n, (long long)plan->shape.x_size);
-    part->x = place(&end, n, plan->shape.x_size * element);
+    part->x = place(&end, n, plan->row_values * element);
     if (seen->has_y[s] && task == DL_TASK_CLASSIFICATION) part->labels = place(&end, n, sizeof(int32_t));
     if (seen->has_y[s] && task != DL_TASK_CLASSIFICATION) part->y = place(&end, n, plan->shape.y_size * 4);
     if (seen->has_weight[s]) part->weight = place(&end, n, sizeof(float));

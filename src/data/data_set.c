@@ -6,6 +6,7 @@
  */
 #include "data/data_set.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -118,6 +119,7 @@ dl_status dl_data_finish(dl_data *data, const dl_config *config) {
   }
   if (data->order[DL_SPLIT_VALID]) data->source_part[DL_SPLIT_VALID] = DL_SPLIT_TRAIN;
   data->task = config->task;
+  data->ignores = dl_source_ignored_label(config, &data->ignored);
   data->shuffle = config->data.shuffle == DL_SHUFFLE_NONE ? DL_SHUFFLE_NONE : DL_SHUFFLE_FULL;
   data->order_key = dl_rng_stream((uint64_t)config->seed, DL_RNG_SHUFFLE, 0);
   DL_TRY(dl_team_agree(data->team, bind_class_names(data)));
@@ -161,7 +163,7 @@ size_t dl_data_bytes(const dl_data *data) { return (size_t)data->plan.bytes; }
 
 bool dl_data_has_y(const dl_data *data, dl_split_kind split) {
   const dl_part *part = &data->part[data->source_part[split]];
-  return data->plan.samples[split] > 0 && (part->y || part->labels);
+  return data->plan.samples[split] > 0 && (part->y || part->labels || data->task == DL_TASK_LANGUAGE_MODEL);
 }
 
 const char *const *dl_data_class_names(const dl_data *data, int *n) {
@@ -190,6 +192,28 @@ dl_status dl_data_check_labels(const dl_data *data, int64_t classes) {
   if (data->plan.shape.classes <= classes) return DL_OK;
   for (int s = 0; s < DL_SPLITS; s++)
     for (int64_t i = 0; data->part[s].labels && i < data->part[s].samples; i++)
-      if (data->part[s].labels[i] >= classes) return fail_label(data, s, i, classes);
+      if (data->part[s].labels[i] >= classes && !(data->ignores && data->part[s].labels[i] == data->ignored))
+        return fail_label(data, s, i, classes);
   return DL_OK;
+}
+
+dl_status dl_data_check_tokens(const dl_data *data, int64_t limit) {
+  const int64_t size = data->plan.shape.x_size;
+  float *row = dl_calloc((size_t)size, sizeof *row);
+  if (!row) return DL_ERR_NOMEM;
+  dl_status status = DL_OK;
+  for (int s = 0; s < DL_SPLITS; s++)
+    for (int64_t i = 0; data->part[s].x && i < data->part[s].samples && status == DL_OK; i++) {
+      dl_part_raw_row(data, s, i, row);
+      for (int64_t k = 0; k < size && status == DL_OK; k++)
+        if (!(row[k] >= 0 && row[k] < (float)limit && row[k] == floorf(row[k])))
+          status =
+              dl_fail(DL_ERR_DATA,
+                      "x of sample %lld of %s holds %g, but the embedding's vocabulary is of %lld: tokens are whole "
+                      "numbers from 0 to %lld",
+                      (long long)i, dl_choice_name(DL_SPLIT_NAMES, s, (char[16]){0}, 16), (double)row[k],
+                      (long long)limit, (long long)limit - 1);
+    }
+  free(row);
+  return status;
 }

@@ -19,7 +19,7 @@
 /* Samples of one split, as they lie in the files or arrays. */
 typedef struct dl_part {
   int64_t samples; /* 0: absent */
-  const void *x;   /* (samples, x_size) of the plan's element type */
+  const void *x;   /* (samples, row_values) of the plan's element type */
   const float *y;  /* (samples, y_size) or NULL */
   const int32_t *labels;
   const float *weight;
@@ -34,6 +34,7 @@ typedef struct dl_data_plan {
   dl_data_shape shape; /* classes: 0 until the labels are read */
   int32_t element;     /* dl_element */
   int32_t integer;     /* whether x is of an integer type in the files */
+  int64_t row_values;  /* of x, as it is kept: x_size, and for language_model the token after the last one */
   double unit_max;
   dl_part_plan part[DL_SPLITS];
   int64_t samples[DL_SPLITS]; /* of the splits as they are used: valid may be cut off train */
@@ -67,6 +68,8 @@ struct dl_data {
   int source_part[DL_SPLITS];      /* the part that a split's samples are in */
   dl_norm norm;
   int shuffle, task;
+  bool ignores; /* loss.ignore_index: */
+  int64_t ignored;
   dl_rng_key order_key; /* of the epochs' permutations */
   const char **class_names;
 };
@@ -88,7 +91,7 @@ dl_status dl_valid_cut(uint64_t seed, int64_t samples, int64_t n_valid, const in
 int dl_norm_kind(int normalize, const dl_data_plan *plan);
 /* Computes the figures on member 0 and sends them to all. Collective. */
 dl_status dl_norm_make(dl_data *data, const dl_config *config);
-/* Row `sample` of a part, raw, as float32 values. */
+/* Row `sample` of a part, raw, as float32 values: x_size of them. */
 void dl_part_raw_row(const dl_data *data, int part, int64_t sample, float *out);
 
 /* data_set.c ----------------------------------------------------------------------------------------------------------

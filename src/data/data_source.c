@@ -20,6 +20,13 @@
         {"weight", DL_OPTION_STRING, offsetof(dl_split_names, weight), 0, 0, "", NULL, "data set of weights", false},   \
   }
 static const dl_option name_rows[DL_SPLITS][3] = {NAME_ROWS("train"), NAME_ROWS("valid"), NAME_ROWS("test")};
+
+/* language_model reads tokens alone; a user may call them x. */
+static const dl_option token_rows[] = {
+    {"tokens", DL_OPTION_STRING, offsetof(dl_split_names, tokens), 0, 0, "", NULL, "data set of the tokens", false},
+    {"x", DL_OPTION_STRING, offsetof(dl_split_names, x), 0, 0, "", NULL, "data set of the tokens", false},
+};
+static const char *const token_names[DL_SPLITS] = {"train/tokens", "valid/tokens", "test/tokens"};
 static const char *const split_keys[DL_SPLITS] = {"data.train", "data.valid", "data.test"};
 
 /* ---- files ---- */
@@ -81,7 +88,7 @@ static dl_status list_files(dl_source *source, const dl_config *config) {
 static bool is_given(const dl_node *node) { return node && node->kind != DL_NODE_NULL; }
 
 /* The map is read from a copy: members that are threads may share the configuration. */
-static dl_status read_names(dl_source *source, const dl_node *node, int split) {
+static dl_status read_names(dl_source *source, const dl_node *node, int split, int task) {
   dl_split_names *names = &source->split[split];
   dl_node *map = is_given(node) ? dl_node_clone(node, source->arena) : NULL;
   if (!map) {
@@ -91,8 +98,12 @@ static dl_status read_names(dl_source *source, const dl_node *node, int split) {
     dl_document_destroy(&empty);
   }
   if (!map) return DL_ERR_NOMEM;
-  dl_option_set rows = {name_rows[split], 3, names};
+  const bool tokens = task == DL_TASK_LANGUAGE_MODEL;
+  dl_option_set rows = {tokens ? token_rows : name_rows[split], tokens ? 2 : 3, names};
   DL_TRY(dl_options_parse(&rows, 1, map, split_keys[split]));
+  if (tokens && names->tokens) names->x = names->tokens;
+  if (tokens && !names->x) names->x = token_names[split];
+  if (tokens) names->y = names->x; /* what is asked for lies in the same row */
   names->named = is_given(node);
   return DL_OK;
 }
@@ -118,7 +129,7 @@ static dl_status list_names(dl_source *source, const dl_config *config, unsigned
   bool training = (need >> DL_SPLIT_TRAIN & 1) && !(need & DL_DATA_WITHOUT_Y);
   for (int s = 0; s < DL_SPLITS; s++) {
     dl_split_names *names = &source->split[s];
-    DL_TRY(read_names(source, nodes[s], s));
+    DL_TRY(read_names(source, nodes[s], s, config->task));
     names->needed = (need >> s & 1) || (training && names->named);
     names->wanted = names->needed || !source->only_needed;
     names->needs_y = names->needed && !(need & DL_DATA_WITHOUT_Y);
@@ -140,4 +151,13 @@ void dl_source_clear(dl_source *source) {
   free(source->files);
   dl_arena_destroy(&source->arena);
   *source = (dl_source){.n_files = 0};
+}
+
+/* What is no whole number is the loss's to refuse. */
+bool dl_source_ignored_label(const dl_config *config, int64_t *out) {
+  const dl_node *node = config->loss ? dl_node_get(config->loss, "ignore_index") : NULL;
+  char *end = NULL;
+  if (!node || node->kind != DL_NODE_SCALAR) return false;
+  *out = strtoll(node->text, &end, 10);
+  return end != node->text && !*end;
 }

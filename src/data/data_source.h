@@ -6,6 +6,7 @@
 
 typedef struct dl_split_names {
   const char *x, *y, *weight; /* weight: NULL where there is none */
+  const char *tokens;         /* another word for x, of language_model */
   bool named;                 /* by the configuration, not by default */
   bool wanted;                /* whether it is looked for at all */
   bool needed;                /* whether it must be there */
@@ -28,5 +29,8 @@ void dl_source_clear(dl_source *source);
 
 /* data.valid where it is a fraction, else 0. */
 dl_status dl_source_valid_fraction(const dl_config *config, double *out);
+
+/* loss.ignore_index: a label that need not be a class; false where there is none. */
+bool dl_source_ignored_label(const dl_config *config, int64_t *out);
 
 #endif

@@ -73,9 +73,10 @@ int64_t dl_h5_block_rows(const dl_h5_set *set);
 hid_t dl_h5_memory_type(dl_element element);
 
 /* The texts of a 1-D data set of strings (those of variable length that lie in chunks are left out with a warning),
- * packed one after another, each with its 0 byte and at most 255 bytes long; control characters become '?'. *found
+ * packed one after another, each with its 0 byte and at most 255 bytes long; control characters become '?', and spaces
+ * at the end go. `exact`: instead every byte of a text becomes two hexadecimal digits, of at most 127 bytes. *found
  * false and DL_OK where the file has no such name. The caller frees *out. */
-dl_status dl_h5_read_texts(const dl_h5_file *file, const char *name, bool *found, int *n, char **out,
+dl_status dl_h5_read_texts(const dl_h5_file *file, const char *name, bool exact, bool *found, int *n, char **out,
                            size_t *out_bytes);
 
 /* Fails with `what` and the innermost reason on HDF5's error stack: call it before any other HDF5 function. */

@@ -21,8 +21,19 @@
 
 /* ---- fixed length ---- */
 
+/* The bytes of `text` as two hexadecimal digits each. */
+static size_t append_exactly(char *out, const char *text, size_t bytes) {
+  const size_t most = MOST_TEXT_BYTES / 2, length = text ? strnlen(text, bytes < most ? bytes : most) : 0;
+  for (size_t i = 0; i < length; i++)
+    for (int half = 0; half < 2; half++)
+      out[2 * i + (size_t)half] = "0123456789abcdef"[((unsigned char)text[i] >> (half ? 0 : 4)) & 15];
+  out[2 * length] = 0;
+  return 2 * length + 1;
+}
+
 /* Appends at most MOST_TEXT_BYTES of `text`, which need not end in a 0 byte within `bytes`. */
-static size_t append(char *out, const char *text, size_t bytes) {
+static size_t append(char *out, const char *text, size_t bytes, bool exact) {
+  if (exact) return append_exactly(out, text, bytes);
   size_t length = text ? strnlen(text, bytes < MOST_TEXT_BYTES ? bytes : MOST_TEXT_BYTES) : 0;
   while (length && text[length - 1] == ' ') length--;
   for (size_t i = 0; i < length; i++) out[i] = (unsigned char)text[i] < 32 || text[i] == 127 ? '?' : text[i];
@@ -30,8 +41,8 @@ static size_t append(char *out, const char *text, size_t bytes) {
   return length + 1;
 }
 
-static dl_status read_fixed(hid_t set, hid_t type, const dl_h5_file *file, const char *name, int n, char *out,
-                            size_t *used) {
+static dl_status read_fixed(hid_t set, hid_t type, const dl_h5_file *file, const char *name, bool exact, int n,
+                            char *out, size_t *used) {
   size_t bytes = H5Tget_size(type);
   if (bytes > MOST_FIXED_BYTES)
     return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "data set '%s' has texts of %zu bytes; at most %d", name, bytes,
@@ -43,7 +54,7 @@ static dl_status read_fixed(hid_t set, hid_t type, const dl_h5_file *file, const
   dl_status status = DL_OK;
   if (H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, raw) < 0)
     status = dl_h5_fail(DL_ERR_DATA, file->path, "data set '%s' cannot be read", name);
-  for (int i = 0; i < n && status == DL_OK; i++) *used += append(out + *used, raw + (size_t)i * bytes, bytes);
+  for (int i = 0; i < n && status == DL_OK; i++) *used += append(out + *used, raw + (size_t)i * bytes, bytes, exact);
   free(raw);
   return status;
 }
@@ -135,8 +146,8 @@ static bool usual_file(const dl_h5_file *file, uint64_t *base) {
   return good && address_bytes == 8 && size_bytes == 8;
 }
 
-static dl_status copy_texts(heap *h, uint64_t offset, const dl_h5_file *file, const char *name, int n, char *out,
-                            size_t *used) {
+static dl_status copy_texts(heap *h, uint64_t offset, const dl_h5_file *file, const char *name, bool exact, int n,
+                            char *out, size_t *used) {
   for (int i = 0; i < n; i++) {
     unsigned char element[ELEMENT_BYTES];
     const char *text;
@@ -144,12 +155,13 @@ static dl_status copy_texts(heap *h, uint64_t offset, const dl_h5_file *file, co
     if (!read_at(h, offset + (uint64_t)i * ELEMENT_BYTES, element, sizeof element) ||
         !find_text(h, element, &text, &bytes))
       return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "data set '%s' cannot be read: the file is damaged", name);
-    *used += append(out + *used, text, bytes);
+    *used += append(out + *used, text, bytes, exact);
   }
   return DL_OK;
 }
 
-static dl_status read_variable(hid_t set, const dl_h5_file *file, const char *name, int n, char *out, size_t *used) {
+static dl_status read_variable(hid_t set, const dl_h5_file *file, const char *name, bool exact, int n, char *out,
+                               size_t *used) {
   uint64_t base;
   haddr_t offset = H5Dget_offset(set);
   if (offset == HADDR_UNDEF || !usual_file(file, &base))
@@ -160,7 +172,7 @@ static dl_status read_variable(hid_t set, const dl_h5_file *file, const char *na
   h->base = base;
   h->file_bytes = (uint64_t)file->bytes;
   dl_status status = h->descriptor < 0 ? dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "cannot be opened again")
-                                       : copy_texts(h, offset, file, name, n, out, used);
+                                       : copy_texts(h, offset, file, name, exact, n, out, used);
   if (h->descriptor >= 0) close(h->descriptor);
   free(h);
   return status;
@@ -168,8 +180,8 @@ static dl_status read_variable(hid_t set, const dl_h5_file *file, const char *na
 
 /* ---- both ---- */
 
-static dl_status read_texts(hid_t set, hid_t type, const dl_h5_file *file, const char *name, int *n, char **out,
-                            size_t *out_bytes) {
+static dl_status read_texts(hid_t set, hid_t type, const dl_h5_file *file, const char *name, bool exact, int *n,
+                            char **out, size_t *out_bytes) {
   hid_t space = H5Dget_space(set);
   hsize_t dim[H5S_MAX_RANK] = {0};
   int dims = space >= 0 ? H5Sget_simple_extent_dims(space, dim, NULL) : -1;
@@ -188,8 +200,8 @@ static dl_status read_texts(hid_t set, hid_t type, const dl_h5_file *file, const
   if (stored == 0) return dl_fail_at(DL_ERR_DATA, file->path, 0, 0, "data set '%s' has no texts written", name);
   *out = dl_calloc((size_t)*n, MOST_TEXT_BYTES + 1);
   if (!*out) return DL_ERR_NOMEM;
-  dl_status status = H5Tis_variable_str(type) > 0 ? read_variable(set, file, name, *n, *out, out_bytes)
-                                                  : read_fixed(set, type, file, name, *n, *out, out_bytes);
+  dl_status status = H5Tis_variable_str(type) > 0 ? read_variable(set, file, name, exact, *n, *out, out_bytes)
+                                                  : read_fixed(set, type, file, name, exact, *n, *out, out_bytes);
   if (status != DL_OK) {
     free(*out);
     *out = NULL;
@@ -197,7 +209,7 @@ static dl_status read_texts(hid_t set, hid_t type, const dl_h5_file *file, const
   return status;
 }
 
-dl_status dl_h5_read_texts(const dl_h5_file *file, const char *name, bool *found, int *n, char **out,
+dl_status dl_h5_read_texts(const dl_h5_file *file, const char *name, bool exact, bool *found, int *n, char **out,
                            size_t *out_bytes) {
   *out = NULL;
   *out_bytes = 0;
@@ -218,7 +230,7 @@ dl_status dl_h5_read_texts(const dl_h5_file *file, const char *name, bool *found
   }
   dl_status status = !*found    ? DL_OK
                      : type < 0 ? dl_h5_fail(DL_ERR_DATA, file->path, "'%s' cannot be opened as a data set", name)
-                                : read_texts(set, type, file, name, n, out, out_bytes);
+                                : read_texts(set, type, file, name, exact, n, out, out_bytes);
   if (type >= 0) H5Tclose(type);
   if (set >= 0) H5Oclose(set);
   return status;

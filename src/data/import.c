@@ -1,16 +1,25 @@
 /* import.c - the table of formats, and the frame around each: the output is whole or absent. */
 #include "data/import.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/file.h"
 #include "core/options.h"
 #include "data/hdf5_output.h"
+#include "data/import_cifar10.h"
 #include "data/import_idx.h"
+#include "data/import_text.h"
 
 static const dl_format formats[] = {
     {"idx", "IMAGES LABELS [TEST_IMAGES TEST_LABELS]",
-     "IDX files as of MNIST and Fashion-MNIST, plain or packed with gzip", 2, 4, dl_import_idx},
+     "IDX files as of MNIST and Fashion-MNIST, plain or packed with gzip", 2, 4, dl_import_idx, NULL, 0, 0},
+    {"cifar10", "DIR",
+     "the binary version of CIFAR-10: a folder of data_batch_N.bin and test_batch.bin, any number of records", 1, 1,
+     dl_import_cifar10, NULL, 0, 0},
+    {"text", "FILE [--tokens char|byte] [--test-fraction F]",
+     "a text as the row of its characters or bytes, for language models; the tail is the test split", 1, 1,
+     dl_import_text, dl_text_rows, 2, sizeof(dl_text_options)},
 };
 enum { N_FORMATS = sizeof formats / sizeof formats[0] };
 
@@ -34,7 +43,34 @@ static const dl_format *find_format(const char *name) {
   return NULL;
 }
 
-dl_status dl_import(const char *format, const char *const *inputs, int n_inputs, const char *output, bool force) {
+/* Settings as the map that rows are bound to; `options` is zeroed. */
+static dl_status bind_settings(const dl_format *format, const dl_import_setting *settings, int n, void *options) {
+  dl_document document;
+  DL_TRY(dl_document_parse("", 0, "command line", &document));
+  dl_status status = DL_OK;
+  for (int i = 0; i < n && status == DL_OK; i++) {
+    dl_node *value = dl_node_new(document.root, DL_NODE_SCALAR, settings[i].value);
+    status = value ? dl_node_put(document.root, settings[i].key, value) : DL_ERR_NOMEM;
+  }
+  const dl_option_set rows = {format->options, format->n_options, options};
+  if (status == DL_OK) status = dl_options_parse(&rows, 1, document.root, format->name);
+  dl_document_destroy(&document);
+  return status;
+}
+
+static dl_status import_into(const dl_format *format, const char *const *inputs, int n_inputs, const void *options,
+                             const char *output) {
+  dl_h5_turn turn;
+  dl_h5_enter(&turn);
+  dl_h5_output file;
+  dl_status status = dl_h5_output_begin(output, &file);
+  if (status == DL_OK) status = dl_h5_output_end(&file, format->import(inputs, n_inputs, options, (int64_t)file.id));
+  dl_h5_leave(&turn);
+  return status;
+}
+
+dl_status dl_import(const char *format, const char *const *inputs, int n_inputs, const dl_import_setting *settings,
+                    int n_settings, const char *output, bool force) {
   const dl_format *chosen = find_format(format);
   if (!chosen) return DL_ERR_USAGE;
   if (n_inputs < chosen->min_inputs || n_inputs > chosen->max_inputs) {
@@ -46,11 +82,10 @@ dl_status dl_import(const char *format, const char *const *inputs, int n_inputs,
     dl_fail_at(DL_ERR_USAGE, output, 0, 0, "exists already");
     return dl_hint("name another file, or replace it with --force");
   }
-  dl_h5_turn turn;
-  dl_h5_enter(&turn);
-  dl_h5_output file;
-  dl_status status = dl_h5_output_begin(output, &file);
-  if (status == DL_OK) status = dl_h5_output_end(&file, chosen->import(inputs, n_inputs, (int64_t)file.id));
-  dl_h5_leave(&turn);
+  void *options = dl_calloc(1, chosen->options_size + 1);
+  if (!options) return DL_ERR_NOMEM;
+  dl_status status = bind_settings(chosen, settings, n_settings, options);
+  if (status == DL_OK) status = import_into(chosen, inputs, n_inputs, options, output);
+  free(options);
   return status;
 }

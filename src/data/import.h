@@ -2,7 +2,7 @@
 #ifndef DL_DATA_IMPORT_H
 #define DL_DATA_IMPORT_H
 
-#include "core/status.h"
+#include "core/options.h"
 
 /* One format: one file, one row of the table. */
 typedef struct dl_format {
@@ -10,13 +10,23 @@ typedef struct dl_format {
   const char *usage; /* "IMAGES LABELS [TEST_IMAGES TEST_LABELS]" */
   const char *help;  /* one sentence */
   int min_inputs, max_inputs;
-  /* Reads `inputs`, writes the open file `hdf5_file` (a hid_t). */
-  dl_status (*import)(const char *const *inputs, int n_inputs, int64_t hdf5_file);
+  /* Reads `inputs`, writes the open file `hdf5_file` (a hid_t). `options`: options_size bytes, bound by the rows. */
+  dl_status (*import)(const char *const *inputs, int n_inputs, const void *options, int64_t hdf5_file);
+  const dl_option *options; /* keys as on the command line: "test-fraction" */
+  int n_options;
+  size_t options_size;
 } dl_format;
 const dl_format *dl_formats(int *n);
 
-/* Imports into `output`: written beside it and renamed at the end; an existing file is refused without `force`. */
-dl_status dl_import(const char *format, const char *const *inputs, int n_inputs, const char *output, bool force);
+/* What the command line says of a format's options, in words. */
+typedef struct dl_import_setting {
+  const char *key, *value;
+} dl_import_setting;
+
+/* Imports into `output`: written beside it and renamed at the end; an existing file is refused without `force`.
+ * DL_ERR_USAGE for a setting that the format does not know. */
+dl_status dl_import(const char *format, const char *const *inputs, int n_inputs, const dl_import_setting *settings,
+                    int n_settings, const char *output, bool force);
 
 /* Writing predictions: /scores float32 (samples, outputs), /labels int64 where labels is not NULL, /y as float32
  * (samples, y_size) where y is not NULL, or int64 (samples) where y_labels is not NULL. Atomic. */

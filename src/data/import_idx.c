@@ -194,7 +194,8 @@ static dl_status check_alike(const idx_file *train, const idx_file *test) {
   return DL_OK;
 }
 
-dl_status dl_import_idx(const char *const *inputs, int n_inputs, int64_t hdf5_file) {
+dl_status dl_import_idx(const char *const *inputs, int n_inputs, const void *options, int64_t hdf5_file) {
+  (void)options;
   static const char *const names[] = {"train/x", "train/y", "test/x", "test/y"};
   if (n_inputs != 2 && n_inputs != 4) return dl_fail(DL_ERR_USAGE, "format idx takes 2 or 4 inputs, not %d", n_inputs);
   idx_file files[4] = {{.path = NULL}};

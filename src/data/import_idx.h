@@ -5,6 +5,6 @@
 #include "core/status.h"
 
 /* inputs: IMAGES LABELS [TEST_IMAGES TEST_LABELS]; `hdf5_file` is a hid_t. See dl_format. */
-dl_status dl_import_idx(const char *const *inputs, int n_inputs, int64_t hdf5_file);
+dl_status dl_import_idx(const char *const *inputs, int n_inputs, const void *options, int64_t hdf5_file);
 
 #endif

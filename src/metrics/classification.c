@@ -17,19 +17,21 @@ static int64_t first_largest(const float *scores, int64_t n) {
 static void add(int64_t n, int64_t outputs, const float *scores, const int32_t *label, const float *y,
                 const float *reference, int64_t *counters, double *sums) {
   (void)y, (void)reference, (void)sums;
-  for (int64_t i = 0; i < n; i++) counters[label[i] * outputs + first_largest(scores + i * outputs, outputs)]++;
+  for (int64_t i = 0; i < n; i++)
+    if (label[i] >= 0) counters[label[i] * outputs + first_largest(scores + i * outputs, outputs)]++;
 }
 
 static int finish(int64_t samples, int64_t outputs, const int64_t *counters, const double *sums, dl_metric *out) {
   (void)sums;
   if (samples <= 0) return 0;
-  double right = 0, present = 0, in_truth = 0, precision = 0, recall = 0, f1 = 0, weighted_f1 = 0;
+  double n = 0, right = 0, present = 0, in_truth = 0, precision = 0, recall = 0, f1 = 0, weighted_f1 = 0;
   for (int64_t c = 0; c < outputs; c++) {
     int64_t truth = 0, predicted = 0, hits = counters[c * outputs + c];
     for (int64_t k = 0; k < outputs; k++) {
       truth += counters[c * outputs + k];
       predicted += counters[k * outputs + c];
     }
+    n += (double)truth;
     double tp = (double)hits, fp = (double)(predicted - hits), fn = (double)(truth - hits);
     right += tp;
     present += truth + predicted > 0;
@@ -39,14 +41,13 @@ static int finish(int64_t samples, int64_t outputs, const int64_t *counters, con
     f1 += dl_f1(tp, fp, fn);
     weighted_f1 += dl_f1(tp, fp, fn) * (double)truth;
   }
-  double n = (double)samples;
   const dl_metric found[] = {
-      {"accuracy", right / n},
+      {"accuracy", dl_ratio(right, n)},
       {"balanced_accuracy", dl_ratio(recall, in_truth)},
       {"macro_precision", dl_ratio(precision, present)},
       {"macro_recall", dl_ratio(recall, present)},
       {"macro_f1", dl_ratio(f1, present)},
-      {"weighted_f1", weighted_f1 / n},
+      {"weighted_f1", dl_ratio(weighted_f1, n)},
   };
   int n_found = (int)(sizeof(found) / sizeof(found[0]));
   for (int i = 0; i < n_found; i++) out[i] = found[i];

@@ -4,7 +4,8 @@
 
 #include "metrics/metrics.h"
 
-extern const dl_metrics_kind dl_metrics_classification, dl_metrics_binary, dl_metrics_multilabel, dl_metrics_regression;
+extern const dl_metrics_kind dl_metrics_classification, dl_metrics_binary, dl_metrics_multilabel, dl_metrics_regression,
+    dl_metrics_language_model;
 
 /* a / b, and 0 for 0 / 0: scikit-learn's zero_division = 0. */
 static inline double dl_ratio(double a, double b) { return b > 0 ? a / b : 0; }

@@ -28,9 +28,10 @@ typedef struct dl_metrics_kind {
   int64_t (*counters)(int64_t outputs);
   int (*sums)(int64_t outputs);
   /* Adds a block of n samples: scores (n, outputs) are probabilities for classification, binary and multilabel, values
-   * for regression. Truth: label (n), each in 0 .. outputs - 1, for classification; y (n, outputs) for the others.
-   * counters are added to; sums are written. `reference` (outputs; NULL = 0) is a point near the targets' means, the
-   * same for all blocks, from which sums of squares are taken so that r2 keeps its digits. No allocation. */
+   * for regression. Truth: label (n), each in 0 .. outputs - 1, or -1 for one that does not count, for classification;
+   * y (n, outputs) for the others. counters are added to; sums are written. `reference` (outputs; NULL = 0) is a point
+   * near the targets' means, the same for all blocks, from which sums of squares are taken so that r2 keeps its digits.
+   * No allocation. */
   void (*add)(int64_t n, int64_t outputs, const float *scores, const int32_t *label, const float *y,
               const float *reference, int64_t *counters, double *sums);
   /* The metrics from totals over all `samples`; returns how many were written to out (DL_METRICS_MAX): none for no

@@ -26,6 +26,8 @@ static size_t elements(const dl_layer *layer, const dl_layer_run *run) {
   }                                                                                                 \
   const dl_layer_kind dl_layer_##f = {.name = #f,                                                   \
                                       .help = text,                                                 \
+                                      .order = DL_ORDER_EITHER,                                     \
+                                      .by_sample = true,                                            \
                                       .squashes = makes_probabilities,                              \
                                       .setup = setup,                                               \
                                       .forward = f##_forward,                                       \

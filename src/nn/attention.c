@@ -159,8 +159,7 @@ static head head_at(const plan *p, const dl_layer_run *run, int64_t sample, int6
                 .q = qkv,
                 .k = qkv + p->d,
                 .v = qkv + 2 * p->d,
-                .probability =
-                    run->work + (size_t)run->n * p->p + (sample * p->heads + number) * p->steps * p->steps,
+                .probability = run->work + (size_t)run->n * p->p + (sample * p->heads + number) * p->steps * p->steps,
                 .keys = p->work > p->keys ? run->work + (size_t)run->n * p->keys + sample * p->steps : NULL,
                 .scale = (float)(1 / sqrt((double)p->size))};
 }
@@ -190,7 +189,8 @@ static void backward_head(const head *h, const float *d_out, float *dp, float *d
     dl_seq_kernels_in_use()->attend_backward(rows, cols, t, h->probability + first * t, at);
     h->gemm->sgemm(false, false, rows, p->size, cols, h->scale, at, t, h->k, ld, 0, dq + first * ld, ld);
   }
-  for (int64_t first = 0; first < t; first += each) { /* keys [first, first + rows) are seen by the queries from `from` */
+  for (int64_t first = 0; first < t;
+       first += each) { /* keys [first, first + rows) are seen by the queries from `from` */
     const int64_t rows = t - first < each ? t - first : each, from = p->o->causal ? first : 0, at = from * t + first;
     h->gemm->sgemm(true, false, rows, p->size, t - from, 1, h->probability + at, t, d_out + from * p->d, p->d, 0,
                    dv + first * ld, ld);
@@ -241,8 +241,8 @@ static void backward(const dl_layer *layer, const dl_layer_run *run) {
       backward_head(&h, d_out + i * p.steps * p.d + j * p.size, dp, dq, dq + p.d, dq + 2 * p.d);
     }
   project_backward(run, rows, p.d, ld, run->x, weight_of(layer, run, IN_WEIGHT), dqkv,
-                   learns ? gradient_of(layer, run, IN_WEIGHT) : NULL,
-                   learns ? gradient_of(layer, run, IN_BIAS) : NULL, run->dx);
+                   learns ? gradient_of(layer, run, IN_WEIGHT) : NULL, learns ? gradient_of(layer, run, IN_BIAS) : NULL,
+                   run->dx);
   if (layer->n_inputs > 1 && run->dxs[1]) memset(run->dxs[1], 0, (size_t)rows * sizeof(float));
 }
 

@@ -1,9 +1,9 @@
 /* batchnorm.c - y = (x - mean) / sqrt(var + eps) * weight + bias for each channel of images, or each feature of rows
  * (Ioffe and Szegedy, 2015).
  *
- * While training, mean and variance are those of the leaf ("ghost" batch norm, Hoffer et al., 2017), in float64: what is
- * computed does not depend on who computes it. The running averages that evaluation uses move once a step: a leaf of n
- * samples delivers n times its mean and n times its unbiased variance as those tensors' gradients, which the
+ * While training, mean and variance are those of the leaf ("ghost" batch norm, Hoffer et al., 2017), in float64: what
+ * is computed does not depend on who computes it. The running averages that evaluation uses move once a step: a leaf of
+ * n samples delivers n times its mean and n times its unbiased variance as those tensors' gradients, which the
  * synchroniser sums over the leaves and folds in (dl_tensor.running). A frozen layer always uses the running averages
  * and leaves them as they are.
  *
@@ -124,13 +124,14 @@ static void forward(const dl_layer *layer, const dl_layer_run *run) {
 }
 
 /* n times the leaf's mean and unbiased variance (the biased one, 0, of a single row). Runs before s->sum and s->other
- * are written again. */
+ * are written again; nothing comes of running averages themselves. */
 static void deliver_running(const dl_layer *layer, const dl_layer_run *run, const scratch *s) {
+  const bool leaf = uses_leaf(layer, run);
   const double n = (double)run->n, rows = (double)rows_of(layer, run->n);
   const double unbiased = rows > 1 ? rows / (rows - 1) : 1;
   for (int64_t c = 0; c < channels_of(layer); c++) {
-    run->gradients[running_mean(layer)][c] = (float)(n * (s->sum[c] / rows));
-    run->gradients[running_var(layer)][c] = (float)(n * unbiased * s->other[c]);
+    run->gradients[running_mean(layer)][c] = leaf ? (float)(n * (s->sum[c] / rows)) : 0;
+    run->gradients[running_var(layer)][c] = leaf ? (float)(n * unbiased * s->other[c]) : 0;
   }
 }
 
@@ -141,7 +142,7 @@ static void backward(const dl_layer *layer, const dl_layer_run *run) {
   const int64_t channels = channels_of(layer), rows = rows_of(layer, run->n);
   const dl_image_kernels *kernels = dl_image_kernels_in_use();
   const bool leaf = uses_leaf(layer, run);
-  if (run->gradients && leaf) deliver_running(layer, run, &s);
+  if (run->gradients) deliver_running(layer, run, &s);
   kernels->normalise_sums(rows, channels, run->x, s.mean, run->dy, s.sum, s.other);
   if (run->gradients && is_affine(layer))
     for (int64_t c = 0; c < channels; c++) {

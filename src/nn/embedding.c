@@ -1,8 +1,8 @@
 /* embedding.c - a row of numbers for each token, and a row for each place in a sequence.
  *
- * Tokens come as floats that hold whole numbers, exact to 2^24. That they lie below the vocabulary is checked where data
- * are opened; a pass turns one that does not into NaN, which the step's verdict finds. The gradient of a row is the sum
- * over its tokens in the order of the batch.
+ * Tokens come as floats that hold whole numbers, exact to 2^24. That they lie below the vocabulary is checked where
+ * data are opened; a pass turns one that does not into NaN, which the step's verdict finds. The gradient of a row is
+ * the sum over its tokens in the order of the batch.
  */
 #include <math.h>
 #include <string.h>
@@ -56,8 +56,8 @@ static dl_status setup(dl_layer *layer, dl_layer_builder *builder) {
   return dl_layer_add_tensor(builder, "weight", 2, (int64_t[]){o->vocabulary, o->size}, true);
 }
 
-static void init_normal(const dl_layer *layer, double std, dl_rng_key key, float *values, size_t count,
-                        int64_t rows, int64_t cols) {
+static void init_normal(const dl_layer *layer, double std, dl_rng_key key, float *values, size_t count, int64_t rows,
+                        int64_t cols) {
   if (layer->init != DL_INIT_AUTO) {
     dl_init_fill(layer->init, 0, cols, rows, key, 0, values, count);
     return;

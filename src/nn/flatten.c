@@ -21,6 +21,8 @@ static void backward(const dl_layer *layer, const dl_layer_run *run) {
 const dl_layer_kind dl_layer_flatten = {
     .name = "flatten",
     .help = "all dimensions of a sample as one",
+    .by_sample = true,
+    .forgets_input = true,
     .setup = setup,
     .forward = forward,
     .backward = backward,

@@ -1,6 +1,17 @@
 /* image.c - what layers on images share. */
 #include "nn/image.h"
 
+/* Sides and channels are ints to the libraries; what is far beyond any memory is refused before it overflows. */
+static bool fits(const dl_shape *shape) {
+  double size = 1;
+  bool each = true;
+  for (int i = 0; i < 3; i++) {
+    each = each && shape->dim[i] <= INT32_MAX;
+    size *= (double)shape->dim[i];
+  }
+  return each && size < 0x1p40;
+}
+
 dl_status dl_image_check(const dl_layer *layer) {
   char shape[96];
   if (layer->in.dims != 3) {
@@ -10,11 +21,18 @@ dl_status dl_image_check(const dl_layer *layer) {
                                          (long long)layer->in.dim[0], (long long)layer->in.dim[1])
                                : dl_hint("put it before `flatten`, or `reshape` its input to an image");
   }
-  for (int i = 0; i < 3; i++)
-    if (layer->in.dim[i] > INT32_MAX)
-      return dl_layer_fail(layer, "the image it reads, %s, is too large",
-                           dl_shape_text(&layer->in, shape, sizeof shape));
-  return DL_OK;
+  return fits(&layer->in) ? DL_OK
+                          : dl_layer_fail(layer, "the image it reads, %s, is too large",
+                                          dl_shape_text(&layer->in, shape, sizeof shape));
+}
+
+dl_status dl_image_set_out(dl_layer *layer, int64_t channels, int64_t height, int64_t width) {
+  char in[96], out[96];
+  layer->out = (dl_shape){.dims = 3, .dim = {channels, height, width}};
+  return fits(&layer->out)
+             ? DL_OK
+             : dl_layer_fail(layer, "it makes %s of %s: that is too large", dl_shape_text(&layer->out, out, sizeof out),
+                             dl_shape_text(&layer->in, in, sizeof in));
 }
 
 dl_status dl_image_pair(const dl_node *node, const char *what, int64_t least, int64_t out[2]) {
@@ -26,7 +44,7 @@ dl_status dl_image_pair(const dl_node *node, const char *what, int64_t least, in
   DL_TRY(dl_node_int(second, what, &out[1]));
   for (int i = 0; i < 2; i++)
     if (out[i] < least || out[i] > 1 << 15)
-      return dl_node_fail(i ? second : first, false, "%s must lie within %lld and %d, not %lld", what,
-                          (long long)least, 1 << 15, (long long)out[i]);
+      return dl_node_fail(i ? second : first, false, "%s must lie within %lld and %d, not %lld", what, (long long)least,
+                          1 << 15, (long long)out[i]);
   return DL_OK;
 }

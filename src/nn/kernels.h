@@ -40,6 +40,9 @@ typedef struct dl_kernels {
    * not NULL. */
   double (*cross_entropy_row)(int64_t n, const float *logits, int64_t label, float smoothing, float weight,
                               float *gradient);
+  /* The same with a weight for each class. */
+  double (*weighted_cross_entropy_row)(int64_t n, const float *logits, int64_t label, const float *class_weights,
+                                       float smoothing, float weight, float *gradient);
   double (*bce_row)(int64_t n, const float *logits, const float *y, float weight, float *gradient);
   double (*mse_row)(int64_t n, const float *output, const float *y, float weight, float *gradient);
   double (*mae_row)(int64_t n, const float *output, const float *y, float weight, float *gradient);

@@ -165,6 +165,31 @@ static double cross_entropy_row(int64_t n, const float *restrict x, int64_t labe
   return (log_sum - (double)x[label]) * (1.0 - (double)smoothing) + linear;
 }
 
+/* loss = -(1 - s) w_label log p_label - s / n sum_j w_j log p_j. */
+static double weighted_cross_entropy_row(int64_t n, const float *restrict x, int64_t label,
+                                         const float *restrict class_weights, float smoothing, float weight,
+                                         float *restrict gradient) {
+  const float shift = largest(n, x), share = smoothing / (float)n, hit = class_weights[label] * (1.0f - smoothing);
+  const double sum = gradient ? exp_shifted(n, x, shift, gradient) : exp_shifted_sum(n, x, shift);
+  const double log_sum = log(sum) + (double)shift;
+  double weights = 0, products = 0;
+  if (smoothing > 0) {
+    double lane[LANES] = {0};
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+      for (int j = 0; j < LANES; j++) lane[j] += (double)class_weights[i + j] * (double)x[i + j];
+    for (int j = 0; i < n; i++, j++) lane[j] += (double)class_weights[i] * (double)x[i];
+    products = add_lanes(lane);
+    weights = sum_of(n, class_weights);
+  }
+  if (gradient) {
+    const float factor = (float)(((double)hit + (double)share * weights) / sum);
+    for (int64_t i = 0; i < n; i++) gradient[i] = weight * (gradient[i] * factor - share * class_weights[i]);
+    gradient[label] -= weight * hit;
+  }
+  return (double)hit * (log_sum - (double)x[label]) + (double)share * (log_sum * weights - products);
+}
+
 /* loss = max(x, 0) - x y + log(1 + e^-|x|); the logarithms of up to PRODUCT factors in [1, 2] are taken as one. */
 #define PRODUCT 1008
 static double bce_row(int64_t n, const float *restrict x, const float *restrict y, float weight,
@@ -254,6 +279,7 @@ const dl_kernels DL_ISA_NAME(dl_kernel_table) = {
     .random_words = random_words,
     .random_mask = random_mask,
     .cross_entropy_row = cross_entropy_row,
+    .weighted_cross_entropy_row = weighted_cross_entropy_row,
     .bce_row = bce_row,
     .mse_row = mse_row,
     .mae_row = mae_row,

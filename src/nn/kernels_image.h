@@ -14,18 +14,22 @@ typedef struct dl_window {
   int64_t channels, ih, iw, oh, ow;
   int64_t kh, kw, sh, sw, ph, pw;
   bool count_padding; /* avgpool: divide by kh * kw even at the border */
+  bool relu;          /* maxpool: of max(x, 0) */
 } dl_window;
 
 typedef struct dl_image_kernels {
   /* y (n, cols, rows) = the transpose of each of the n matrices x (n, rows, cols), or is added to it. */
   void (*transpose)(int64_t n, int64_t rows, int64_t cols, const float *x, float *y, bool add);
 
-  /* The largest of each window, and its place in the window (the first of equals, and NaN where there is one). */
+  /* The largest of each window, and its place in the window (the first of equals, and NaN where there is one; -1 where
+   * relu makes it 0). */
   void (*maxpool)(const dl_window *w, int64_t n, const float *x, float *y, int32_t *place);
   void (*maxpool_backward)(const dl_window *w, int64_t n, const int32_t *place, const float *dy, float *dx);
   void (*avgpool)(const dl_window *w, int64_t n, const float *x, float *y);
   void (*avgpool_backward)(const dl_window *w, int64_t n, const float *dy, float *dx);
 
+  /* Sums of each column, in float64 until the end. */
+  void (*channel_sums)(int64_t rows, int64_t cols, const float *x, float *out);
   /* Sums of each column and of its squares, in float64. */
   void (*moments)(int64_t rows, int64_t cols, const float *x, double *sum, double *squares);
   /* y = (x - mean) * scale + shift, by column; y may be x. */

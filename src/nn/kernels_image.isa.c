@@ -13,14 +13,14 @@
 /* ---- the two orders ---- */
 
 /* Few columns, as a photograph's three: each output row is one run, each input row one element apart. */
-#define TRANSPOSE_FEW(COLS)                                                                                        \
-  static void transpose_##COLS(int64_t rows, const float *restrict x, float *restrict y) {                         \
-    for (int64_t r = 0; r < rows; r++)                                                                             \
-      for (int c = 0; c < COLS; c++) y[c * rows + r] = x[r * COLS + c];                                            \
-  }                                                                                                                \
-  static void transpose_back_##COLS(int64_t cols, const float *restrict x, float *restrict y) {                    \
-    for (int64_t c = 0; c < cols; c++)                                                                             \
-      for (int r = 0; r < COLS; r++) y[c * COLS + r] = x[r * cols + c];                                            \
+#define TRANSPOSE_FEW(COLS)                                                                     \
+  static void transpose_##COLS(int64_t rows, const float *restrict x, float *restrict y) {      \
+    for (int64_t r = 0; r < rows; r++)                                                          \
+      for (int c = 0; c < COLS; c++) y[c * rows + r] = x[r * COLS + c];                         \
+  }                                                                                             \
+  static void transpose_back_##COLS(int64_t cols, const float *restrict x, float *restrict y) { \
+    for (int64_t c = 0; c < cols; c++)                                                          \
+      for (int r = 0; r < COLS; r++) y[c * COLS + r] = x[r * cols + c];                         \
   }
 TRANSPOSE_FEW(3)
 
@@ -64,6 +64,13 @@ static inline void max_first(int64_t n, int32_t place, const float *restrict x, 
   }
 }
 
+static inline void max_none(int64_t n, float *restrict y, int32_t *restrict places) {
+  for (int64_t c = 0; c < n; c++) {
+    y[c] = 0;
+    places[c] = -1;
+  }
+}
+
 static inline void max_next(int64_t n, int32_t place, const float *restrict x, float *restrict y,
                             int32_t *restrict places) {
   for (int64_t c = 0; c < n; c++) {
@@ -78,18 +85,23 @@ static inline void add_where(int64_t n, int32_t place, const int32_t *restrict p
   for (int64_t c = 0; c < n; c++) dx[c] += places[c] == place ? dy[c] : 0.0f;
 }
 
+static inline void put_where(int64_t n, int32_t place, const int32_t *restrict places, const float *restrict dy,
+                             float *restrict dx) {
+  for (int64_t c = 0; c < n; c++) dx[c] = places[c] == place ? dy[c] : 0.0f;
+}
+
 static inline void add_scaled(int64_t n, float factor, const float *restrict x, float *restrict y) {
   for (int64_t c = 0; c < n; c++) y[c] += factor * x[c];
 }
 
 /* For every window of an image: its output pixel `out` and its part on the image, rows `v` and columns `h`, whose pixel
  * (i, j) is number (y + i) * iw + x + j. */
-#define EACH_WINDOW(w)                                                                                        \
-  for (int64_t oy = 0, out = 0; oy < (w)->oh; oy++)                                                           \
+#define EACH_WINDOW(w)                              \
+  for (int64_t oy = 0, out = 0; oy < (w)->oh; oy++) \
     for (int64_t ox = 0, y0 = oy * (w)->sh - (w)->ph, x0 = -(w)->pw; ox < (w)->ow; ox++, out++, x0 += (w)->sw)
-#define EACH_PLACE(w, v, h)                                                                                   \
-  const span v = on_image(y0, (w)->ih, (w)->kh), h = on_image(x0, (w)->iw, (w)->kw);                          \
-  for (int64_t i = v.begin; i < v.end; i++)                                                                   \
+#define EACH_PLACE(w, v, h)                                                          \
+  const span v = on_image(y0, (w)->ih, (w)->kh), h = on_image(x0, (w)->iw, (w)->kw); \
+  for (int64_t i = v.begin; i < v.end; i++)                                          \
     for (int64_t j = h.begin; j < h.end; j++)
 
 static void maxpool(const dl_window *w, int64_t n, const float *x, float *y, int32_t *place) {
@@ -98,9 +110,10 @@ static void maxpool(const dl_window *w, int64_t n, const float *x, float *y, int
     EACH_WINDOW(w) {
       float *to = y + out * channels;
       int32_t *at = place + out * channels;
+      if (w->relu) max_none(channels, to, at);
       EACH_PLACE(w, v, h) {
         const float *from = x + ((y0 + i) * w->iw + x0 + j) * channels;
-        if (i == v.begin && j == h.begin)
+        if (i == v.begin && j == h.begin && !w->relu)
           max_first(channels, (int32_t)(i * w->kw + j), from, to, at);
         else
           max_next(channels, (int32_t)(i * w->kw + j), from, to, at);
@@ -111,12 +124,16 @@ static void maxpool(const dl_window *w, int64_t n, const float *x, float *y, int
 
 static void maxpool_backward(const dl_window *w, int64_t n, const int32_t *place, const float *dy, float *dx) {
   const int64_t channels = w->channels, in = w->ih * w->iw * channels, out_size = w->oh * w->ow * channels;
+  const bool apart = w->sh >= w->kh && w->sw >= w->kw; /* each pixel lies in one window at most */
+  const bool tiled = w->sh == w->kh && w->sw == w->kw && w->oh * w->sh == w->ih && w->ow * w->sw == w->iw;
   for (int64_t s = 0; s < n; s++, dx += in, dy += out_size, place += out_size) {
-    memset(dx, 0, (size_t)in * sizeof *dx);
+    if (!tiled) memset(dx, 0, (size_t)in * sizeof *dx);
     EACH_WINDOW(w) {
-      EACH_PLACE(w, v, h)
-      add_where(channels, (int32_t)(i * w->kw + j), place + out * channels, dy + out * channels,
-                dx + ((y0 + i) * w->iw + x0 + j) * channels);
+      EACH_PLACE(w, v, h) {
+        float *to = dx + ((y0 + i) * w->iw + x0 + j) * channels;
+        (apart ? put_where : add_where)(channels, (int32_t)(i * w->kw + j), place + out * channels, dy + out * channels,
+                                        to);
+      }
     }
   }
 }
@@ -156,36 +173,51 @@ static void avgpool_backward(const dl_window *w, int64_t n, const float *dy, flo
 enum { WIDTH = 16, TILE_ROWS = 128 };
 
 /* Adds to two sums of each column, over tiles of rows. `term` takes the element's place and its two values. */
-#define COLUMN_SUMS(one, two, WHAT_ONE, WHAT_TWO)                                     \
-  memset(one, 0, (size_t)cols * sizeof *one);                                         \
-  memset(two, 0, (size_t)cols * sizeof *two);                                         \
-  for (int64_t r0 = 0; r0 < rows; r0 += TILE_ROWS) {                                  \
-    const int64_t r1 = rows - r0 < TILE_ROWS ? rows : r0 + TILE_ROWS;                 \
-    int64_t c0 = 0;                                                                   \
-    for (; c0 + WIDTH <= cols; c0 += WIDTH) {                                         \
-      double a[WIDTH], b[WIDTH];                                                      \
-      memcpy(a, one + c0, sizeof a);                                                  \
-      memcpy(b, two + c0, sizeof b);                                                  \
-      for (int64_t r = r0; r < r1; r++)                                               \
-        for (int j = 0; j < WIDTH; j++) {                                             \
-          const int64_t c = c0 + j, at = r * cols + c;                                \
-          a[j] += WHAT_ONE;                                                           \
-          b[j] += WHAT_TWO;                                                           \
-        }                                                                             \
-      memcpy(one + c0, a, sizeof a);                                                  \
-      memcpy(two + c0, b, sizeof b);                                                  \
-    }                                                                                 \
-    for (int64_t r = r0; r < r1; r++)                                                 \
-      for (int64_t c = c0; c < cols; c++) {                                           \
-        const int64_t at = r * cols + c;                                              \
-        one[c] += WHAT_ONE;                                                           \
-        two[c] += WHAT_TWO;                                                           \
-      }                                                                               \
+#define COLUMN_SUMS(one, two, WHAT_ONE, WHAT_TWO)                     \
+  memset(one, 0, (size_t)cols * sizeof *one);                         \
+  memset(two, 0, (size_t)cols * sizeof *two);                         \
+  for (int64_t r0 = 0; r0 < rows; r0 += TILE_ROWS) {                  \
+    const int64_t r1 = rows - r0 < TILE_ROWS ? rows : r0 + TILE_ROWS; \
+    int64_t c0 = 0;                                                   \
+    for (; c0 + WIDTH <= cols; c0 += WIDTH) {                         \
+      double a[WIDTH], b[WIDTH];                                      \
+      memcpy(a, one + c0, sizeof a);                                  \
+      memcpy(b, two + c0, sizeof b);                                  \
+      for (int64_t r = r0; r < r1; r++)                               \
+        for (int j = 0; j < WIDTH; j++) {                             \
+          const int64_t c = c0 + j, at = r * cols + c;                \
+          a[j] += WHAT_ONE;                                           \
+          b[j] += WHAT_TWO;                                           \
+        }                                                             \
+      memcpy(one + c0, a, sizeof a);                                  \
+      memcpy(two + c0, b, sizeof b);                                  \
+    }                                                                 \
+    for (int64_t r = r0; r < r1; r++)                                 \
+      for (int64_t c = c0; c < cols; c++) {                           \
+        const int64_t at = r * cols + c;                              \
+        one[c] += WHAT_ONE;                                           \
+        two[c] += WHAT_TWO;                                           \
+      }                                                               \
   }
 
 static void moments(int64_t rows, int64_t cols, const float *restrict x, double *restrict sum,
                     double *restrict squares) {
   COLUMN_SUMS(sum, squares, (double)x[at], (double)x[at] * (double)x[at])
+}
+
+static void channel_sums(int64_t rows, int64_t cols, const float *restrict x, float *restrict out) {
+  int64_t c0 = 0;
+  for (; c0 + WIDTH <= cols; c0 += WIDTH) {
+    double sum[WIDTH] = {0};
+    for (int64_t r = 0; r < rows; r++)
+      for (int j = 0; j < WIDTH; j++) sum[j] += (double)x[r * cols + c0 + j];
+    for (int j = 0; j < WIDTH; j++) out[c0 + j] = (float)sum[j];
+  }
+  for (int64_t c = c0; c < cols; c++) {
+    double sum = 0;
+    for (int64_t r = 0; r < rows; r++) sum += (double)x[r * cols + c];
+    out[c] = (float)sum;
+  }
 }
 
 static void normalise_sums(int64_t rows, int64_t cols, const float *restrict x, const float *restrict mean,
@@ -210,8 +242,7 @@ static void normalise(int64_t rows, int64_t cols, const float *x, const float *m
 static void normalise_backward(int64_t rows, int64_t cols, const float *x, const float *mean, const float *scale,
                                const float *offset, const float *slope, const float *dy, float *dx) {
   for (int64_t r = 0; r < rows; r++, x += cols, dy += cols, dx += cols) {
-    INDEPENDENT for (int64_t c = 0; c < cols; c++) dx[c] =
-        (scale[c] * dy[c] - offset[c]) - (x[c] - mean[c]) * slope[c];
+    INDEPENDENT for (int64_t c = 0; c < cols; c++) dx[c] = (scale[c] * dy[c] - offset[c]) - (x[c] - mean[c]) * slope[c];
   }
 }
 
@@ -222,6 +253,7 @@ const dl_image_kernels DL_ISA_NAME(dl_image_kernel_table) = {
     .maxpool_backward = maxpool_backward,
     .avgpool = avgpool,
     .avgpool_backward = avgpool_backward,
+    .channel_sums = channel_sums,
     .moments = moments,
     .normalise = normalise,
     .normalise_sums = normalise_sums,

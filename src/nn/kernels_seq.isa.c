@@ -1,7 +1,8 @@
 /* kernels_seq.isa.c - arithmetic of sequence layers: plain loops on the functions of kernels_math.h.
  *
- * The error function is an odd polynomial below 1 and 1 - e^q(x) above, with q a polynomial for log erfc; log(1 + e) for
- * e in [0, 1] is 2 artanh(e / (2 + e)); all are minimax fits of their own (relative error below 2^-29 before rounding).
+ * The error function is an odd polynomial below 1 and 1 - e^q(x) above, with q a polynomial for log erfc; log(1 + e)
+ * for e in [0, 1] is 2 artanh(e / (2 + e)); all are minimax fits of their own (relative error below 2^-29 before
+ * rounding).
  */
 #include "nn/kernels_seq.h"
 
@@ -113,12 +114,12 @@ static inline float softplus1(float x, float p) {
 }
 static inline float softplus_slope(float x, float p) { return sigmoid1(p * x); }
 
-#define ACTIVATION(f)                                                                        \
-  static void f(size_t n, float p, const float *x, float *y) {                               \
-    INDEPENDENT for (size_t i = 0; i < n; i++) y[i] = f##1(x[i], p);                         \
-  }                                                                                          \
-  static void f##_backward(size_t n, float p, const float *x, const float *dy, float *dx) {  \
-    INDEPENDENT for (size_t i = 0; i < n; i++) dx[i] = dy[i] * f##_slope(x[i], p);           \
+#define ACTIVATION(f)                                                                       \
+  static void f(size_t n, float p, const float *x, float *y) {                              \
+    INDEPENDENT for (size_t i = 0; i < n; i++) y[i] = f##1(x[i], p);                        \
+  }                                                                                         \
+  static void f##_backward(size_t n, float p, const float *x, const float *dy, float *dx) { \
+    INDEPENDENT for (size_t i = 0; i < n; i++) dx[i] = dy[i] * f##_slope(x[i], p);          \
   }
 ACTIVATION(leaky_relu)
 ACTIVATION(elu)
@@ -166,11 +167,11 @@ static void layernorm_dx(int64_t cols, const float *weight, const float *x, floa
                          float *dx) {
   double g[LANES] = {0}, gu[LANES] = {0};
   int64_t i = 0;
-#define ADD(at, lane)                                                                       \
-  do {                                                                                      \
-    float d = weight ? dy[at] * weight[at] : dy[at];                                        \
-    g[lane] += (double)d;                                                                   \
-    gu[lane] += (double)d * (double)((x[at] - mean) * scale);                               \
+#define ADD(at, lane)                                         \
+  do {                                                        \
+    float d = weight ? dy[at] * weight[at] : dy[at];          \
+    g[lane] += (double)d;                                     \
+    gu[lane] += (double)d * (double)((x[at] - mean) * scale); \
   } while (0)
   for (; i + LANES <= cols; i += LANES)
     for (int j = 0; j < LANES; j++) ADD(i + j, j);
@@ -178,11 +179,10 @@ static void layernorm_dx(int64_t cols, const float *weight, const float *x, floa
 #undef ADD
   const float g_mean = (float)(add_lanes(g) / (double)cols), gu_mean = (float)(add_lanes(gu) / (double)cols);
   if (weight)
-    INDEPENDENT for (int64_t c = 0; c < cols; c++)
-      dx[c] = scale * (dy[c] * weight[c] - g_mean - (x[c] - mean) * scale * gu_mean);
+    INDEPENDENT for (int64_t c = 0; c < cols; c++) dx[c] =
+        scale * (dy[c] * weight[c] - g_mean - (x[c] - mean) * scale * gu_mean);
   else
-    INDEPENDENT for (int64_t c = 0; c < cols; c++)
-      dx[c] = scale * (dy[c] - g_mean - (x[c] - mean) * scale * gu_mean);
+    INDEPENDENT for (int64_t c = 0; c < cols; c++) dx[c] = scale * (dy[c] - g_mean - (x[c] - mean) * scale * gu_mean);
 }
 
 static void layernorm_backward(int64_t rows, int64_t cols, const float *weight, const float *x, const float *stats,

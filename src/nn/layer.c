@@ -9,8 +9,36 @@
 #include "nn/layer_kinds.h"
 
 static const dl_layer_kind *const kinds[] = {
-    &dl_layer_dense,   &dl_layer_relu,    &dl_layer_sigmoid, &dl_layer_tanh,   &dl_layer_softmax,
-    &dl_layer_dropout, &dl_layer_flatten, &dl_layer_add,     &dl_layer_concat,
+    &dl_layer_dense,
+    &dl_layer_relu,
+    &dl_layer_sigmoid,
+    &dl_layer_tanh,
+    &dl_layer_softmax,
+    &dl_layer_dropout,
+    &dl_layer_flatten,
+    &dl_layer_add,
+    &dl_layer_concat,
+    &dl_layer_conv2d,
+    &dl_layer_conv2d_transpose,
+    &dl_layer_maxpool2d,
+    &dl_layer_avgpool2d,
+    &dl_layer_global_avgpool2d,
+    &dl_layer_batchnorm,
+    &dl_layer_upsample2d,
+    &dl_layer_residual,
+    &dl_layer_reshape,
+    &dl_layer_leaky_relu,
+    &dl_layer_elu,
+    &dl_layer_gelu,
+    &dl_layer_silu,
+    &dl_layer_softplus,
+    &dl_layer_layernorm,
+    &dl_layer_embedding,
+    &dl_layer_positional_embedding,
+    &dl_layer_rnn,
+    &dl_layer_lstm,
+    &dl_layer_gru,
+    &dl_layer_attention,
 };
 
 const dl_layer_kind *const *dl_layer_kinds(int *n) {

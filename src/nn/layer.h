@@ -29,12 +29,12 @@ typedef enum dl_init {
   DL_INIT_ZEROS,
 } dl_init;
 
-/* How an image (C, H, W) lies in memory. Plain is what shapes say and files hold; inside a network of images the channels
- * of a pixel lie together (H, W, C), which is what convolutions are fastest on. The network converts where a layer reads
- * what lies the other way. */
+/* How an image (C, H, W) lies in memory. Plain is what shapes say and files hold; inside a network of images the
+ * channels of a pixel lie together (H, W, C), which convolutions are fastest on. The network turns the images that a
+ * layer reads where they lie the other way. */
 typedef enum dl_order {
   DL_ORDER_PLAIN,         /* reads and writes C, H, W */
-  DL_ORDER_EITHER,        /* element-wise and the like: the output lies as the first input does (layer->channels_last) */
+  DL_ORDER_EITHER,        /* element-wise and the like: as the first input lies, so does the output (channels_last) */
   DL_ORDER_CHANNELS_LAST, /* reads and writes H, W, C */
 } dl_order;
 
@@ -65,6 +65,8 @@ typedef struct dl_layer {
   bool reads_output;    /* backward reads y: nobody may write into the output's buffer */
   int64_t token_limit;  /* > 0: what it reads are tokens, whole numbers below this (setup sets it) */
   bool channels_last;   /* images are read and written as H, W, C; set by the network */
+  bool with_relu;       /* works on max(x, 0) of what it reads; set by the network where kind->takes_relu */
+  bool left_to_reader;  /* does nothing: the layer that reads it does it with_relu; set by the network */
 } dl_layer;
 
 /* What forward and backward get: shapes are (n, in) and (n, out). */
@@ -102,7 +104,11 @@ struct dl_layer_kind {
   const char *value_option; /* the option that `dense: 64` sets, NULL: none */
   bool joins;               /* reads several inputs (`from: [a, b]`) */
   int most_inputs;          /* where it does not join: how many it may read; 0: one */
+  bool composite;           /* its option `layers` is a list of layers, whose end and `shortcut`'s end it reads */
   dl_order order;           /* how it takes images */
+  bool takes_relu;          /* can do the relu before it as well (with_relu) */
+  bool by_sample;           /* forward on some of the samples is the same as on all: (n, work_count) of workspace alone */
+  bool forgets_input;       /* backward does not read x */
   bool squashes;            /* makes probabilities: not allowed at the end before a loss on logits */
   /* Checks layer->in, sets layer->out, work_count, multiply_adds, in_place; declares tensors. */
   dl_status (*setup)(dl_layer *layer, dl_layer_builder *builder);
@@ -124,6 +130,11 @@ typedef struct dl_layer_common {
   int init;
 } dl_layer_common;
 const dl_option *dl_layer_common_options(int *n);
+
+/* The options of a composite kind. */
+typedef struct dl_layer_branches {
+  dl_node *layers, *shortcut; /* shortcut: NULL where there is none */
+} dl_layer_branches;
 
 /* Fails at the layer's place in the configuration: "layers.2 (dense): ...". */
 dl_status dl_layer_fail(const dl_layer *layer, const char *format, ...) __attribute__((format(printf, 2, 3)));

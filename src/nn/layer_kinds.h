@@ -7,6 +7,8 @@
 extern const dl_layer_kind dl_layer_dense;
 extern const dl_layer_kind dl_layer_relu, dl_layer_sigmoid, dl_layer_tanh, dl_layer_softmax;
 extern const dl_layer_kind dl_layer_dropout;
+extern const dl_layer_kind dl_layer_conv2d, dl_layer_conv2d_transpose, dl_layer_batchnorm, dl_layer_upsample2d;
+extern const dl_layer_kind dl_layer_maxpool2d, dl_layer_avgpool2d, dl_layer_global_avgpool2d;
 extern const dl_layer_kind dl_layer_flatten;
 extern const dl_layer_kind dl_layer_add, dl_layer_concat, dl_layer_residual;
 extern const dl_layer_kind dl_layer_leaky_relu, dl_layer_elu, dl_layer_gelu, dl_layer_silu, dl_layer_softplus;

@@ -4,6 +4,15 @@
 
 #include "core/options.h"
 
+/* What a loss may depend on beside its options' rows. */
+typedef struct dl_loss_setup {
+  dl_node *node;               /* the loss in the configuration; resolved values are put there */
+  int64_t outputs;             /* of a row */
+  const int64_t *class_counts; /* samples of each class in the training split; NULL: not known */
+  int64_t n_class_counts;
+  dl_arena *arena; /* outlives the configuration */
+} dl_loss_setup;
+
 typedef struct dl_loss {
   const char *name, *help;
   bool on_logits; /* a final softmax or sigmoid before it is an error */
@@ -11,6 +20,10 @@ typedef struct dl_loss {
   const dl_option *options;
   int n_options;
   size_t options_size;
+  /* Works out what the rows cannot say; NULL: nothing. */
+  dl_status (*setup)(void *options, const dl_loss_setup *setup);
+  /* Whether a row with this label is left out of loss, normaliser and metrics; NULL: none is. */
+  bool (*ignores)(const void *options, int32_t label);
   /* Over n samples: writes the sum of losses and the normaliser; writes d(sum)/d(outputs) to `gradient` (n, outputs)
    * where it is not NULL. Truth is `label` for classification, else `y`. A label that is no class makes the sum NaN. */
   void (*compute)(const void *options, int64_t n, int64_t outputs, const float *output, const int32_t *label,

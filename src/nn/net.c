@@ -2,6 +2,8 @@
 #include "nn/net.h"
 
 #include <assert.h>
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +18,7 @@ dl_status dl_net_new(const dl_net_spec *spec, dl_net **out) {
   net->arena = dl_arena_new();
   dl_status status = net->arena ? dl_net_build(spec, net) : DL_ERR_NOMEM;
   if (status == DL_OK) status = dl_net_layout(net);
+  if (status == DL_OK) status = dl_net_plan_runs(net);
   if (status != DL_OK) {
     dl_net_destroy(&net);
     return status;
@@ -51,7 +54,19 @@ int64_t dl_net_parameters(const dl_net *net) {
   return sum;
 }
 
-int64_t dl_net_outputs(const dl_net *net) { return dl_shape_size(&dl_net_output_value(net)->shape); }
+int64_t dl_net_outputs(const dl_net *net) { return dl_shape_size(&dl_net_output_value(net)->shape) / net->rows; }
+
+int64_t dl_net_rows(const dl_net *net) { return net->rows; }
+
+int64_t dl_net_token_limit(const dl_net *net) {
+  int64_t limit = 0;
+  for (int i = 0; i < net->n_layers; i++) {
+    const dl_layer *layer = &net->layers[i];
+    if (layer->inputs[0] < 0 && layer->token_limit && (!limit || layer->token_limit < limit))
+      limit = layer->token_limit;
+  }
+  return limit;
+}
 
 size_t dl_net_bytes(const dl_net *net) { return net->workspace_count * sizeof(float); }
 
@@ -95,6 +110,46 @@ static void turn_inputs(const dl_net *net, int number, int64_t n) {
            false);
 }
 
+/* Where row `first` of a value lies. */
+static float *row_of(const dl_value *value, int64_t first) {
+  return value->y + (value->passing ? 0 : first * dl_shape_size(&value->shape));
+}
+
+/* Rows [first, first + n) of a batch through layer `number`, which works by sample. */
+static void forward_rows(const dl_net *net, int number, int64_t first, int64_t n, const dl_pass *pass,
+                         const float *buffer) {
+  const dl_layer *layer = &net->layers[number];
+  const dl_net_step *step = &net->steps[number];
+  const float *weights[DL_LAYER_MAX_TENSORS], *xs[DL_LAYER_MAX_INPUTS];
+  if (layer->left_to_reader) return;
+  for (int t = 0; t < layer->n_tensors; t++) weights[t] = buffer + net->tensors[layer->first_tensor + t].offset;
+  for (int k = 0; k < layer->n_inputs; k++) {
+    const float *x = row_of(&net->values[layer->inputs[k] + 1], first);
+    float *turned = step->turned[k] + (step->turns[k] ? first * dl_shape_size(layer->input_shapes[k]) : 0);
+    if (step->turns[k]) turn(layer->input_shapes[k], layer->channels_last, n, x, turned, false);
+    xs[k] = step->turns[k] ? turned : x;
+  }
+  dl_pass part = *pass;
+  part.first_sample += (uint64_t)first;
+  const dl_layer_run run = {.gemm = net->gemm,
+                            .pass = &part,
+                            .n = n,
+                            .weights = weights,
+                            .x = xs[0],
+                            .y = row_of(&net->values[number + 1], first),
+                            .work = step->work + (size_t)first * layer->work_count,
+                            .scratch = net->scratch,
+                            .xs = xs};
+  layer->kind->forward(layer, &run);
+}
+
+static void forward_run(const dl_net *net, int begin, int end, int64_t n, const dl_pass *pass, const float *weights) {
+  const int64_t block = net->steps[begin].block;
+  for (int64_t first = 0; first < n; first += block)
+    for (int i = begin; i < end; i++)
+      forward_rows(net, i, first, n - first < block ? n - first : block, pass, weights);
+}
+
 /* What a layer sees of a pass; `weights` and `gradients` have room for its tensors. */
 static dl_layer_run run_of(const dl_net *net, int number, int64_t n, const dl_pass *pass, const float *buffer,
                            const float *weights[DL_LAYER_MAX_TENSORS]) {
@@ -112,26 +167,68 @@ static dl_layer_run run_of(const dl_net *net, int number, int64_t n, const dl_pa
                         .xs = step->x};
 }
 
+static void forward_layer(const dl_net *net, int number, int64_t n, const dl_pass *pass, const float *weights) {
+  const float *own[DL_LAYER_MAX_TENSORS];
+  const dl_layer_run run = run_of(net, number, n, pass, weights, own);
+  turn_inputs(net, number, n);
+  if (!net->layers[number].left_to_reader) net->layers[number].kind->forward(&net->layers[number], &run);
+}
+
 const float *dl_net_forward(dl_net *net, const float *weights, int64_t n, const dl_pass *pass) {
   assert(n >= 0 && n <= net->max_batch);
   net->gemm->one_thread();
-  for (int i = 0; i < net->n_layers; i++) {
-    const float *own[DL_LAYER_MAX_TENSORS];
-    const dl_layer_run run = run_of(net, i, n, pass, weights, own);
-    turn_inputs(net, i, n);
-    net->layers[i].kind->forward(&net->layers[i], &run);
-  }
+  for (int i = 0; i < net->n_layers; i = net->steps[i].run_end)
+    if (n > net->steps[i].block)
+      forward_run(net, i, net->steps[i].run_end, n, pass, weights);
+    else
+      for (int k = i; k < net->steps[i].run_end; k++) forward_layer(net, k, n, pass, weights);
   net->scored = false;
   const dl_value *last = dl_net_output_value(net);
   if (last->channels_last) turn(&last->shape, false, n, last->y, net->y, false);
   return net->y;
 }
 
+static bool all_finite(const float *x, int64_t n) {
+  for (int64_t i = 0; i < n; i++)
+    if (!isfinite(x[i])) return false;
+  return true;
+}
+
+/* Layers share buffers, so each output is looked at before the next layer runs. */
+int dl_net_first_not_finite(dl_net *net, const float *weights, int64_t n, const dl_pass *pass) {
+  int number = -1;
+  net->gemm->one_thread();
+  while (all_finite(net->values[number + 1].y, n * dl_shape_size(&net->values[number + 1].shape))) {
+    if (++number == net->n_layers) break;
+    forward_layer(net, number, n, pass, weights);
+  }
+  return number;
+}
+
+int dl_net_layers(const dl_net *net) { return net->n_layers; }
+
+int dl_net_tensor_layer(const dl_net *net, int tensor) {
+  int number = 0;
+  while (number + 1 < net->n_layers && tensor >= net->layers[number].first_tensor + net->layers[number].n_tensors)
+    number++;
+  return number;
+}
+
+char *dl_net_layer_text(const dl_net *net, int number, char *text, size_t size) {
+  snprintf(text, size, "%s (%s)", net->layers[number].name, net->layers[number].kind->name);
+  return text;
+}
+
 void dl_net_loss(dl_net *net, int64_t n, const int32_t *label, const float *y, const float *weight, double *loss_sum,
                  double *normaliser) {
-  const dl_value *last = dl_net_output_value(net);
-  net->loss->compute(net->loss_options, n, dl_shape_size(&last->shape), net->y, label, y, weight, loss_sum, normaliser,
-                     net->dy);
+  net->loss->compute(net->loss_options, n * net->rows, dl_net_outputs(net), net->y, label, y, weight, loss_sum,
+                     normaliser, net->dy);
+}
+
+void dl_net_drop_ignored(const dl_net *net, int64_t n, int32_t *label) {
+  if (!net->loss->ignores) return;
+  for (int64_t i = 0; i < n * net->rows; i++)
+    if (net->loss->ignores(net->loss_options, label[i])) label[i] = -1;
 }
 
 static void backward_layer(const dl_net *net, int number, int64_t n, const dl_pass *pass, const float *weights,
@@ -147,7 +244,7 @@ static void backward_layer(const dl_net *net, int number, int64_t n, const dl_pa
   run.dy = net->values[number + 1].dy;
   run.dx = step->dx[0];
   run.dxs = step->dx;
-  layer->kind->backward(layer, &run);
+  if (!layer->left_to_reader) layer->kind->backward(layer, &run);
   for (int i = 0; i < layer->n_inputs; i++) {
     float *dy = net->values[layer->inputs[i] + 1].dy;
     if (step->dx[i] && step->turns[i])
@@ -175,13 +272,11 @@ static void sigmoid_rows(int64_t n, int64_t outputs, float *y) {
 
 const float *dl_net_scores(dl_net *net, int64_t n) {
   static void (*const by_task[])(int64_t n, int64_t outputs, float *y) = {
-      [DL_TASK_CLASSIFICATION] = softmax_rows,
-      [DL_TASK_BINARY] = sigmoid_rows,
-      [DL_TASK_MULTILABEL] = sigmoid_rows,
-      [DL_TASK_REGRESSION] = NULL,
+      [DL_TASK_CLASSIFICATION] = softmax_rows, [DL_TASK_BINARY] = sigmoid_rows,
+      [DL_TASK_MULTILABEL] = sigmoid_rows,     [DL_TASK_REGRESSION] = NULL,
+      [DL_TASK_LANGUAGE_MODEL] = softmax_rows,
   };
-  const dl_value *last = dl_net_output_value(net);
-  if (!net->scored && by_task[net->task]) by_task[net->task](n, dl_shape_size(&last->shape), net->y);
+  if (!net->scored && by_task[net->task]) by_task[net->task](n * net->rows, dl_net_outputs(net), net->y);
   net->scored = true;
   return net->y;
 }

@@ -11,8 +11,10 @@ typedef struct dl_net_spec {
   const dl_config *config; /* model, loss, task, seed, compute.backend; its tree receives the defaults */
   int x_dims;              /* of one sample */
   int64_t x_shape[DL_MAX_DIMS];
-  int64_t outputs;   /* what the data asks for: classes, or values of y; 0: unknown, take the network's */
-  int64_t max_batch; /* largest number of samples of a pass */
+  int64_t outputs;             /* what the data asks for: classes, or values of y; 0: unknown, take the network's */
+  int64_t max_batch;           /* largest number of samples of a pass */
+  const int64_t *class_counts; /* samples of each class in the training split, where the loss balances classes */
+  int64_t n_class_counts;
 } dl_net_spec;
 
 /* Builds the network: checks the shapes (DL_ERR_USAGE at the YAML line, with the layer and its shapes), lays out
@@ -23,7 +25,10 @@ void dl_net_destroy(dl_net **net);
 const dl_tensor *dl_net_tensors(const dl_net *net, int *n); /* in layer order */
 size_t dl_net_buffer_count(const dl_net *net);              /* floats of a parameter buffer (gaps included) */
 int64_t dl_net_parameters(const dl_net *net);               /* trainable and not, without gaps */
-int64_t dl_net_outputs(const dl_net *net);
+int64_t dl_net_outputs(const dl_net *net);                  /* of a row */
+int64_t dl_net_rows(const dl_net *net); /* rows of outputs a sample: language_model has one a step, others one */
+/* Tokens that x may hold run from 0 to one less; 0: x are no tokens. */
+int64_t dl_net_token_limit(const dl_net *net);
 size_t dl_net_bytes(const dl_net *net);         /* workspace */
 double dl_net_multiply_adds(const dl_net *net); /* of a forward pass of one sample */
 
@@ -52,6 +57,15 @@ const float *dl_net_forward(dl_net *net, const float *weights, int64_t n, const 
 void dl_net_loss(dl_net *net, int64_t n, const int32_t *label, const float *y, const float *weight, double *loss_sum,
                  double *normaliser);
 void dl_net_backward(dl_net *net, const float *weights, int64_t n, const dl_pass *pass, float *gradients);
+/* Labels that the loss leaves out become -1, for metrics; n samples. */
+void dl_net_drop_ignored(const dl_net *net, int64_t n, int32_t *label);
+
+/* To find out why a loss is not finite. Runs a forward pass of the n samples in dl_net_input; returns the number of the
+ * first layer whose output is not finite, -1 where the input is not, the number of layers where all are finite. */
+int dl_net_first_not_finite(dl_net *net, const float *weights, int64_t n, const dl_pass *pass);
+int dl_net_tensor_layer(const dl_net *net, int tensor);                          /* the layer that a tensor is of */
+int dl_net_layers(const dl_net *net);                                            /* their number */
+char *dl_net_layer_text(const dl_net *net, int number, char *text, size_t size); /* "layers.2 (dense)" */
 
 /* Scores of the last forward pass for metrics and predictions: softmax or sigmoid of the logits where the task has
  * them, in place of the outputs' own buffer; (n, outputs), borrowed until the next pass. */

@@ -1,7 +1,8 @@
 /* net_build.c - from the model's list in the configuration to layers with shapes and tensors.
  *
  * The list is a graph in a fixed order: a layer reads the one before it, or those that `from` names, which stand above
- * it. So one walk down the list knows all input shapes, and running the list in order is a topological order.
+ * it. So one walk down the list knows all input shapes, and running the list in order is a topological order. What
+ * stands inside a residual takes its place in the same order, before the sum that the residual itself is.
  */
 #include <stdio.h>
 #include <string.h>
@@ -84,6 +85,15 @@ static dl_status check_name(const dl_net *net, const dl_layer *layer, const dl_n
   return DL_OK;
 }
 
+/* Whether some layer of the model has that name. */
+static bool is_named_in(const dl_node *node, const char *name) {
+  for (const dl_node *child = node->first; child; child = child->next)
+    if ((child->key && !strcmp(child->key, "name") && child->kind == DL_NODE_SCALAR && !strcmp(child->text, name)) ||
+        is_named_in(child, name))
+      return true;
+  return false;
+}
+
 static dl_status find_input(const dl_net *net, dl_layer *layer, const dl_node *word) {
   char text[96];
   if (word->kind != DL_NODE_SCALAR)
@@ -101,15 +111,20 @@ static dl_status find_input(const dl_net *net, dl_layer *layer, const dl_node *w
   const char *names[256] = {"input"};
   int n = 1;
   for (int i = 0; i < layer->number && n < 256; i++) names[n++] = net->layers[i].name;
+  if (is_named_in(net->model, word->text)) {
+    dl_node_fail(word, false, "layer '%.60s' does not stand above: the graph would have a cycle", word->text);
+    return dl_hint("a layer reads layers that stand above it in the list");
+  }
   const char *near = dl_nearest_name(word->text, names, n);
   dl_node_fail(word, false, "no layer above is called '%.60s'", word->text);
   return near ? dl_hint("did you mean '%s'?", near)
               : dl_hint("give that layer a name: {dense: {units: 64, name: %.40s}}", word->text);
 }
 
-static dl_status find_inputs(const dl_net *net, dl_layer *layer, const dl_node *from) {
+static dl_status find_inputs(const dl_net *net, dl_layer *layer, const dl_node *from, int previous) {
+  const int most = layer->kind->most_inputs > 1 ? layer->kind->most_inputs : 1;
   if (!from || from->kind == DL_NODE_NULL)
-    layer->inputs[layer->n_inputs++] = layer->number - 1;
+    layer->inputs[layer->n_inputs++] = previous;
   else if (from->kind == DL_NODE_LIST)
     for (const dl_node *word = from->first; word; word = word->next) DL_TRY(find_input(net, layer, word));
   else
@@ -118,21 +133,22 @@ static dl_status find_inputs(const dl_net *net, dl_layer *layer, const dl_node *
     dl_layer_fail(layer, "it needs two inputs or more");
     return dl_hint("name them: {%s: {from: [a, b]}}", layer->kind->name);
   }
-  if (!layer->kind->joins && layer->n_inputs != 1)
-    return dl_layer_fail(layer, "it reads one input, not %d", layer->n_inputs);
+  if (!layer->kind->joins && (layer->n_inputs < 1 || layer->n_inputs > most))
+    return dl_layer_fail(layer, most > 1 ? "it reads one input or two, not %d" : "it reads one input, not %d",
+                         layer->n_inputs);
   return DL_OK;
 }
 
-/* Options, name and inputs of entry `number`. */
-static dl_status parse_layer(dl_net *net, dl_node *entry, int number) {
-  dl_layer *layer = &net->layers[number];
+/* Options, name and inputs of an entry that reads layer `previous` unless it says otherwise. `path`: its name unless it
+ * has one of its own. */
+static dl_status parse_layer(dl_net *net, dl_node *entry, const char *path, int previous, dl_layer *layer) {
   const dl_node *named = entry->kind == DL_NODE_MAP && dl_node_size(entry) == 1 ? entry->first : entry;
   const char *word = named == entry ? entry->text : named->key;
   if ((named != entry || entry->kind == DL_NODE_SCALAR) && !dl_layer_kind_find(word)) return unknown_layer(named, word);
   dl_node *map;
   DL_TRY(dl_entry_normalise(entry, "a layer", value_option, &word, &map));
   layer->kind = dl_layer_kind_find(word);
-  layer->number = number;
+  layer->number = net->n_layers;
   layer->node = map;
   layer->options = dl_arena_alloc(net->arena, layer->kind->options_size);
   if (!layer->options) return DL_ERR_NOMEM;
@@ -145,16 +161,18 @@ static dl_status parse_layer(dl_net *net, dl_node *entry, int number) {
   layer->trainable = common.trainable;
   layer->lr_scale = common.lr_scale;
   layer->init = common.init;
-  layer->name =
-      common.name ? dl_arena_strdup(net->arena, common.name) : dl_arena_printf(net->arena, "layers.%d", number);
+  layer->name = dl_arena_strdup(net->arena, common.name ? common.name : path);
   if (!layer->name) return DL_ERR_NOMEM;
   DL_TRY(check_name(net, layer, map));
-  return find_inputs(net, layer, common.from);
+  return find_inputs(net, layer, common.from, previous);
 }
 
-/* Shapes and tensors of layer `number`, whose inputs are known. */
-static dl_status set_up_layer(dl_net *net, int number) {
+/* Shapes and tensors of a layer whose inputs are known; it takes its place at the end of the list. */
+static dl_status set_up_layer(dl_net *net, const dl_layer *parsed) {
+  const int number = net->n_layers++;
   dl_layer *layer = &net->layers[number];
+  *layer = *parsed;
+  layer->number = number;
   for (int i = 0; i < layer->n_inputs; i++) {
     dl_value *value = &net->values[layer->inputs[i] + 1];
     layer->input_shapes[i] = &value->shape;
@@ -166,6 +184,56 @@ static dl_status set_up_layer(dl_net *net, int number) {
   DL_TRY(layer->kind->setup(layer, &builder));
   net->values[number + 1].shape = layer->out;
   return DL_OK;
+}
+
+/* ---- lists, and lists within ---- */
+
+static dl_status build_list(dl_net *net, dl_node *list, const char *path, int *last);
+
+/* The layers of a composite, then those of its shortcut, both from what it reads; it becomes their sum. */
+static dl_status build_inside(dl_net *net, dl_layer *layer) {
+  const dl_layer_branches *branches = layer->options;
+  char path[160];
+  int end = layer->inputs[0], side = layer->inputs[0];
+  if (branches->layers->kind != DL_NODE_LIST || !branches->layers->first)
+    return dl_node_fail(branches->layers, false, "layers must be a list of one layer or more");
+  snprintf(path, sizeof path, "%s.layers", layer->name);
+  DL_TRY(build_list(net, branches->layers, path, &end));
+  snprintf(path, sizeof path, "%s.shortcut", layer->name);
+  if (branches->shortcut) DL_TRY(build_list(net, branches->shortcut, path, &side));
+  layer->inputs[0] = end;
+  layer->inputs[1] = side;
+  layer->n_inputs = 2;
+  return DL_OK;
+}
+
+static dl_status build_entry(dl_net *net, dl_node *entry, const char *path, int *last) {
+  dl_layer layer = {0};
+  DL_TRY(parse_layer(net, entry, path, *last, &layer));
+  if (layer.kind->composite) DL_TRY(build_inside(net, &layer));
+  *last = net->n_layers;
+  return set_up_layer(net, &layer);
+}
+
+/* Each entry reads the one before, the first one layer *last, which becomes the list's end. A shortcut may be a single
+ * layer instead of a list. */
+static dl_status build_list(dl_net *net, dl_node *list, const char *path, int *last) {
+  char name[192];
+  int number = 0;
+  if (list->kind != DL_NODE_LIST) return build_entry(net, list, path, last);
+  for (dl_node *entry = list->first; entry; entry = entry->next, number++) {
+    snprintf(name, sizeof name, "%s.%d", path, number);
+    DL_TRY(build_entry(net, entry, name, last));
+  }
+  return DL_OK;
+}
+
+/* No fewer than the layers that a list becomes: whatever stands in lists, and a shortcut of a single layer. */
+static size_t most_layers(const dl_node *node) {
+  size_t n = 0;
+  for (const dl_node *child = node->first; child; child = child->next)
+    n += most_layers(child) + (node->kind == DL_NODE_LIST || (child->key && !strcmp(child->key, "shortcut")));
+  return n;
 }
 
 enum { MOST_LAYERS = 10000 };
@@ -181,20 +249,17 @@ static dl_status build_layers(const dl_config *config, dl_net *net) {
     dl_node_fail(model, true, "the model has no layers");
     return dl_hint("add a layer such as `dense: 10`");
   }
-  if (dl_node_size(model) > MOST_LAYERS)
-    return dl_node_fail(model, true, "the model has %zu layers, more than %d", dl_node_size(model), MOST_LAYERS);
-  net->n_layers = (int)dl_node_size(model);
-  net->layers = dl_arena_alloc(net->arena, (size_t)net->n_layers * sizeof *net->layers);
-  net->steps = dl_arena_alloc(net->arena, (size_t)net->n_layers * sizeof *net->steps);
-  dl_value *values = dl_arena_alloc(net->arena, ((size_t)net->n_layers + 1) * sizeof *values);
+  const size_t room = most_layers(model);
+  if (room > MOST_LAYERS) return dl_node_fail(model, true, "the model has %zu layers, more than %d", room, MOST_LAYERS);
+  net->model = model;
+  net->layers = dl_arena_alloc(net->arena, room * sizeof *net->layers);
+  net->steps = dl_arena_alloc(net->arena, room * sizeof *net->steps);
+  dl_value *values = dl_arena_alloc(net->arena, (room + 1) * sizeof *values);
   if (!net->layers || !net->steps || !values) return DL_ERR_NOMEM;
   values[0] = net->values[0];
   net->values = values;
-  int number = 0;
-  for (dl_node *entry = model->first; entry; entry = entry->next, number++) {
-    DL_TRY(parse_layer(net, entry, number));
-    DL_TRY(set_up_layer(net, number));
-  }
+  int last = -1;
+  DL_TRY(build_list(net, model, "layers", &last));
   for (int i = 0; i + 1 < net->n_layers; i++)
     if (!net->values[i + 1].readers) return dl_layer_fail(&net->layers[i], "no other layer reads its output");
   if (!net->n_tensors) {
@@ -213,6 +278,7 @@ static const struct {
     [DL_TASK_BINARY] = {"binary", "bce", "values of y a sample"},
     [DL_TASK_MULTILABEL] = {"multilabel", "bce", "labels a sample"},
     [DL_TASK_REGRESSION] = {"regression", "mse", "values of y a sample"},
+    [DL_TASK_LANGUAGE_MODEL] = {"language_model", "cross_entropy", "tokens"},
 };
 
 static dl_status unknown_loss(const dl_node *node, const char *word) {
@@ -230,7 +296,7 @@ static dl_status build_loss(const dl_config *config, dl_net *net) {
   if (!node || node->kind == DL_NODE_NULL)
     DL_TRY(dl_node_set(config->document.root, "loss", tasks[net->task].loss, &node));
   const char *name;
-  DL_TRY(dl_named_normalise(node, "loss", &name));
+  DL_TRY(dl_named_normalise(node, "loss", tasks[net->task].loss, &name));
   net->loss = dl_loss_find(name);
   if (!net->loss) return unknown_loss(node, name);
   if (!(net->loss->tasks & (1u << net->task))) {
@@ -246,6 +312,20 @@ static dl_status build_loss(const dl_config *config, dl_net *net) {
   return dl_options_parse(sets, 2, node, name);
 }
 
+/* A language model gives logits over the vocabulary for each step of the sequence that it reads. */
+static dl_status check_sequence(const dl_net_spec *spec, const dl_net *net, const dl_layer *last) {
+  char shape[96];
+  if (last->out.dims != 2 || spec->x_dims != 1 || last->out.dim[0] != spec->x_shape[0]) {
+    dl_layer_fail(last, "a language model ends in a row of logits for each of the %lld steps, but this is %s",
+                  (long long)net->values[0].shape.dim[0], dl_shape_text(&last->out, shape, sizeof shape));
+    return dl_hint("use return_sequences: true in recurrent layers, and a last `dense: VOCABULARY`");
+  }
+  if (last->out.dim[1] >= spec->outputs) return DL_OK;
+  dl_node_fail(last->node, true, "the model ends in %lld outputs but the data set has %lld tokens",
+               (long long)last->out.dim[1], (long long)spec->outputs);
+  return dl_hint("make the last layer `dense: %lld`", (long long)spec->outputs);
+}
+
 static dl_status check_end(const dl_net_spec *spec, const dl_net *net) {
   const dl_layer *last = &net->layers[net->n_layers - 1], *maker = last;
   while (maker->same_values && maker->inputs[0] >= 0) maker = &net->layers[maker->inputs[0]];
@@ -254,6 +334,7 @@ static dl_status check_end(const dl_net_spec *spec, const dl_net *net) {
                   net->loss->name);
     return dl_hint("take the %s out", maker->kind->name);
   }
+  if (net->task == DL_TASK_LANGUAGE_MODEL) return check_sequence(spec, net, last);
   const int64_t outputs = dl_shape_size(&last->out);
   if (!spec->outputs || outputs == spec->outputs) return DL_OK;
   dl_node_fail(last->node, true, "the model ends in %lld output%s but the data set has %lld %s", (long long)outputs,
@@ -281,5 +362,13 @@ dl_status dl_net_build(const dl_net_spec *spec, dl_net *net) {
   if (net->values == &input) net->values = NULL;
   DL_TRY(status);
   DL_TRY(build_loss(config, net));
-  return check_end(spec, net);
+  DL_TRY(check_end(spec, net));
+  net->rows = net->task == DL_TASK_LANGUAGE_MODEL ? dl_net_output_value(net)->shape.dim[0] : 1;
+  if (!net->loss->setup) return DL_OK;
+  const dl_loss_setup setup = {.node = dl_node_get(config->document.root, "loss"),
+                               .outputs = dl_net_outputs(net),
+                               .class_counts = spec->class_counts,
+                               .n_class_counts = spec->n_class_counts,
+                               .arena = net->arena};
+  return net->loss->setup(net->loss_options, &setup);
 }

@@ -8,11 +8,12 @@
  * to that of the layer itself: they take turns in few slots, which keeps them in cache. Where several layers read one
  * value, the first to run backward (the last in the list) writes its gradient and the others add to it, in that order.
  *
- * Where a layer reads an image in the other order (dl_order), its input is turned into a copy before it runs, and its dx
- * is turned back into the value's gradient afterwards.
+ * Where a layer reads an image in the other order (dl_order), its input is turned into a copy before it runs, and its
+ * dx is turned back into the value's gradient afterwards.
  */
 #include <stdlib.h>
 
+#include "nn/layer_kinds.h"
 #include "nn/net_private.h"
 
 typedef struct piece {
@@ -92,7 +93,7 @@ static void place_gradients(layout *l, int number) {
     } else if (step->turns[i]) {
       in->slot = take_slot(l, size_of(in));
       step->dx_slot[i] = take_slot(l, size_of(in));
-    } else if (layer->in_place || layer->same_values) {
+    } else if ((layer->in_place || layer->same_values) && !handed_over) {
       step->dx_slot[i] = in->slot = out->slot;
       handed_over = true;
     } else {
@@ -104,6 +105,19 @@ static void place_gradients(layout *l, int number) {
   if (!handed_over) l->slots[out->slot].taken = false;
 }
 
+/* max(x, 0) and the largest of a window may change places: where a relu in place is read by a pooling layer alone, that
+ * one does both, on fewer values. */
+static void join_relu(const layout *l, int number) {
+  dl_layer *layer = &l->net->layers[number];
+  const int below = layer->inputs[0];
+  if (!layer->kind->takes_relu || below < 0 || l->net->steps[number].turns[0]) return;
+  dl_layer *relu = &l->net->layers[below];
+  const dl_value *x = &l->net->values[below + 1], *before = &l->net->values[relu->inputs[0] + 1];
+  if (relu->kind != &dl_layer_relu || x->readers != 1 || x->buffer != before->buffer) return;
+  relu->left_to_reader = true;
+  layer->with_relu = true;
+}
+
 static void plan(layout *l) {
   dl_net *net = l->net;
   net->values[0].buffer = l->n_buffers++;
@@ -112,6 +126,7 @@ static void plan(layout *l) {
     const dl_layer *layer = &net->layers[i];
     choose_order(l, i);
     place_output(l, i);
+    join_relu(l, i);
     net->values[i + 1].wants_gradient = layer->trainable && layer->n_tensors > 0;
     for (int k = 0; k < layer->n_inputs; k++)
       if (net->values[layer->inputs[k] + 1].wants_gradient) net->values[i + 1].wants_gradient = true;
@@ -164,7 +179,7 @@ static bool reserve_all(layout *l, size_t *outputs) {
 
 static dl_status allocate(layout *l) {
   dl_net *net = l->net;
-  size_t outputs;
+  size_t outputs = 0;
   if (!reserve_all(l, &outputs))
     return dl_fail(DL_ERR_NOMEM, "the network's workspace for %lld samples is too large", (long long)net->max_batch);
   net->workspace = dl_calloc_aligned(net->workspace_count, sizeof(float));

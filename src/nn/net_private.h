@@ -13,6 +13,7 @@ typedef struct dl_value {
   bool wants_gradient; /* something trainable lies at or below it */
   int buffer;          /* several values may live in one buffer of outputs, one after another */
   int slot;            /* its gradient's place, -1: none */
+  bool passing;        /* nobody reads it after its block of samples: blocks take turns at the front of its buffer */
   float *y, *dy;       /* (max_batch, shape) */
 } dl_value;
 
@@ -25,6 +26,8 @@ typedef struct dl_net_step {
   bool adds[DL_LAYER_MAX_INPUTS];   /* dx is scratch, to be added to the gradient that another reader has written */
   bool turns[DL_LAYER_MAX_INPUTS];  /* x is a copy of the value in the other order, and dx is turned back */
   float *work;
+  int run_end;   /* first layer after the run that starts here (net_runs.c) */
+  int64_t block; /* of samples at a time, in a run of several layers */
 } dl_net_step;
 
 struct dl_net {
@@ -32,6 +35,7 @@ struct dl_net {
   dl_layer *layers;
   dl_net_step *steps; /* one a layer */
   int n_layers;
+  const dl_node *model; /* while the network is built */
   dl_value *values; /* n_layers + 1 */
   dl_tensor *tensors;
   int n_tensors, tensor_room;
@@ -41,6 +45,7 @@ struct dl_net {
   void *loss_options;
   int task;
   int64_t max_batch;
+  int64_t rows; /* of outputs a sample: the steps of a sequence for language_model, else 1 */
   float *workspace, *scratch;
   size_t workspace_count;
   float *y, *dy; /* the outputs and their gradient, in plain order */
@@ -58,5 +63,7 @@ static inline dl_value *dl_net_output_value(const dl_net *net) { return &net->va
 dl_status dl_net_build(const dl_net_spec *spec, dl_net *net);
 /* Buffers for outputs, gradients and work in one workspace (net_layout.c). */
 dl_status dl_net_layout(dl_net *net);
+/* Runs of layers that go through a batch block by block, forward (net_runs.c). */
+dl_status dl_net_plan_runs(dl_net *net);
 
 #endif

@@ -43,7 +43,7 @@ static dl_status parse(const dl_config *config, dl_optimizer *optimizer) {
   dl_node *node = config->optimizer ? config->optimizer : dl_node_get(config->document.root, "optimizer");
   if (!node || node->kind == DL_NODE_NULL) DL_TRY(dl_node_set(config->document.root, "optimizer", "adam", &node));
   const char *name, *ignored;
-  DL_TRY(dl_named_normalise(node, "optimizer", &name));
+  DL_TRY(dl_named_normalise(node, "optimizer", "adam", &name));
   DL_TRY(find_kind(node, name, &optimizer->kind));
   const dl_optimizer_kind *kind = optimizer->kind;
   optimizer->options = dl_calloc(1, kind->options_size);

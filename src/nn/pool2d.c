@@ -60,9 +60,16 @@ static dl_status setup(dl_layer *layer, dl_layer_builder *builder) {
   DL_TRY(dl_image_check(layer));
   dl_window *w = layer->state = dl_calloc(1, sizeof *w);
   if (!w) return DL_ERR_NOMEM;
-  *w = (dl_window){.channels = layer->in.dim[0], .ih = layer->in.dim[1], .iw = layer->in.dim[2],
-                   .kh = o->kernel[0], .kw = o->kernel[1], .sh = stride[0], .sw = stride[1],
-                   .ph = o->padding[0], .pw = o->padding[1], .count_padding = o->count_padding};
+  *w = (dl_window){.channels = layer->in.dim[0],
+                   .ih = layer->in.dim[1],
+                   .iw = layer->in.dim[2],
+                   .kh = o->kernel[0],
+                   .kw = o->kernel[1],
+                   .sh = stride[0],
+                   .sw = stride[1],
+                   .ph = o->padding[0],
+                   .pw = o->padding[1],
+                   .count_padding = o->count_padding};
   DL_TRY(check_window(layer, w));
   w->oh = (w->ih + 2 * w->ph - w->kh) / w->sh + 1;
   w->ow = (w->iw + 2 * w->pw - w->kw) / w->sw + 1;
@@ -83,7 +90,9 @@ static void destroy(dl_layer *layer) {
 
 /* Places are numbers of four bytes in the workspace of floats. */
 static void max_forward(const dl_layer *layer, const dl_layer_run *run) {
-  dl_image_kernels_in_use()->maxpool(layer->state, run->n, run->x, run->y, (int32_t *)(void *)run->work);
+  dl_window window = *(const dl_window *)layer->state;
+  window.relu = layer->with_relu;
+  dl_image_kernels_in_use()->maxpool(&window, run->n, run->x, run->y, (int32_t *)(void *)run->work);
 }
 
 static void max_backward(const dl_layer *layer, const dl_layer_run *run) {
@@ -99,6 +108,9 @@ const dl_layer_kind dl_layer_maxpool2d = {
     .options_size = sizeof(pool_options),
     .value_option = "kernel",
     .order = DL_ORDER_CHANNELS_LAST,
+    .by_sample = true,
+    .forgets_input = true,
+    .takes_relu = true,
     .setup = max_setup,
     .forward = max_forward,
     .backward = max_backward,
@@ -121,6 +133,8 @@ const dl_layer_kind dl_layer_avgpool2d = {
     .options_size = sizeof(pool_options),
     .value_option = "kernel",
     .order = DL_ORDER_CHANNELS_LAST,
+    .by_sample = true,
+    .forgets_input = true,
     .setup = setup,
     .forward = avg_forward,
     .backward = avg_backward,
@@ -134,8 +148,16 @@ static dl_status global_setup(dl_layer *layer, dl_layer_builder *builder) {
   dl_window *w = layer->state = dl_calloc(1, sizeof *w);
   if (!w) return DL_ERR_NOMEM;
   const int64_t h = layer->in.dim[1], width = layer->in.dim[2];
-  *w = (dl_window){.channels = layer->in.dim[0], .ih = h, .iw = width, .oh = 1, .ow = 1, .kh = h, .kw = width,
-                   .sh = 1, .sw = 1, .count_padding = true};
+  *w = (dl_window){.channels = layer->in.dim[0],
+                   .ih = h,
+                   .iw = width,
+                   .oh = 1,
+                   .ow = 1,
+                   .kh = h,
+                   .kw = width,
+                   .sh = 1,
+                   .sw = 1,
+                   .count_padding = true};
   layer->out = (dl_shape){.dims = 1, .dim = {w->channels}};
   return DL_OK;
 }
@@ -144,6 +166,8 @@ const dl_layer_kind dl_layer_global_avgpool2d = {
     .name = "global_avgpool2d",
     .help = "the mean of each channel over the image",
     .order = DL_ORDER_CHANNELS_LAST,
+    .by_sample = true,
+    .forgets_input = true,
     .setup = global_setup,
     .forward = avg_forward,
     .backward = avg_backward,

@@ -22,8 +22,7 @@ static dl_status read_shape(const dl_layer *layer, const dl_node *node, dl_shape
   for (; item; item = node->kind == DL_NODE_LIST ? item->next : NULL) {
     int64_t value;
     DL_TRY(dl_node_int(item, "shape", &value));
-    if (out->dims == DL_MAX_DIMS)
-      return dl_node_fail(item, false, "shape has more than %d dimensions", DL_MAX_DIMS);
+    if (out->dims == DL_MAX_DIMS) return dl_node_fail(item, false, "shape has more than %d dimensions", DL_MAX_DIMS);
     if (value == -1 && *open >= 0) return dl_node_fail(item, false, "only one dimension of shape may be -1");
     if (value != -1 && (value < 1 || value > INT32_MAX))
       return dl_node_fail(item, false, "a dimension of shape must be 1 or more, or -1, not %s", item->text);

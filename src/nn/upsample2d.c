@@ -23,10 +23,7 @@ static dl_status setup(dl_layer *layer, dl_layer_builder *builder) {
   (void)builder;
   const upsample_options *o = layer->options;
   DL_TRY(dl_image_check(layer));
-  layer->out = layer->in;
-  layer->out.dim[1] *= o->scale[0];
-  layer->out.dim[2] *= o->scale[1];
-  return DL_OK;
+  return dl_image_set_out(layer, layer->in.dim[0], layer->in.dim[1] * o->scale[0], layer->in.dim[2] * o->scale[1]);
 }
 
 static void forward(const dl_layer *layer, const dl_layer_run *run) {
@@ -63,6 +60,8 @@ const dl_layer_kind dl_layer_upsample2d = {
     .options_size = sizeof(upsample_options),
     .value_option = "scale",
     .order = DL_ORDER_CHANNELS_LAST,
+    .by_sample = true,
+    .forgets_input = true,
     .setup = setup,
     .forward = forward,
     .backward = backward,

@@ -9,6 +9,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,13 +116,16 @@ static int64_t step_of_name(const char *name) {
   char *end;
   errno = 0;
   long long step = strtoll(name + 5, &end, 10);
-  return *end || errno ? -1 : step;
+  char own[32]; /* "step-12" is somebody else's */
+  snprintf(own, sizeof own, "step-%08lld", step);
+  return *end || errno || strcmp(name, own) ? -1 : step;
 }
 
 static dl_status list_steps(const char *folder, names *out) {
   *out = (names){0};
   DIR *dir = opendir(folder);
-  if (!dir) return DL_OK;
+  if (!dir && (errno == ENOENT || errno == ENOTDIR)) return DL_OK;
+  if (!dir) return dl_fail_at(DL_ERR_DATA, folder, 0, 0, "cannot be opened: %s", strerror(errno));
   dl_status status = DL_OK;
   for (struct dirent *entry; status == DL_OK && out->n < MAX_CHECKPOINTS && (entry = readdir(dir));) {
     int64_t step = step_of_name(entry->d_name);
@@ -155,13 +159,24 @@ static dl_status prune(const char *folder, int64_t step, int64_t keep) {
   }
   free(all.step);
   DIR *dir = opendir(folder);
-  for (struct dirent *entry; dir && (entry = readdir(dir));)
-    if (!strncmp(entry->d_name, ".tmp-step-", 10)) {
-      char *path = dl_path_join(folder, entry->d_name);
-      if (path) dl_dir_remove(path);
-      free(path);
-    }
+  for (struct dirent *entry; dir && (entry = readdir(dir));) {
+    if (!strncmp(entry->d_name, ".latest-", 8)) unlinkat(dirfd(dir), entry->d_name, 0);
+    if (strncmp(entry->d_name, ".tmp-step-", 10)) continue;
+    char *path = dl_path_join(folder, entry->d_name);
+    if (path) dl_dir_remove(path);
+    free(path);
+  }
   if (dir) closedir(dir);
+  return DL_OK;
+}
+
+/* Where the step was written before, by a run that went back since, the two change places in one go, so that there is
+ * no moment without it; file systems that cannot do that have one. */
+static dl_status put_in_place(const char *temporary, const char *path) {
+  if (!renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_EXCHANGE)) return DL_OK; /* the old one is pruned */
+  DL_TRY(dl_dir_remove(path));
+  if (rename(temporary, path))
+    return dl_fail_at(DL_ERR_SYSTEM, path, 0, 0, "cannot be put in place: %s", strerror(errno));
   return DL_OK;
 }
 
@@ -172,9 +187,7 @@ dl_status dl_checkpoint_write(const char *folder, int64_t step, int64_t keep, co
   dl_status status = temporary && path ? dl_dir_remove(temporary) : DL_ERR_NOMEM;
   if (status == DL_OK) status = write_files(temporary, checkpoint, out);
   if (status == DL_OK) status = dl_checkpoint_verify(temporary);
-  if (status == DL_OK) status = dl_dir_remove(path); /* the same step again, after a run went back */
-  if (status == DL_OK && rename(temporary, path))
-    status = dl_fail_at(DL_ERR_SYSTEM, path, 0, 0, "cannot be put in place: %s", strerror(errno));
+  if (status == DL_OK) status = put_in_place(temporary, path);
   if (status == DL_OK) status = dl_dir_sync(folder);
   if (status == DL_OK) status = move_pointer(folder, strrchr(path, '/') + 1);
   if (status == DL_OK) status = prune(folder, step, keep);
@@ -204,6 +217,8 @@ static dl_status check_file(const char *folder, const char *name, const dl_json 
   dl_status status = DL_OK;
   if (stat(path, &st))
     status = dl_fail_at(DL_ERR_DATA, path, 0, 0, "is missing from the checkpoint");
+  else if (!S_ISREG(st.st_mode))
+    status = dl_fail_at(DL_ERR_DATA, path, 0, 0, "is not a regular file");
   else if (st.st_size != bytes)
     status = dl_fail_at(DL_ERR_DATA, path, 0, 0, "has %lld bytes where the manifest says %lld", (long long)st.st_size,
                         (long long)bytes);
@@ -259,8 +274,12 @@ dl_status dl_checkpoint_newest(const char *folder, char **out) {
     free(path);
   }
   free(all.step);
-  return status;
+  if (status != DL_OK || *out || !all.n) return status;
+  dl_fail_at(DL_ERR_DATA, folder, 0, 0, "holds checkpoints, but none of them is whole");
+  return dl_hint("put one back, choose another --run, or begin again with --resume never");
 }
+
+dl_status dl_checkpoint_forget(const char *folder) { return prune(folder, -1, 0); }
 
 dl_status dl_checkpoint_state(const char *path, dl_json **out) {
   char *state_path = dl_path_join(path, "state.json"), *text = NULL;

@@ -34,8 +34,11 @@ dl_status dl_checkpoint_write(const char *folder, int64_t step, int64_t keep, co
 dl_status dl_checkpoint_verify(const char *path);
 
 /* The newest whole checkpoint in `folder` (a path freed by the caller), or NULL where there is none. Damaged ones are
- * passed over with a warning that names them. */
+ * passed over with a warning that names them; where all are, DL_ERR_DATA. */
 dl_status dl_checkpoint_newest(const char *folder, char **out);
+
+/* Removes all checkpoints in `folder`, whole or not. */
+dl_status dl_checkpoint_forget(const char *folder);
 
 /* state.json of a checkpoint. */
 dl_status dl_checkpoint_state(const char *path, dl_json **out);

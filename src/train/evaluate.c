@@ -15,11 +15,12 @@ void dl_evaluation_clear(dl_evaluation *evaluation) {
   *evaluation = (dl_evaluation){0};
 }
 
-static int64_t blocks_of(int64_t samples) { return (samples + DL_EVAL_BLOCK - 1) / DL_EVAL_BLOCK; }
+static int64_t blocks_of(int64_t samples, int64_t block) { return (samples + block - 1) / block; }
 
 /* Reads and runs block `block`; returns the number of its samples. */
 static dl_status run_block(dl_model *model, dl_split_kind split, int64_t block, bool truth, int64_t *n) {
-  int64_t samples = dl_data_samples(model->data, split), first = block * DL_EVAL_BLOCK, end = first + DL_EVAL_BLOCK;
+  const int64_t samples = dl_data_samples(model->data, split), size = dl_eval_block(model->config);
+  int64_t first = block * size, end = first + size;
   if (end > samples) end = samples;
   dl_batch batch = {.x = model->batch.x};
   if (truth) batch = model->batch;
@@ -35,7 +36,7 @@ static dl_status run_block(dl_model *model, dl_split_kind split, int64_t block, 
 static dl_status reference_point(dl_model *model, dl_split_kind split, float *reference) {
   int64_t outputs = dl_net_outputs(model->net), n = dl_data_samples(model->data, split);
   if (!model->batch.y || n < 1) return DL_OK;
-  if (n > DL_EVAL_BLOCK) n = DL_EVAL_BLOCK;
+  if (n > dl_eval_block(model->config)) n = dl_eval_block(model->config);
   DL_TRY(dl_data_read(model->data, split, 0, n, &model->batch));
   for (int64_t o = 0; o < outputs; o++) {
     double sum = 0;
@@ -52,8 +53,9 @@ static dl_status my_blocks(dl_model *model, dl_split_kind split, const dl_metric
     double *row = rows + (block - begin) * width;
     DL_TRY(run_block(model, split, block, true, &n));
     dl_net_loss(model->net, n, model->batch.label, model->batch.y, model->batch.weight, &row[0], &row[1]);
-    kind->add(n, outputs, dl_net_scores(model->net, n), model->batch.label, model->batch.y, reference, counters,
-              row + 2);
+    if (model->batch.label) dl_net_drop_ignored(model->net, n, model->batch.label);
+    kind->add(n * dl_net_rows(model->net), outputs, dl_net_scores(model->net, n), model->batch.label, model->batch.y,
+              reference, counters, row + 2);
   }
   return DL_OK;
 }
@@ -65,7 +67,8 @@ static dl_status evaluate(dl_model *model, dl_split_kind split, double *rows, do
   dl_status status = reference_point(model, split, reference);
   if (status == DL_OK) status = my_blocks(model, split, kind, begin, end, width, reference, rows, out->confusion);
   DL_TRY(dl_team_agree(model->team, status));
-  DL_TRY(dl_team_tree_sum(model->team, blocks_of(out->samples), begin, end, width, rows, totals));
+  DL_TRY(dl_team_tree_sum(model->team, blocks_of(out->samples, dl_eval_block(model->config)), begin, end, width, rows,
+                          totals));
   DL_TRY(dl_team_sum_i64(model->team, out->confusion, (size_t)n_counters));
   out->loss = totals[1] > 0 ? totals[0] / totals[1] : 0;
   out->n_metrics = kind->finish(out->samples, outputs, out->confusion, totals + 2, out->metrics);
@@ -77,7 +80,7 @@ dl_status dl_evaluate(dl_model *model, dl_split_kind split, dl_evaluation *out) 
   int64_t outputs = dl_net_outputs(model->net);
   int width = 2 + kind->sums(outputs);
   *out = (dl_evaluation){.samples = dl_data_samples(model->data, split), .outputs = outputs};
-  int64_t blocks = blocks_of(out->samples);
+  int64_t blocks = blocks_of(out->samples, dl_eval_block(model->config));
   int64_t begin = blocks * model->team->rank / model->team->size,
           end = blocks * (model->team->rank + 1) / model->team->size;
   double *rows = dl_calloc((size_t)((end - begin) * width), sizeof *rows),
@@ -98,25 +101,24 @@ dl_status dl_evaluate(dl_model *model, dl_split_kind split, dl_evaluation *out) 
 }
 
 dl_status dl_predict(dl_model *model, dl_split_kind split, float **scores) {
-  int64_t outputs = dl_net_outputs(model->net), samples = dl_data_samples(model->data, split),
-          blocks = blocks_of(samples);
+  const int64_t width = dl_net_outputs(model->net) * dl_net_rows(model->net), size = dl_eval_block(model->config);
+  int64_t samples = dl_data_samples(model->data, split), blocks = blocks_of(samples, size);
   int64_t begin = blocks * model->team->rank / model->team->size,
           end = blocks * (model->team->rank + 1) / model->team->size;
-  int64_t last = end * DL_EVAL_BLOCK < samples ? end * DL_EVAL_BLOCK : samples, count = last - begin * DL_EVAL_BLOCK;
+  int64_t last = end * size < samples ? end * size : samples, count = last - begin * size;
   if (count < 0) count = 0;
-  float *mine = dl_calloc((size_t)(count * outputs), sizeof *mine);
+  float *mine = dl_calloc((size_t)(count * width), sizeof *mine);
   dl_status status = mine ? DL_OK : DL_ERR_NOMEM;
   for (int64_t block = begin; block < end && status == DL_OK; block++) {
     int64_t n = 0;
     status = run_block(model, split, block, false, &n);
     if (status == DL_OK)
-      memcpy(mine + (block - begin) * DL_EVAL_BLOCK * outputs, dl_net_scores(model->net, n),
-             (size_t)(n * outputs) * sizeof *mine);
+      memcpy(mine + (block - begin) * size * width, dl_net_scores(model->net, n), (size_t)(n * width) * sizeof *mine);
   }
   void *all = NULL;
   status = dl_team_agree(model->team, status);
   if (status == DL_OK)
-    status = dl_team_gather_bytes(model->team, mine, (size_t)(count * outputs) * sizeof *mine, 0, &all, NULL);
+    status = dl_team_gather_bytes(model->team, mine, (size_t)(count * width) * sizeof *mine, 0, &all, NULL);
   free(mine);
   *scores = all;
   return status;

@@ -13,6 +13,7 @@
 #include "core/clock.h"
 #include "core/mem.h"
 #include "report/summary.h"
+#include "train/not_finite.h"
 #include "train/run.h"
 
 enum { NOTE_READ, NOTE_FORWARD, NOTE_BACKWARD, NOTE_SYNC, NOTE_UPDATE, NOTE_PHASES, NOTE_CHECKPOINT_DUE = NOTE_PHASES };
@@ -84,7 +85,7 @@ static dl_status write_line(loop *l, const double *notes) {
   dl_json_put_real(event, "loss", l->line.loss);
   dl_json_put_real(event, "lr", l->line.lr);
   dl_json_put_real(event, "grad_norm", l->line.grad_norm);
-  dl_json_put_real(event, "samples_per_s", l->line.samples_per_s);
+  dl_run_put_speed(event, l->model, l->line.samples_per_s);
   put_phases(l, notes, event);
   return dl_events_write(l->run->events, event);
 }
@@ -108,10 +109,7 @@ static dl_status run_leaf(loop *l, const dl_cut *cut, int64_t leaf, double notes
   double t0 = dl_now_s();
   DL_TRY(dl_data_read_step(m->data, m->at.epoch, m->config->train.batch, m->at.step_in_epoch, begin, end, &m->batch));
   double t1 = dl_now_s();
-  dl_pass pass = {.training = true,
-                  .seed = (uint64_t)m->config->seed,
-                  .step = (uint32_t)m->at.step,
-                  .first_sample = (uint64_t)begin};
+  const dl_pass pass = dl_model_pass(m, begin);
   double sums[DL_LEAF_SUMS] = {0};
   dl_net_forward(m->net, m->weights, end - begin, &pass);
   dl_net_loss(m->net, end - begin, m->batch.label, m->batch.y, m->batch.weight, &sums[0], &sums[1]);
@@ -129,16 +127,6 @@ static bool time_for_checkpoint(const loop *l) {
   double minutes = l->model->config->checkpoint.every_minutes;
   return l->model->team->rank == 0 && l->run->checkpoints && minutes > 0 &&
          dl_now_s() - l->last_checkpoint_s > 60 * minutes;
-}
-
-static dl_status not_finite(const loop *l, const dl_sync_result *result) {
-  const char *checkpoint = l->run->last_checkpoint;
-  double loss = result->sums[1] > 0 ? result->sums[0] / result->sums[1] : NAN;
-  dl_fail(DL_ERR_TRAIN, "training failed at step %lld (epoch %lld): the %s is not finite",
-          (long long)l->model->at.step + 1, (long long)l->model->at.epoch + 1,
-          isfinite(loss) ? "gradient norm" : "loss");
-  return dl_hint("lower optimizer.lr, set train.clip_norm, or look for extreme values in the data%s%.120s",
-                 checkpoint ? "; the last good checkpoint is " : "", checkpoint ? checkpoint : "");
 }
 
 typedef struct verdict {
@@ -166,7 +154,7 @@ static dl_status run_step(loop *l, verdict *out) {
   DL_TRY(dl_sync_finish(m->sync, &request, &result));
   *out = (verdict){result.stop, dl_sync_notes(m->sync)[NOTE_CHECKPOINT_DUE] > 0};
   l->deferred = write_line(l, dl_sync_notes(m->sync));
-  if (!result.finite) return not_finite(l, &result);
+  if (!result.finite) return dl_fail_not_finite(m, &cut, &result, l->run->last_checkpoint);
 
   notes[NOTE_SYNC] = result.sync_s;
   notes[NOTE_UPDATE] = result.update_s;
@@ -211,7 +199,9 @@ static dl_status save(loop *l) {
   double start = dl_now_s();
   dl_checkpoint_written written = {0};
   l->model->at.seconds = seconds_so_far(l);
+  double deadline = dl_team_be_patient(run->team);
   DL_TRY(dl_model_save(l->model, run->checkpoints, l->model->config->checkpoint.keep, run->fingerprint, &written));
+  run->team->timeout_s = deadline;
   run->saved_step = l->model->at.step;
   l->last_checkpoint_s = dl_now_s();
   dl_status status = DL_OK;
@@ -227,6 +217,12 @@ static dl_status save(loop *l) {
     run->last_checkpoint = written.path;
   }
   return dl_team_agree(run->team, status);
+}
+
+void dl_run_put_speed(dl_json *event, const dl_model *model, double samples_per_s) {
+  dl_json_put_real(event, "samples_per_s", samples_per_s);
+  if (model->config->task == DL_TASK_LANGUAGE_MODEL)
+    dl_json_put_real(event, "tokens_per_s", samples_per_s * (double)model->config->data.sequence);
 }
 
 void dl_run_put_evaluation(dl_json *event, const char *split, int64_t epoch, const dl_evaluation *e) {
@@ -270,7 +266,7 @@ static dl_status end_epoch(loop *l) {
   dl_model *m = l->model;
   dl_evaluation valid = {0};
   DL_TRY(flush_line(l));
-  bool has_valid = dl_data_samples(m->data, DL_SPLIT_VALID) > 0;
+  bool has_valid = dl_data_has_y(m->data, DL_SPLIT_VALID);
   if (has_valid) DL_TRY(evaluate_split(l, DL_SPLIT_VALID, &valid));
   if (l->run->progress) {
     dl_progress_row row = {.epoch = m->at.epoch,
@@ -319,7 +315,7 @@ static dl_status train(loop *l) {
 /* The scores of the test split, a result. */
 static dl_status final_test(loop *l) {
   dl_evaluation test = {0};
-  if (dl_data_samples(l->model->data, DL_SPLIT_TEST) < 1) return DL_OK;
+  if (!dl_data_has_y(l->model->data, DL_SPLIT_TEST)) return DL_OK; /* absent, or there for predictions */
   dl_status status = evaluate_split(l, DL_SPLIT_TEST, &test);
   if (status == DL_OK && l->run->progress) {
     dl_progress_clear(l->run->progress);
@@ -340,6 +336,7 @@ dl_status dl_fit(dl_run *run) {
   l.epoch_steps = dl_model_steps_per_epoch(run->model);
   l.gathered = dl_calloc((size_t)run->team->size * DL_SYNC_NOTES, sizeof *l.gathered);
   dl_status status = dl_team_agree(run->team, l.gathered ? DL_OK : DL_ERR_NOMEM);
+  run->team->timeout_s = run->model->config->sync.timeout;
   if (status == DL_OK) status = train(&l);
   if (status == DL_OK) status = final_test(&l);
   if (status == DL_OK) status = dl_model_digest(run->model, &run->digest);

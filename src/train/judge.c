@@ -15,7 +15,9 @@ static dl_status find_path(const dl_judge_options *o, char **out) {
   if (o->checkpoint) {
     if (!dl_path_is_dir(o->checkpoint))
       return dl_fail_at(DL_ERR_DATA, o->checkpoint, 0, 0, "is no checkpoint's folder");
-    *out = dl_strdup(o->checkpoint);
+    char *latest = dl_path_join(o->checkpoint, "latest"); /* of a folder that holds checkpoints */
+    *out = latest && dl_path_is_dir(latest) ? dl_strdup(latest) : dl_strdup(o->checkpoint);
+    free(latest);
     return *out ? dl_checkpoint_verify(*out) : DL_ERR_NOMEM;
   }
   if (!dl_path_is_dir(o->run)) return dl_fail_at(DL_ERR_DATA, o->run, 0, 0, "is no run's folder");
@@ -49,6 +51,9 @@ static dl_status config_of(const dl_judge_options *o, const dl_json *state, dl_c
   const char *assignments[] = {set};
   dl_status status = dl_config_parse(text, strlen(text), "state.json", assignments, set != NULL, out);
   free(set);
+  /* A fraction was cut off the training file; another file has a split of its own. */
+  if (status == DL_OK && o->data && (*out)->data.valid && (*out)->data.valid->kind == DL_NODE_SCALAR)
+    (*out)->data.valid = NULL;
   return status == DL_ERR_USAGE
              ? dl_fail(DL_ERR_DATA, "the checkpoint's configuration is not sound: %.400s", dl_error_last()->message)
              : status;
@@ -58,7 +63,7 @@ static dl_status config_of(const dl_judge_options *o, const dl_json *state, dl_c
 static dl_status open_split(dl_team *team, const dl_judge_options *o, const dl_json *state, const char *path,
                             bool truth, dl_model **out, dl_split_kind *split) {
   static const dl_split_kind order[] = {DL_SPLIT_TEST, DL_SPLIT_VALID, DL_SPLIT_TRAIN};
-  dl_status status = DL_OK;
+  dl_error first = {0};
   for (int i = 0; i < 3; i++) {
     *split = o->split >= 0 ? (dl_split_kind)o->split : order[i];
     dl_config *config = NULL;
@@ -68,12 +73,11 @@ static dl_status open_split(dl_team *team, const dl_judge_options *o, const dl_j
     /* A fraction of train is cut off only when train is there too. */
     if (*split == DL_SPLIT_VALID && config->data.valid && config->data.valid->kind == DL_NODE_SCALAR)
       source.need |= 1u << DL_SPLIT_TRAIN;
-    status = dl_model_new_from_checkpoint(team, config, &source, path, out);
+    dl_status status = dl_model_new_from_checkpoint(team, config, &source, path, out);
     if (status != DL_ERR_DATA || o->split >= 0) return status;
-    if (i == 0 && dl_error_last()->message[0] && o->data)
-      return status; /* a file of one's own is expected to have test */
+    if (i == 0) first = *dl_error_last();
   }
-  return status;
+  return dl_error_adopt(&first); /* where none is there, the first is what was expected */
 }
 
 /* state.json of the checkpoint on all members, its path on member 0. */
@@ -136,37 +140,38 @@ static void best_labels(const float *scores, int64_t samples, int64_t outputs, i
 /* Truth in file order: values, or labels as int64. */
 static dl_status read_truth(dl_model *model, dl_split_kind split, int64_t samples, int64_t width, float **y,
                             int64_t **labels) {
+  const int64_t rows = samples * dl_net_rows(model->net);
   bool with_labels = dl_task_has_labels(model->config->task);
   int32_t *raw = NULL;
   dl_batch batch = {0};
   if (with_labels) {
-    batch.label = raw = dl_calloc((size_t)samples, sizeof *raw);
-    *labels = dl_calloc((size_t)samples, sizeof **labels);
+    batch.label = raw = dl_calloc((size_t)rows, sizeof *raw);
+    *labels = dl_calloc((size_t)rows, sizeof **labels);
   } else {
     batch.y = *y = dl_calloc((size_t)(samples * width), sizeof **y);
   }
   dl_status status = (with_labels ? raw && *labels : *y != NULL) ? DL_OK : DL_ERR_NOMEM;
   if (status == DL_OK) status = dl_data_read(model->data, split, 0, samples, &batch);
-  for (int64_t i = 0; with_labels && status == DL_OK && i < samples; i++) (*labels)[i] = raw[i];
+  for (int64_t i = 0; with_labels && status == DL_OK && i < rows; i++) (*labels)[i] = raw[i];
   free(raw);
   return status;
 }
 
 static dl_status write_predictions(dl_model *model, dl_split_kind split, const float *scores, const char *path) {
-  int64_t samples = dl_data_samples(model->data, split), outputs = dl_net_outputs(model->net), *labels = NULL,
-          *truth = NULL;
+  const int64_t samples = dl_data_samples(model->data, split), rows = samples * dl_net_rows(model->net);
+  int64_t outputs = dl_net_outputs(model->net), *labels = NULL, *truth = NULL;
   float *y = NULL;
   dl_status status = DL_OK;
   if (dl_task_has_labels(model->config->task)) {
-    labels = dl_calloc((size_t)samples, sizeof *labels);
+    labels = dl_calloc((size_t)rows, sizeof *labels);
     if (labels)
-      best_labels(scores, samples, outputs, labels);
+      best_labels(scores, rows, outputs, labels);
     else
       status = DL_ERR_NOMEM;
   }
   if (status == DL_OK && dl_data_has_y(model->data, split))
     status = read_truth(model, split, samples, outputs, &y, &truth);
-  dl_predictions p = {.samples = samples,
+  dl_predictions p = {.samples = rows,
                       .outputs = outputs,
                       .y_size = outputs,
                       .scores = scores,

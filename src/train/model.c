@@ -1,6 +1,7 @@
 /* model.c - building a model in the one order that works: data, network, weights. */
 #include "train/model.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,10 +10,23 @@
 #include "core/mem.h"
 #include "nn/gemm.h"
 
-bool dl_task_has_labels(int task) { return task == DL_TASK_CLASSIFICATION; }
+bool dl_task_has_labels(int task) { return task == DL_TASK_CLASSIFICATION || task == DL_TASK_LANGUAGE_MODEL; }
+
+int64_t dl_eval_block(const dl_config *config) {
+  if (config->task != DL_TASK_LANGUAGE_MODEL) return DL_EVAL_BLOCK;
+  const int64_t samples = DL_EVAL_TOKENS / config->data.sequence;
+  return samples < 1 ? 1 : samples > DL_EVAL_BLOCK ? DL_EVAL_BLOCK : samples;
+}
 
 int64_t dl_model_steps_per_epoch(const dl_model *model) {
   return dl_data_steps(model->data, model->config->train.batch, model->config->train.drop_last);
+}
+
+dl_pass dl_model_pass(const dl_model *model, int64_t first) {
+  return (dl_pass){.training = true,
+                   .seed = (uint64_t)model->config->seed,
+                   .step = (uint32_t)model->at.step,
+                   .first_sample = (uint64_t)first};
 }
 
 static dl_status resolve_int(dl_config *config, const char *path, int64_t value) {
@@ -28,15 +42,24 @@ static dl_status resolve_choice(dl_config *config, const char *path, const char 
 
 /* ---- what `auto` stands for ---- */
 
+#define MAX_SHARDS 1000000 /* as its option has it */
+
 /* The value that the run began with, where it goes on from a checkpoint: NULL for none. */
 static const char *kept_value(const dl_model_source *source, const char *key) {
   return dl_json_string(dl_json_get(dl_json_get(source->state, "resolved"), key));
 }
 
+static dl_status read_kept_shards(const char *kept, int64_t *shards) {
+  char *end;
+  *shards = strtoll(kept, &end, 10); /* out of its range: an extreme value, out of ours too */
+  if (end != kept && !*end && *shards >= 1 && *shards <= MAX_SHARDS) return DL_OK;
+  return dl_fail(DL_ERR_DATA, "the checkpoint's sync.shards is out of range");
+}
+
 static dl_status resolve_shards(dl_model *model, const dl_model_source *source) {
   dl_config *config = model->config;
   const char *kept = kept_value(source, "sync.shards");
-  if (config->sync.shards == DL_AUTO && kept) config->sync.shards = strtoll(kept, NULL, 10);
+  if (config->sync.shards == DL_AUTO && kept) DL_TRY(read_kept_shards(kept, &config->sync.shards));
   if (config->sync.shards == DL_AUTO) {
     int64_t shards = dl_shards_auto(config->train.batch);
     if (model->team->size > shards) {
@@ -48,7 +71,6 @@ static dl_status resolve_shards(dl_model *model, const dl_model_source *source) 
     }
     config->sync.shards = shards;
   }
-  if (config->sync.shards < 1) return dl_fail(DL_ERR_DATA, "the checkpoint's sync.shards is out of range");
   model->shards = config->sync.shards;
   return resolve_int(config, "sync.shards", model->shards);
 }
@@ -92,8 +114,10 @@ static dl_status norm_from_state(const dl_json *state, dl_norm *out) {
   out->scale = dl_calloc(n, sizeof(float));
   if (!out->shift || !out->scale) return DL_ERR_NOMEM;
   for (size_t i = 0; i < n; i++) {
-    out->shift[i] = (float)dl_json_real(dl_json_at(shift, i), 0);
-    out->scale[i] = (float)dl_json_real(dl_json_at(scale, i), 1);
+    out->shift[i] = (float)dl_json_real(dl_json_at(shift, i), NAN);
+    out->scale[i] = (float)dl_json_real(dl_json_at(scale, i), NAN);
+    if (!isfinite(out->shift[i]) || !isfinite(out->scale[i]))
+      return dl_fail(DL_ERR_DATA, "the checkpoint's state.json has a `normalize` that is not finite");
   }
   return DL_OK;
 }
@@ -113,12 +137,26 @@ static dl_status fail_shape(const dl_data_shape *now, const dl_data_shape *then)
                  shape_text(now, x, sizeof x), shape_text(then, y, sizeof y));
 }
 
-/* Another shape of as many values is for the network to judge: it may begin with `flatten`. */
+/* Whether a sample's values stand in the same order: shapes that are equal but for dimensions of 1, or of which one is
+ * flat. Images with channels last read as channels first have as many values, and none in its place. */
+static bool same_order(const dl_data_shape *a, const dl_data_shape *b) {
+  if (a->x_size != b->x_size) return false;
+  if (a->x_dims == 1 || b->x_dims == 1) return true;
+  int i = 0, j = 0;
+  for (;; i++, j++) {
+    while (i < a->x_dims && a->x_shape[i] == 1) i++;
+    while (j < b->x_dims && b->x_shape[j] == 1) j++;
+    if (i == a->x_dims || j == b->x_dims) return i == a->x_dims && j == b->x_dims;
+    if (a->x_shape[i] != b->x_shape[j]) return false;
+  }
+}
+
+/* What differs otherwise is for the network to judge: it may begin with `flatten`. */
 static dl_status check_kept_shape(const dl_model *model, const dl_json *state) {
   dl_data_shape kept;
   DL_TRY(dl_state_shape(state, &kept));
   const dl_data_shape *shape = dl_data_shape_of(model->data);
-  return shape->x_size == kept.x_size ? DL_OK : fail_shape(shape, &kept);
+  return same_order(shape, &kept) ? DL_OK : fail_shape(shape, &kept);
 }
 
 static dl_status use_kept_norm(dl_model *model, const dl_json *state) {
@@ -141,7 +179,16 @@ static dl_status keep_class_names(dl_model *model) {
   return DL_OK;
 }
 
+/* What an embedding reads is not to be normalised. */
+static void keep_tokens(dl_config *config) {
+  const dl_node *first = config->model && config->model->kind == DL_NODE_LIST ? config->model->first : NULL;
+  const char *word = !first ? NULL : first->kind == DL_NODE_MAP && first->first ? first->first->key : first->text;
+  if (config->data.normalize == DL_NORMALIZE_AUTO && word && !strcmp(word, "embedding"))
+    config->data.normalize = DL_NORMALIZE_NONE;
+}
+
 static dl_status open_data(dl_model *model, const dl_model_source *source) {
+  keep_tokens(model->config);
   if (source->shape)
     DL_TRY(dl_data_from_arrays(model->team, model->config, source->shape, source->arrays, &model->data));
   else
@@ -162,18 +209,24 @@ static dl_status make_batch(dl_model *model, int64_t most) {
   const dl_data_shape *shape = dl_data_shape_of(model->data);
   bool labels = dl_task_has_labels(model->config->task);
   model->batch.x = dl_net_input(model->net);
-  model->batch.weight = dl_calloc_aligned((size_t)most, sizeof(float));
+  const bool weighted = model->config->task != DL_TASK_LANGUAGE_MODEL;
+  if (weighted) model->batch.weight = dl_calloc_aligned((size_t)most, sizeof(float));
   if (labels)
-    model->batch.label = dl_calloc_aligned((size_t)most, sizeof(int32_t));
+    model->batch.label = dl_calloc_aligned((size_t)(most * dl_net_rows(model->net)), sizeof(int32_t));
   else
     model->batch.y = dl_calloc_aligned((size_t)(most * (shape->y_size > 0 ? shape->y_size : 1)), sizeof(float));
-  return model->batch.weight && (model->batch.label || model->batch.y) ? DL_OK : DL_ERR_NOMEM;
+  return (model->batch.weight || !weighted) && (model->batch.label || model->batch.y) ? DL_OK : DL_ERR_NOMEM;
 }
 
 /* Labels against outputs: too large ones are bad data, classes that never come are worth a word. */
 static dl_status check_classes(const dl_model *model) {
   int64_t outputs = dl_net_outputs(model->net), classes = dl_data_shape_of(model->data)->classes;
   if (!dl_task_has_labels(model->config->task)) return DL_OK;
+  if (model->config->task == DL_TASK_LANGUAGE_MODEL) {
+    if (classes <= outputs) return DL_OK;
+    return dl_fail(DL_ERR_DATA, "the data set has %lld tokens, but the model has %lld outputs", (long long)classes,
+                   (long long)outputs);
+  }
   DL_TRY(dl_data_check_labels(model->data, outputs));
   if (classes && classes < outputs && !model->n_class_names)
     dl_warn("classes", "the model has %lld outputs, but the data set has labels of %lld classes only",
@@ -181,12 +234,52 @@ static dl_status check_classes(const dl_model *model) {
   return DL_OK;
 }
 
+/* How often each class comes, where the loss asks: `class_weights: balanced`. *counts is NULL where it does not. */
+static dl_status count_classes(const dl_model *model, int64_t **counts, int64_t *classes) {
+  const dl_node *word = model->config->loss ? dl_node_get(model->config->loss, "class_weights") : NULL;
+  const int64_t samples = dl_data_samples(model->data, DL_SPLIT_TRAIN);
+  *classes = dl_data_shape_of(model->data)->classes;
+  *counts = NULL;
+  if (!word || word->kind != DL_NODE_SCALAR || model->config->task != DL_TASK_CLASSIFICATION || *classes < 1)
+    return DL_OK;
+  *counts = dl_calloc((size_t)*classes, sizeof **counts);
+  if (!*counts) return DL_ERR_NOMEM;
+  int32_t label[256];
+  dl_batch batch = {.label = label};
+  for (int64_t i = 0; i < samples; i += 256) {
+    const int64_t end = i + 256 < samples ? i + 256 : samples;
+    DL_TRY(dl_data_read(model->data, DL_SPLIT_TRAIN, i, end, &batch));
+    for (int64_t k = 0; k < end - i; k++)
+      if (label[k] >= 0 && label[k] < *classes) (*counts)[label[k]]++;
+  }
+  return DL_OK;
+}
+
+/* Tokens against the vocabulary of the embedding that reads them. */
+static dl_status check_tokens(const dl_model *model) {
+  const int64_t limit = dl_net_token_limit(model->net), classes = dl_data_shape_of(model->data)->classes;
+  if (!limit) return DL_OK;
+  if (model->norm.kind != DL_NORMALIZE_NONE)
+    return dl_config_fail(model->config, "data.normalize", "an embedding reads tokens: data.normalize must be none");
+  if (model->config->task != DL_TASK_LANGUAGE_MODEL) return dl_data_check_tokens(model->data, limit);
+  if (classes <= limit) return DL_OK;
+  dl_fail(DL_ERR_DATA, "the data set has %lld tokens, but the embedding's vocabulary is of %lld", (long long)classes,
+          (long long)limit);
+  return dl_hint("set vocabulary: %lld", (long long)classes);
+}
+
 static dl_status make_net(dl_model *model, int64_t most, int64_t outputs) {
   const dl_data_shape *shape = dl_data_shape_of(model->data);
   dl_net_spec spec = {.config = model->config, .x_dims = shape->x_dims, .outputs = outputs, .max_batch = most};
   memcpy(spec.x_shape, shape->x_shape, sizeof spec.x_shape);
-  DL_TRY(dl_net_new(&spec, &model->net));
+  int64_t *counts;
+  dl_status status = count_classes(model, &counts, &spec.n_class_counts);
+  spec.class_counts = counts;
+  if (status == DL_OK) status = dl_net_new(&spec, &model->net);
+  free(counts);
+  DL_TRY(status);
   DL_TRY(check_classes(model));
+  DL_TRY(check_tokens(model));
   model->group.tensors = dl_net_tensors(model->net, &model->group.n_tensors);
   model->group.count = dl_net_buffer_count(model->net);
   return make_batch(model, most);
@@ -194,6 +287,7 @@ static dl_status make_net(dl_model *model, int64_t most, int64_t outputs) {
 
 /* What the data asks of the last layer; 0: only that labels fit (check_classes). */
 static int64_t outputs_wanted(const dl_model *model) {
+  if (model->config->task == DL_TASK_LANGUAGE_MODEL) return dl_data_shape_of(model->data)->classes;
   if (dl_task_has_labels(model->config->task)) return model->n_class_names;
   return dl_data_shape_of(model->data)->y_size;
 }
@@ -207,7 +301,7 @@ static dl_status make_training(dl_model *model) {
                           "train.batch of %lld with drop_last leaves no step: the training split has %lld samples",
                           (long long)config->train.batch, (long long)dl_data_samples(model->data, DL_SPLIT_TRAIN));
   DL_TRY(dl_schedule_new(config, epoch_steps * config->train.epochs, epoch_steps, &model->schedule));
-  if (dl_schedule_kind_of(model->schedule)->observe && dl_data_samples(model->data, DL_SPLIT_VALID) < 1) {
+  if (dl_schedule_kind_of(model->schedule)->observe && !dl_data_has_y(model->data, DL_SPLIT_VALID)) {
     dl_config_fail(config, "schedule", "schedule %s watches the validation loss, but there is no validation split",
                    dl_schedule_kind_of(model->schedule)->name);
     return dl_hint("set data.valid, for example to 0.1");
@@ -240,7 +334,7 @@ static dl_model *begin(dl_team *team, dl_config *config) {
   }
   model->team = team;
   model->config = config;
-  team->timeout_s = config->sync.timeout;
+  dl_team_be_patient(team); /* data may come from a slow disk; steps have sync.timeout */
   return model;
 }
 
@@ -251,7 +345,8 @@ static dl_status resolve_before_data(dl_model *model, const dl_model_source *sou
 
 static int64_t largest_pass(const dl_model *model) {
   int64_t leaf = (model->config->train.batch + model->shards - 1) / model->shards;
-  return leaf > DL_EVAL_BLOCK ? leaf : DL_EVAL_BLOCK;
+  const int64_t block = dl_eval_block(model->config);
+  return leaf > block ? leaf : block;
 }
 
 static dl_status build_training(dl_model *model, const dl_model_source *source) {
@@ -322,10 +417,26 @@ static dl_status load_weights(dl_model *model, const char *path) {
   return status;
 }
 
+/* Names that the checkpoint keeps, where the data set has none or there is none. */
+static dl_status take_kept_names(dl_model *model, const dl_json *state) {
+  const dl_json *names = dl_json_get(state, "class_names");
+  const size_t n = dl_json_is_array(names) ? dl_json_size(names) : 0;
+  if (model->n_class_names || !n || n > INT32_MAX) return DL_OK;
+  model->class_names = dl_calloc(n, sizeof *model->class_names);
+  if (!model->class_names) return DL_ERR_NOMEM;
+  model->n_class_names = (int)n;
+  for (size_t i = 0; i < n; i++) {
+    const char *name = dl_json_string(dl_json_at(names, i));
+    if (!(model->class_names[i] = dl_strdup(name ? name : ""))) return DL_ERR_NOMEM;
+  }
+  return DL_OK;
+}
+
 static dl_status build_from_checkpoint(dl_model *model, const dl_model_source *source, const char *path) {
   DL_TRY(dl_team_agree(model->team, resolve_before_data(model, source)));
   DL_TRY(open_data(model, source));
-  dl_status status = make_net(model, DL_EVAL_BLOCK, 0);
+  dl_status status = take_kept_names(model, source->state);
+  if (status == DL_OK) status = make_net(model, dl_eval_block(model->config), 0);
   dl_data_shape kept;
   if (status == DL_ERR_USAGE && dl_state_shape(source->state, &kept) == DL_OK) /* it was sound for its own data */
     status = fail_shape(dl_data_shape_of(model->data), &kept);

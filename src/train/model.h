@@ -16,7 +16,8 @@
 #include "train/schedule.h"
 
 #define DL_EVAL_BLOCK \
-  128 /* samples of a block of evaluation and prediction: fixed, so that scores do not depend on ranks */
+  128 /* most samples of a block of evaluation and prediction: fixed, so that scores do not depend on ranks */
+#define DL_EVAL_TOKENS 2048 /* and most tokens, for language models */
 
 /* Where a run stands. */
 typedef struct dl_position {
@@ -65,8 +66,11 @@ dl_status dl_model_new_from_checkpoint(dl_team *team, dl_config *config, const d
 
 void dl_model_destroy(dl_model **model); /* Not collective */
 
+/* What the training pass of the present step depends on, for the leaf whose first sample is `first`. Not collective. */
+dl_pass dl_model_pass(const dl_model *model, int64_t first);
 int64_t dl_model_steps_per_epoch(const dl_model *model);
-bool dl_task_has_labels(int task); /* whether truth is a class label, not values */
+bool dl_task_has_labels(int task);              /* whether truth is class labels (or tokens), not values */
+int64_t dl_eval_block(const dl_config *config); /* samples of a block of evaluation, by the configuration alone */
 
 /* Builds the network without data or weights, for --dry-run: the data is opened for its shape. */
 dl_status dl_model_summary(const dl_model *model, char **out);
@@ -98,7 +102,8 @@ void dl_evaluation_clear(dl_evaluation *evaluation);
 /* Exact over a split, at any number of members: the same bits. Every member gets the result. */
 dl_status dl_evaluate(dl_model *model, dl_split_kind split, dl_evaluation *out);
 
-/* Scores of all samples of a split in file order: *scores (samples x outputs) on member 0 alone, freed by the caller.
+/* Scores of all samples of a split in file order: *scores (samples x rows x outputs; rows: dl_net_rows) on member 0
+ * alone, freed by the caller.
  */
 dl_status dl_predict(dl_model *model, dl_split_kind split, float **scores);
 

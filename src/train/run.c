@@ -5,11 +5,15 @@
  */
 #include "train/run.h"
 
-#include <stdarg.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "core/clock.h"
 #include "core/file.h"
@@ -21,6 +25,7 @@
 #include "train/fingerprint.h"
 
 #define MAX_CONFIG (1u << 20)
+#define LOCK_PATIENCE_S 4 /* for a run that was told to stop and is about to */
 
 /* ---- warnings: shown at once, and kept for metrics.jsonl ---- */
 
@@ -102,18 +107,22 @@ static dl_status load_config(dl_run *run, dl_config **out) {
 
 /* ---- the folder, and what is in it ---- */
 
-static char *default_folder(const dl_config *config) {
+/* Runs that begin in the same second, wherever, have folders of their own: `claim` makes it, and only one can. */
+static char *default_folder(const dl_config *config, bool claim) {
   char date[32];
   time_t now = time(NULL);
   struct tm parts;
   strftime(date, sizeof date, "%Y%m%d-%H%M%S", localtime_r(&now, &parts));
   char *safe = dl_strdup(config->name), *folder = NULL;
   for (char *p = safe; p && *p; p++)
-    if (*p == '/') *p = '-';
-  for (int i = 1; safe && i < 1000; i++) { /* two runs in one second have folders of their own */
+    if (*p == '/' || (unsigned char)*p < 0x20) *p = '-';
+  if (claim) dl_dir_make("runs"); /* what is wrong with it, open_files says */
+  bool taken = true;
+  for (int i = 1; safe && taken && i < 10000; i++) {
     free(folder);
     folder = i == 1 ? dl_asprintf("runs/%s-%s", safe, date) : dl_asprintf("runs/%s-%s-%d", safe, date, i);
-    if (!folder || !dl_path_exists(folder)) break;
+    if (!folder) break;
+    taken = claim ? mkdir(folder, 0777) && errno == EEXIST : dl_path_exists(folder);
   }
   free(safe);
   return folder;
@@ -124,7 +133,7 @@ static dl_status find_checkpoint(const dl_run *run, char **out) {
   const char *resume = run->options->resume;
   *out = NULL;
   if (!strcmp(resume, "never")) return DL_OK;
-  if (!strcmp(resume, "auto")) return dl_checkpoint_newest(run->checkpoints, out);
+  if (!strcmp(resume, "auto")) return run->options->folder ? dl_checkpoint_newest(run->checkpoints, out) : DL_OK;
   if (!dl_path_is_dir(resume)) {
     dl_fail_at(DL_ERR_DATA, resume, 0, 0, "is no checkpoint's folder");
     return dl_hint("--resume takes auto, never or a folder such as runs/NAME/checkpoints/latest");
@@ -149,10 +158,10 @@ static dl_status find_state(const dl_run *run, kept *k, char **text) {
   return status;
 }
 
-static dl_status choose_folder(dl_run *run, const dl_config *config) {
+static dl_status choose_folder(dl_run *run, const dl_config *config, bool claim) {
   dl_status status = DL_OK;
   if (run->team->rank == 0) {
-    run->folder = run->options->folder ? dl_strdup(run->options->folder) : default_folder(config);
+    run->folder = run->options->folder ? dl_strdup(run->options->folder) : default_folder(config, claim);
     if (!run->folder) status = DL_ERR_NOMEM;
   }
   DL_TRY(dl_team_agree(run->team, status));
@@ -173,82 +182,6 @@ static dl_status load_kept(dl_run *run, kept *k) {
   return status;
 }
 
-/* ---- a resumed run must compute what the first part computed ---- */
-
-/* Where two trees differ: the nodes there (NULL: absent), the path, and the nearest node that a file has. */
-typedef struct difference {
-  const dl_node *now, *then, *place;
-  char path[256];
-} difference;
-
-static void step_into(difference *d, const dl_node *now, const dl_node *then, const char *format, ...) {
-  size_t used = strlen(d->path);
-  va_list args;
-  va_start(args, format);
-  vsnprintf(d->path + used, sizeof d->path - used, format, args);
-  va_end(args);
-  d->now = now;
-  d->then = then;
-  if (now && now->line) d->place = now;
-}
-
-static void step_into_map(difference *d) {
-  const dl_node *now = d->now, *then = d->then;
-  for (const dl_node *child = now->first; child; child = child->next) {
-    const dl_node *other = dl_node_get(then, child->key);
-    if (other && dl_node_equal(child, other)) continue;
-    step_into(d, child, other, ".%s", child->key);
-    return;
-  }
-  const dl_node *gone = then->first;
-  while (dl_node_get(now, gone->key)) gone = gone->next;
-  step_into(d, NULL, gone, ".%s", gone->key);
-}
-
-static void step_into_list(difference *d) {
-  const dl_node *a = d->now->first, *b = d->then->first;
-  int i = 0;
-  for (; a && b && dl_node_equal(a, b); a = a->next, b = b->next) i++;
-  step_into(d, a, b, "[%d]", i);
-}
-
-static dl_status compare_key(const dl_run *run, const dl_node *now, const dl_node *then, const char *key) {
-  const dl_node *a = dl_node_find(now, key), *b = dl_node_find(then, key);
-  bool absent_a = !a || a->kind == DL_NODE_NULL, absent_b = !b || b->kind == DL_NODE_NULL;
-  if ((absent_a && absent_b) || (!absent_a && !absent_b && dl_node_equal(a, b))) return DL_OK;
-  char x[96] = "nothing", y[96] = "nothing";
-  difference d = {.path = ""};
-  step_into(&d, a, b, "%s", key);
-  while (d.now && d.then && d.now->kind == d.then->kind && d.now->first && d.then->first)
-    d.now->kind == DL_NODE_MAP ? step_into_map(&d) : step_into_list(&d);
-  if (d.now) dl_node_describe(d.now, x, sizeof x);
-  if (d.then) dl_node_describe(d.then, y, sizeof y);
-  const char *resume = run->options->resume, *held = strcmp(resume, "auto") ? resume : run->folder;
-  static const char text[] = "%s differs from the run that %s holds: %s now, %s then";
-  if (d.place)
-    dl_node_fail(d.place, false, text, d.path, held, x, y);
-  else
-    dl_config_fail(run->model->config, key, text, d.path, held, x, y);
-  return dl_hint("take the old value, choose another --run, or begin again with --resume never");
-}
-
-static dl_status compare_config(const dl_run *run, const dl_json *state) {
-  const char *text = dl_json_string(dl_json_get(state, "config"));
-  if (!text) return dl_fail(DL_ERR_DATA, "the checkpoint's state.json has no configuration");
-  dl_document then;
-  if (dl_document_parse(text, strlen(text), "state.json", &then) != DL_OK)
-    return dl_fail(DL_ERR_DATA, "the checkpoint's state.json has no sound configuration");
-  dl_status status = DL_OK;
-  for (int i = 0; i < dl_config_row_count && status == DL_OK; i++)
-    if (!dl_config_rows[i].neutral)
-      status = compare_key(run, run->model->config->document.root, then.root, dl_config_rows[i].key);
-  /* A schedule that looks at the length of the run makes that length part of what is computed. */
-  if (status == DL_OK && dl_schedule_kind_of(run->model->schedule)->uses_length)
-    status = compare_key(run, run->model->config->document.root, then.root, "train.epochs");
-  dl_document_destroy(&then);
-  return status;
-}
-
 /* ---- opening ---- */
 
 static dl_status write_config(const dl_run *run) {
@@ -258,18 +191,6 @@ static dl_status write_config(const dl_run *run) {
   free(text);
   free(path);
   return status;
-}
-
-/* --resume never in a folder that has a run: its checkpoints belong to another history. */
-static dl_status forget_checkpoints(const dl_run *run) {
-  char *path = NULL;
-  for (;;) {
-    DL_TRY(dl_checkpoint_newest(run->checkpoints, &path));
-    if (!path) return DL_OK;
-    dl_status status = dl_dir_remove(path);
-    free(path);
-    DL_TRY(status);
-  }
 }
 
 static void put_hosts(dl_json *event, const dl_team *team, const char *hosts) {
@@ -298,13 +219,29 @@ static dl_status write_start(dl_run *run, const char *hosts, bool resumed) {
   return DL_OK;
 }
 
+/* Two runs in one folder would cut each other's metrics.jsonl and prune each other's checkpoints. The lock ends with
+ * the process, however it ends; a file system that has no locks is trusted. */
+static dl_status lock_folder(dl_run *run, const char *metrics) {
+  const double begin = dl_now_s();
+  run->lock = open(metrics, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0666);
+  while (run->lock >= 0 && flock(run->lock, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) {
+    if (dl_now_s() - begin > LOCK_PATIENCE_S) {
+      dl_fail_at(DL_ERR_SYSTEM, run->folder, 0, 0, "another dldist trains in this folder");
+      return dl_hint("wait for its end, or choose another --run");
+    }
+    nanosleep(&(struct timespec){0, 100000000}, NULL);
+  }
+  return DL_OK;
+}
+
 /* Member 0: folder, configuration, metrics.jsonl, progress. */
 static dl_status open_files(dl_run *run, const kept *k, const char *hosts) {
   const dl_run_options *o = run->options;
   const dl_model *m = run->model;
   char *metrics = dl_path_join(run->folder, "metrics.jsonl");
   dl_status status = metrics ? dl_dir_make(run->checkpoints) : DL_ERR_NOMEM;
-  if (status == DL_OK && !strcmp(o->resume, "never")) status = forget_checkpoints(run);
+  if (status == DL_OK) status = lock_folder(run, metrics);
+  if (status == DL_OK && !strcmp(o->resume, "never")) status = dl_checkpoint_forget(run->checkpoints);
   if (status == DL_OK) status = write_config(run);
   if (status == DL_OK) status = dl_events_open(metrics, k->state ? m->at.step : -1, o->start_s, &run->events);
   if (status == DL_OK) status = write_start(run, hosts, k->state != NULL);
@@ -315,7 +252,7 @@ static dl_status open_files(dl_run *run, const kept *k, const char *hosts) {
                                  .columns = o->columns,
                                  .epochs = m->config->train.epochs,
                                  .epoch_steps = dl_model_steps_per_epoch(m),
-                                 .valid = dl_data_samples(m->data, DL_SPLIT_VALID) > 0,
+                                 .valid = dl_data_has_y(m->data, DL_SPLIT_VALID),
                                  .metric = dl_metrics_for(m->config->task)->headline};
   if (status == DL_OK) status = dl_progress_new(&options, &run->progress);
   free(metrics);
@@ -341,7 +278,17 @@ static void show_header(const dl_run *run) {
                    (double)(node + dl_data_bytes(m->data)) / 1e6, run->folder);
 }
 
+/* Collective. Once nothing but the folder itself can fail: an error before leaves none behind. */
+static dl_status claim_folder(dl_run *run) {
+  if (run->options->folder) return DL_OK;
+  free(run->folder);
+  free(run->checkpoints);
+  run->folder = run->checkpoints = NULL;
+  return choose_folder(run, run->model->config, true);
+}
+
 static dl_status open_run(dl_run *run, const kept *k) {
+  DL_TRY(claim_folder(run));
   char *hosts = dl_calloc((size_t)run->team->size, 64);
   dl_status status = dl_team_agree(run->team, hosts ? DL_OK : DL_ERR_NOMEM);
   if (status == DL_OK) status = dl_team_allgather(run->team, run->team->host, sizeof run->team->host, hosts);
@@ -361,7 +308,7 @@ static dl_status write_end(dl_run *run, dl_status status) {
   dl_json_put_int(event, "steps", m->at.step);
   dl_json_put_int(event, "epochs", m->at.epoch);
   dl_json_put_real(event, "seconds", m->at.seconds);
-  dl_json_put_real(event, "samples_per_s", run->samples_per_s);
+  dl_run_put_speed(event, m, run->samples_per_s);
   if (run->digest.hex[0]) dl_json_put_string(event, "weights_sha256", run->digest.hex);
   if (status != DL_OK) dl_json_put_string(event, "message", dl_error_last()->message);
   return dl_events_write(run->events, event);
@@ -445,7 +392,7 @@ static dl_status dry_run(const dl_run *run) {
 }
 
 static dl_status resume(dl_run *run, kept *k) {
-  dl_status status = compare_config(run, k->state);
+  dl_status status = dl_run_compare_config(run, k->state);
   DL_TRY(dl_team_agree(run->team, status));
   DL_TRY(dl_model_load(run->model, k->path, k->state));
   run->saved_step = run->model->at.step;
@@ -458,7 +405,7 @@ static dl_status resume(dl_run *run, kept *k) {
 static dl_status train_run(dl_run *run, kept *k) {
   dl_config *config = NULL;
   DL_TRY(load_config(run, &config));
-  dl_status status = choose_folder(run, config);
+  dl_status status = choose_folder(run, config, false);
   if (status == DL_OK && !run->options->dry_run) status = load_kept(run, k);
   if (status != DL_OK) {
     dl_config_destroy(&config);
@@ -498,6 +445,7 @@ static void run_clear(dl_run *run, kept *k) {
   dl_progress_destroy(&run->progress);
   dl_log_set_sink(NULL, NULL);
   dl_events_close(&run->events);
+  if (run->lock >= 0) close(run->lock);
   dl_model_destroy(&run->model);
   dl_json_destroy(&run->fingerprint);
   dl_json_destroy(&run->early_warnings);
@@ -510,7 +458,7 @@ static void run_clear(dl_run *run, kept *k) {
 }
 
 dl_status dl_run_train(dl_team *team, const dl_run_options *options) {
-  dl_run run = {.team = team, .options = options, .saved_step = -1};
+  dl_run run = {.team = team, .options = options, .saved_step = -1, .lock = -1};
   kept k = {0};
   if (team->rank == 0) {
     run.early_warnings = dl_json_array();

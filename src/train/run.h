@@ -43,6 +43,7 @@ typedef struct dl_run {
   dl_json *early_warnings; /* raised before metrics.jsonl was open */
   char *last_checkpoint;   /* member 0 */
   int64_t saved_step;      /* step of the newest checkpoint, -1: none */
+  int lock;                /* member 0: metrics.jsonl, held so that no other run takes the folder; -1: none */
   double samples_per_s;    /* so far */
   double *step_seconds;    /* NULL, or where member 0's time of each step goes (a benchmark) */
   dl_digest digest;        /* of the weights at the end, member 0 */
@@ -50,6 +51,13 @@ typedef struct dl_run {
 
 /* Trains from model->at to the end of the configuration's epochs, evaluates, writes checkpoints. Collective. */
 dl_status dl_fit(dl_run *run);
+
+/* samples_per_s, and tokens_per_s of a language model. */
+void dl_run_put_speed(dl_json *event, const dl_model *model, double samples_per_s);
+
+/* DL_ERR_USAGE with the first key in which run->model's configuration computes something else than the checkpoint's
+ * with this state.json. Not collective. */
+dl_status dl_run_compare_config(const dl_run *run, const dl_json *state);
 
 /* An event of an evaluation. */
 void dl_run_put_evaluation(dl_json *event, const char *split, int64_t epoch, const dl_evaluation *evaluation);

@@ -194,6 +194,11 @@ static const dl_option common_rows[] = {
      "factor that the warm-up starts from", false},
 };
 
+const dl_option *dl_schedule_common_options(int *n) {
+  *n = COUNT(common_rows);
+  return common_rows;
+}
+
 static dl_status find_kind(const dl_node *node, const char *name, const dl_schedule_kind **out) {
   const char *names[COUNT(kinds)];
   for (int i = 0; i < COUNT(kinds); i++) {
@@ -211,7 +216,7 @@ static dl_status find_kind(const dl_node *node, const char *name, const dl_sched
 dl_status dl_schedule_new(const dl_config *config, int64_t steps, int64_t epoch_steps, dl_schedule **out) {
   const char *name;
   const dl_schedule_kind *kind = NULL;
-  DL_TRY(dl_named_normalise(config->schedule, "schedule", &name));
+  DL_TRY(dl_named_normalise(config->schedule, "schedule", "constant", &name));
   DL_TRY(find_kind(dl_node_get(config->schedule, "name"), name, &kind));
   dl_schedule *schedule = dl_calloc(1, sizeof *schedule);
   if (!schedule) return DL_ERR_NOMEM;

@@ -30,6 +30,9 @@ typedef struct dl_schedule_kind {
 } dl_schedule_kind;
 const dl_schedule_kind *dl_schedule_kinds(int *n);
 
+/* The options that every schedule takes: name and warm-up. */
+const dl_option *dl_schedule_common_options(int *n);
+
 /* From the configuration's schedule (defaults are put into its tree). `steps` of the whole run, `epoch_steps` of an
  * epoch. */
 dl_status dl_schedule_new(const dl_config *config, int64_t steps, int64_t epoch_steps, dl_schedule **out);

@@ -7,6 +7,10 @@
  *       no_y                     train/y is missing
  *       short_y                  train/y has fewer samples than train/x
  *       line                     regression: y = 2 x0 - x1 + 0.5
+ *       part                     good, but 400 samples of train and 100 of test
+ *       ignored                  part, and behind it samples that have the label -100
+ *       twice                    part, and the first 200 samples once more
+ *       weighted                 part, and behind it 200 with wrong labels; train/weight: 200 twos, 200 ones, 200 zeros
  *   cli_h5 print FILE.h5 NAME    the values of a data set, a line a sample
  */
 #include <hdf5.h>
@@ -38,6 +42,23 @@ static void make_samples(samples *s, int n, uint32_t seed) {
   }
 }
 
+/* The kinds that must teach the same as another one. */
+static void arrange(const char *kind, samples *train, samples *test) {
+  const int ignored = !strcmp(kind, "ignored");
+  if (!strcmp(kind, "part")) {
+    train->n = 400;
+    test->n = 100;
+  }
+  for (int i = 400; i < MOST; i++) {
+    if (ignored) train->label[i] = -100;
+    if (!strcmp(kind, "weighted")) train->label[i] = (train->label[i] + 1) % 3;
+    if (strcmp(kind, "twice")) continue;
+    memcpy(train->x[i], train->x[i - 400], sizeof train->x[i]);
+    train->label[i] = train->label[i - 400];
+  }
+  for (int i = 100; ignored && i < test->n; i++) test->label[i] = -100;
+}
+
 static int write_set(hid_t group, const char *name, hid_t type, int dims, const hsize_t *dim, const void *values) {
   hid_t space = H5Screate_simple(dims, dim, NULL);
   hid_t set = H5Dcreate2(group, name, type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
@@ -56,12 +77,16 @@ static int write_split(hid_t file, const char *split, const samples *s, const ch
     bad |= write_set(group, "y", H5T_NATIVE_FLOAT, 1, y_dim, s->value);
   else if (!train || strcmp(kind, "no_y"))
     bad |= write_set(group, "y", H5T_NATIVE_INT32, 1, y_dim, s->label);
+  float weight[MOST];
+  for (int i = 0; i < MOST; i++) weight[i] = (float)(2 - i / 200);
+  if (train && !strcmp(kind, "weighted")) bad |= write_set(group, "weight", H5T_NATIVE_FLOAT, 1, y_dim, weight);
   H5Gclose(group);
   return bad;
 }
 
 static int make(const char *kind, const char *path) {
-  static const char *const kinds[] = {"good", "nan", "label", "no_y", "short_y", "line"};
+  static const char *const kinds[] = {"good", "nan",  "label",   "no_y",  "short_y",
+                                      "line", "part", "ignored", "twice", "weighted"};
   static samples train, test;
   int known = 0;
   for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) known |= !strcmp(kind, kinds[i]);
@@ -69,6 +94,7 @@ static int make(const char *kind, const char *path) {
   if (file < 0) return 1;
   make_samples(&train, MOST, 1);
   make_samples(&test, 150, 2);
+  arrange(kind, &train, &test);
   if (!strcmp(kind, "nan")) train.x[417][2] = NAN;
   if (!strcmp(kind, "label")) train.label[333] = 10;
   int bad = write_split(file, "train", &train, kind) | write_split(file, "test", &test, kind);

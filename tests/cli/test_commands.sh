@@ -85,7 +85,7 @@ check 'the diagonal is the accuracy' "$(field accuracy out | cut -c 1-12)" \
   "$(awk '(NR - 1) % 11 == 0 { n += $1 } END { printf "%.10f", n / 359 }' <<<"$counts")"
 run r2 eval --run demo --split train --data "$DIGITS"
 contains 'another split' 'train (1,438 samples)' out
-usage 'neither run nor checkpoint' 'dldist eval needs --run DIR or --checkpoint DIR (see dldist help eval)' eval
+usage 'neither run nor checkpoint' 'dldist eval takes one of --run DIR and --checkpoint DIR (see dldist help eval)' eval
 usage 'a split that there is not' "dldist eval: --split is one of train|valid|test, not 'foo'" eval --run demo --split foo
 for how in alone r3; do
   try "$how" eval --run demo --split valid
@@ -268,6 +268,16 @@ events start glob >begin
 check 'several files are one data set' 1200 "$(field train_samples begin)"
 run alone train line.yaml --run files --set 'data.file=[parts/part-1.h5, parts/part-2.h5]' --set train.epochs=1 --quiet
 check 'whether by a pattern or a list' "$(end_of glob weights_sha256)" "$(end_of files weights_sha256)"
+
+say '== examples'
+for example in "$DLDIST_SOURCE"/examples/*.yaml; do
+  ! grep -q '^task: language_model' "$example" || continue # test_language.sh has a text for them
+  run r2 train "$example" --dry-run --set "data.file=$DIGITS"
+  contains "${example##*/} is sound" 'configuration in force:' out
+done
+run alone train "$DLDIST_SOURCE/examples/digits.yaml" --run example --quiet
+events eval example | tail -n 1 >last
+holds "digits.yaml is right in more than 95 of 100 ($(field accuracy last))" awk "BEGIN { exit !($(field accuracy last) > 0.95) }"
 
 say '== dry-run, --set, --quiet'
 run r2 train line.yaml --dry-run --run dry --set train.epochs=7

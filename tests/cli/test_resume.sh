@@ -131,6 +131,47 @@ check 'each step once' "1-$((3 * 45)) each once" "$(steps_of again)"
 check 'nothing was resumed' 0 "$(grep -c '"resumed":true' again/metrics.jsonl || true)"
 check 'and only its own checkpoints are left' 'latest step-00000090 step-00000135' "$(cd again/checkpoints && echo *)"
 
+say 'a checkpoint of a version that had fewer keys'
+cp -r digits older
+state=older/checkpoints/step-00000135/state.json
+sed -i 's/, drop_last: false//; s/, nesterov: false//; s/ l1: 0,//' "$state"
+printf '{"version":1,"files":{' >manifest
+for part in model.safetensors optimizer.safetensors state.json; do
+  file=older/checkpoints/step-00000135/$part
+  printf '"%s":{"bytes":%s,"sha256":"%s"},' "$part" "$(stat -c %s "$file")" "$(sha256sum "$file" | cut -d' ' -f1)" >>manifest
+done
+sed 's/,$/}}/' manifest >older/checkpoints/step-00000135/MANIFEST.json
+try alone train digits.yaml --run older --set train.epochs=5 --set train.drop_last=true
+check 'a key that it lacks cannot be changed' 2 "$code"
+contains 'from its default' 'train.drop_last differs from the run that older holds' err
+run r2 train digits.yaml --run older --set train.epochs=5 --quiet
+check 'at their defaults it is gone on with, to the same weights' "$(end_of longer weights_sha256)" \
+  "$(end_of older weights_sha256)"
+
+say 'a folder that another run is in'
+"$DLDIST" train digits.yaml --run busy --quiet -j 1 --set train.epochs=1000000 --set checkpoint.every_epochs=0 >/dev/null 2>&1 &
+other=$!
+for _ in $(seq 500); do
+  [ "$(last_step busy)" = 0 ] || break
+  sleep 0.02
+done
+try r2 train digits.yaml --run busy --resume never --quiet
+check 'is not entered' 1 "$code"
+contains 'and that is said' 'dldist: error: busy: another dldist trains in this folder' err
+kill -TERM "$other"
+code=0
+wait "$other" || code=$?
+check 'nor is the other run disturbed' 75 "$code"
+run alone train digits.yaml --run busy --resume never --quiet
+check 'once it has ended the folder is free' "$digits" "$(end_of busy weights_sha256)"
+mkdir together
+for seed in 1 2 3 4; do
+  (cd together && exec "$DLDIST" train ../digits.yaml --set "seed=$seed" --set train.epochs=1 --quiet -j 1 >/dev/null 2>&1) &
+done
+wait
+check 'runs that begin together without --run have folders of their own' '1 2 3 4' \
+  "$(sed -n 's/^seed: //p' together/runs/*/config.yaml | sort | tr '\n' ' ' | sed 's/ $//')"
+
 # flip FILE: one bit of its last byte but four.
 flip() {
   local at=$(($(stat -c %s "$1") - 5)) byte

@@ -224,6 +224,38 @@ static void test_mutated_texts_end_in_a_status_and_what_is_read_reads_back_equal
   CU_ASSERT(read > 100);
 }
 
+static void test_reals_are_written_as_short_as_they_read_back(void) {
+  static const struct {
+    double value;
+    const char *text;
+  } rows[] = {{0.1, "[0.1]"},
+              {0.05, "[0.05]"},
+              {1e-7, "[1e-07]"},
+              {2, "[2.0]"},
+              {1.0 / 3, "[0.3333333333333333]"},
+              {123456.789, "[123456.789]"},
+              {0.1 + 0.2, "[0.30000000000000004]"}};
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    char *text = NULL;
+    dl_json *array = dl_json_array();
+    dl_json_put_real(array, NULL, rows[i].value);
+    DL_ASSERT_OK(dl_json_text(array, false, &text));
+    CU_ASSERT_STRING_EQUAL(text, rows[i].text);
+    free(text);
+    dl_json_destroy(&array);
+  }
+  char *text = NULL;
+  dl_json *object = dl_json_object();
+  dl_json_put_string(object, "a 0.10000000000000001 \\\" 0.10000000000000001", "0.30000000000000004441");
+  dl_json_put_int(object, "n", INT64_MAX);
+  DL_ASSERT_OK(dl_json_text(object, false, &text));
+  CU_ASSERT_STRING_EQUAL(text,
+                         "{\"a 0.10000000000000001 \\\\\\\" 0.10000000000000001\":\"0.30000000000000004441\","
+                         "\"n\":9223372036854775807}");
+  free(text);
+  dl_json_destroy(&object);
+}
+
 static const dl_test tests[] = {
     DL_TEST(test_every_finite_double_reads_back_to_the_same_bits),
     DL_TEST(test_what_json_has_not_becomes_null),
@@ -235,5 +267,6 @@ static const dl_test tests[] = {
     DL_TEST(test_endless_nesting_is_refused),
     DL_TEST(test_a_truncated_text_is_refused_wherever_it_ends_and_not_read_past_its_end),
     DL_TEST(test_mutated_texts_end_in_a_status_and_what_is_read_reads_back_equal),
+    DL_TEST(test_reals_are_written_as_short_as_they_read_back),
 };
 DL_TEST_MAIN("core/json", tests)

@@ -83,8 +83,12 @@ static void test_errors_of_the_text_come_with_their_place(void) {
                      "c.yaml:2:5: key 'x' stands twice (it was set in line 1 already: remove one of them)");
   expect_parse_error("a: 1\n---\nb: 2\n", "c.yaml:3:1: a second document in the file");
   expect_parse_error("? [1, 2]\n: 3\n", "c.yaml:1:3: a key must be plain text");
-  expect_parse_error("a: *b\n", "c.yaml:1:4: an alias of an anchor that was not set before");
-  expect_parse_error("a: &b [*b]\n", "c.yaml:1:8: an alias of an anchor that was not set before");
+  expect_parse_error(
+      "a: *b\n",
+      "c.yaml:1:4: an alias of an anchor that was not set before (a text that begins with * or & stands in quotes)");
+  expect_parse_error(
+      "a: &b [*b]\n",
+      "c.yaml:1:8: an alias of an anchor that was not set before (a text that begins with * or & stands in quotes)");
   expect_parse_error("a: \"b\\0c\"\n", "c.yaml:1:4: a text with a 0 byte in it");
   dl_document document;
   expect_error(dl_document_parse("a: b\0c", 6, "c.yaml", &document), "c.yaml:1:5: not valid YAML: a 0 byte");
@@ -306,12 +310,14 @@ static void test_set_says_what_it_cannot_do(void) {
       {"a: 1", "", "--set : not of the form key.path=VALUE (for example --set train.epochs=5)"},
       {"a: 1", "a..b=1", "'.b' is no key of the configuration"},
       {"a: 1", ".a=1", "'.a' is no key of the configuration"},
-      {"m: [1]", "m.1=2", "the list has no entry 1"},
-      {"m: [1]", "m.x=2", "the list has no entry x"},
-      {"m: [1]", "m.-1=2", "the list has no entry -1"},
-      {"m: [1]", "m.99999999999999999999=2", "the list has no entry 99999999999999999999"},
-      {"scalar", "a=2", "'a' cannot be set: its parent is no map"},
-      {"scalar", "a.b=2", "'a.b' cannot be set: its parent is no map"},
+      {"m: [1]", "m.1=2", "--set m.1:1:1: 'm.1' cannot be set: the list has no entry 1"},
+      {"m: [1]", "m.x=2", "--set m.x:1:1: 'm.x' cannot be set: the list has no entry x"},
+      {"m: [1]", "m.-1=2", "--set m.-1:1:1: 'm.-1' cannot be set: the list has no entry -1"},
+      {"m: [1]", "m.99999999999999999999=2",
+       "--set m.99999999999999999999:1:1: 'm.99999999999999999999' cannot be set: the list has no entry "
+       "99999999999999999999"},
+      {"scalar", "a=2", "--set a:1:1: 'a' cannot be set: the configuration is no map"},
+      {"scalar", "a.b=2", "--set a.b:1:1: 'a.b' cannot be set: the configuration is no map"},
       {"a: 1", "b={c: 1, c: 2}",
        "--set b:1:8: key 'c' stands twice (it was set in line 1 already: remove one of them)"},
   };

@@ -55,7 +55,7 @@ static dl_status import_files(const char *const *names, int n, const char *outpu
     snprintf(paths[i], sizeof paths[i], "%s", test_path(names[i]));
     inputs[i] = paths[i];
   }
-  return dl_import("idx", inputs, n, test_path(output), force);
+  return dl_import("idx", inputs, n, NULL, 0, test_path(output), force);
 }
 
 static const char *const four[] = {"images", "labels", "test-images", "test-labels"};
@@ -217,9 +217,9 @@ static void test_an_existing_file_is_replaced_only_by_force(void) {
   CU_ASSERT_EQUAL(import_files(four, 2, "dir2/none/x.h5", true), DL_ERR_SYSTEM);
   CU_ASSERT_EQUAL(import_files(four, 3, "three.h5", true), DL_ERR_USAGE);
   const char *one = "images";
-  CU_ASSERT_EQUAL(dl_import("idy", &one, 1, test_path("x.h5"), false), DL_ERR_USAGE);
+  CU_ASSERT_EQUAL(dl_import("idy", &one, 1, NULL, 0, test_path("x.h5"), false), DL_ERR_USAGE);
   CU_ASSERT_PTR_NOT_NULL(strstr(dl_error_last()->hint, "idx"));
-  CU_ASSERT_EQUAL(dl_import("idx", &one, 1, test_path("x.h5"), false), DL_ERR_USAGE);
+  CU_ASSERT_EQUAL(dl_import("idx", &one, 1, NULL, 0, test_path("x.h5"), false), DL_ERR_USAGE);
   CU_ASSERT_EQUAL(files_like(".tmp"), 0);
 }
 

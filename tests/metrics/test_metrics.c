@@ -152,10 +152,10 @@ static void test_no_samples_give_no_metrics(void) {
 static void test_every_kind_reports_the_names_it_lists(void) {
   int n = 0;
   const dl_metrics_kind *const *kinds = dl_metrics_kinds(&n);
-  CU_ASSERT_EQUAL(n, 4);
+  CU_ASSERT_EQUAL(n, 5);
   char tasks[128] = "";
   for (int i = 0; i < n; i++) {
-    int64_t counters[16] = {0};
+    int64_t counters[16] = {1, 1}; /* something was counted */
     double sums[16] = {0};
     dl_metric found[DL_METRICS_MAX];
     char names[512] = "";
@@ -175,6 +175,22 @@ static void test_every_kind_reports_the_names_it_lists(void) {
   CU_ASSERT_PTR_NULL(dl_metrics_for(-1));
 }
 
+static void test_samples_whose_label_is_minus_one_do_not_count(void) {
+  const float scores[5][2] = {{0.9f, 0.1f}, {0.2f, 0.8f}, {0.7f, 0.3f}, {0.1f, 0.9f}, {0.6f, 0.4f}};
+  const int32_t with[5] = {0, -1, 1, 1, -1}, without[3] = {0, 1, 1};
+  const float kept[3][2] = {{0.9f, 0.1f}, {0.7f, 0.3f}, {0.1f, 0.9f}};
+  const dl_metrics_kind *kind = dl_metrics_for(DL_TASK_CLASSIFICATION);
+  dl_metric one[DL_METRICS_MAX], other[DL_METRICS_MAX];
+  dl_totals all = totals_of(kind, 5, 5, 2, scores[0], with, NULL, NULL);
+  dl_totals few = totals_of(kind, 3, 3, 2, kept[0], without, NULL, NULL);
+  const int n = kind->finish(5, 2, all.counters, all.sums, one);
+  CU_ASSERT_EQUAL(kind->finish(3, 2, few.counters, few.sums, other), n);
+  for (int i = 0; i < n; i++) CU_ASSERT(one[i].value == other[i].value);
+  CU_ASSERT_DOUBLE_EQUAL(one[0].value, 2.0 / 3, 1e-15);
+  totals_free(&all);
+  totals_free(&few);
+}
+
 static const dl_test tests[] = {
     DL_TEST(test_classification_equals_scikit_learn),
     DL_TEST(test_classes_that_are_missing_in_truth_or_prediction_are_averaged_as_scikit_learn_does),
@@ -189,5 +205,6 @@ static const dl_test tests[] = {
     DL_TEST(test_r2_does_not_depend_on_the_reference),
     DL_TEST(test_no_samples_give_no_metrics),
     DL_TEST(test_every_kind_reports_the_names_it_lists),
+    DL_TEST(test_samples_whose_label_is_minus_one_do_not_count),
 };
 DL_TEST_MAIN("metrics", tests)

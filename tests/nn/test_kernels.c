@@ -134,6 +134,8 @@ static void run_rows(const dl_kernels *k, field *f) {
 static void run_losses(const dl_kernels *k, field *f) {
   f->loss += k->cross_entropy_row(COLS, f->b, 17, 0.1f, 0.7f, f->a);
   f->loss += k->cross_entropy_row(10, f->b, 3, 0, 1, f->a + COLS);
+  f->loss += k->weighted_cross_entropy_row(COLS, f->b, 17, f->c, 0.1f, 0.7f, f->d + 2 * COLS);
+  f->loss += k->weighted_cross_entropy_row(COLS, f->b, 3, f->c + COLS, 0, 1, NULL);
   f->loss += k->bce_row(COLS, f->b, f->c, 1.5f, f->a + 2 * COLS);
   f->loss += k->mse_row(COLS, f->b, f->c, 1.5f, f->a + 3 * COLS);
   f->loss += k->mae_row(COLS, f->b, f->c, 1.5f, f->a + 4 * COLS);

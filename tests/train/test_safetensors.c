@@ -345,10 +345,10 @@ static size_t build(unsigned char *file, const char *header, size_t data) {
   return 8 + length + data;
 }
 
-#define W(dtype, shape, offsets) \
-  "{\"w\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":" offsets "}}"
-#define TWO(first, second)                                                       \
-  "{\"w\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":" first "},"         \
+#define W(dtype, shape, offsets) "{\"w\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":" offsets "}}"
+#define TWO(first, second)                                          \
+  "{\"w\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":" first \
+  "},"                                                              \
   "\"v\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":" second "}}"
 
 /* What each header says of tensor w (2) over 8 bytes of data, where not said otherwise. */
@@ -435,7 +435,8 @@ static void test_each_unsound_header_is_refused_and_each_sound_one_taken(void) {
     int n_entries = 0;
     dl_status listed = dl_safetensors_list(m.path, &entries, &n_entries, NULL),
               status = dl_safetensors_read(m.path, &w, 1);
-    bool right = listed == (headers[i].sound ? DL_OK : DL_ERR_DATA) && status == (headers[i].fits ? DL_OK : DL_ERR_DATA);
+    bool right =
+        listed == (headers[i].sound ? DL_OK : DL_ERR_DATA) && status == (headers[i].fits ? DL_OK : DL_ERR_DATA);
     if (!right) fprintf(stderr, "header %zu: %s: %d %d\n", i, headers[i].header, (int)listed, (int)status);
     CU_ASSERT(right);
     CU_ASSERT_EQUAL(values[1], headers[i].fits ? 0 : 5);
@@ -515,14 +516,20 @@ static size_t mutate(unsigned char *file, size_t n, uint32_t *state) {
     size_t run = 1 + random_below(state, 12);
     if (at + run > n) run = n - at;
     switch (random_below(state, 6)) {
-      case 0: file[at] = (unsigned char)random_below(state, 256); break;
-      case 1: file[at] ^= (unsigned char)(1u << random_below(state, 8)); break;
+      case 0:
+        file[at] = (unsigned char)random_below(state, 256);
+        break;
+      case 1:
+        file[at] ^= (unsigned char)(1u << random_below(state, 8));
+        break;
       case 2:
       case 3: /* a digit for a digit, so that the JSON stays whole */
         while (at < area && (file[at] < '0' || file[at] > '9')) at++;
         if (at < area) file[at] = (unsigned char)('0' + random_below(state, 10));
         break;
-      case 4: file[at] = (unsigned char)words[random_below(state, sizeof words - 1)]; break;
+      case 4:
+        file[at] = (unsigned char)words[random_below(state, sizeof words - 1)];
+        break;
       default: /* a run is cut out, or doubled where there is room; the header's length follows half the time */
         if (random_below(state, 2) || n + run > FILE_MOST) {
           memmove(file + at, file + at + run, n - at - run);

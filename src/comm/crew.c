@@ -11,9 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SPINS 4000       /* about 0.2 ms: members on cores of their own come within that */
-#define SPINS_CROWDED 20 /* more members than cores: the one waited for needs this core */
-#define LEAVE_WORD_S 5 /* mpirun needs about 3 s to end a job with a stopped rank */
+#define SPINS 4000         /* about 0.2 ms: members on cores of their own come within that */
+#define SPINS_CROWDED 20   /* more members than cores: the one waited for needs this core */
+#define LEAVE_WORD_S 5     /* mpirun needs about 3 s to end a job with a stopped rank */
 #define LEAD_PATIENCE_S 20 /* the leader's own deadline is nearer than that of those who wait for it */
 
 static void place_member(dl_crew *crew, int thread) {

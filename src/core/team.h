@@ -76,8 +76,9 @@ static inline dl_status dl_team_allgather(dl_team *team, const void *send, size_
   return team->ops->allgather(team, send, bytes, receive);
 }
 
-/* For phases that wait for somebody's disk (reading data, writing a checkpoint): waits may last an hour or sync.timeout,
- * whatever is more. Returns the old deadline, to be put back into team->timeout_s. Not collective, but called by all. */
+/* For phases that wait for somebody's disk (reading data, writing a checkpoint): waits may last an hour or
+ * sync.timeout, whatever is more. Returns the old deadline, to be put back into team->timeout_s. Not collective, but
+ * called by all. */
 static inline double dl_team_be_patient(dl_team *team) {
   double before = team->timeout_s;
   if (team->timeout_s < 3600) team->timeout_s = 3600;

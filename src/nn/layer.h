@@ -107,9 +107,9 @@ struct dl_layer_kind {
   bool composite;           /* its option `layers` is a list of layers, whose end and `shortcut`'s end it reads */
   dl_order order;           /* how it takes images */
   bool takes_relu;          /* can do the relu before it as well (with_relu) */
-  bool by_sample;           /* forward on some of the samples is the same as on all: (n, work_count) of workspace alone */
-  bool forgets_input;       /* backward does not read x */
-  bool squashes;            /* makes probabilities: not allowed at the end before a loss on logits */
+  bool by_sample;     /* forward on some of the samples is the same as on all: (n, work_count) of workspace alone */
+  bool forgets_input; /* backward does not read x */
+  bool squashes;      /* makes probabilities: not allowed at the end before a loss on logits */
   /* Checks layer->in, sets layer->out, work_count, multiply_adds, in_place; declares tensors. */
   dl_status (*setup)(dl_layer *layer, dl_layer_builder *builder);
   /* Initial values of tensor `tensor` (0 ..) of the layer; NULL where it has none. */

@@ -146,8 +146,7 @@ static void forward_rows(const dl_net *net, int number, int64_t first, int64_t n
 static void forward_run(const dl_net *net, int begin, int end, int64_t n, const dl_pass *pass, const float *weights) {
   const int64_t block = net->steps[begin].block;
   for (int64_t first = 0; first < n; first += block)
-    for (int i = begin; i < end; i++)
-      forward_rows(net, i, first, n - first < block ? n - first : block, pass, weights);
+    for (int i = begin; i < end; i++) forward_rows(net, i, first, n - first < block ? n - first : block, pass, weights);
 }
 
 /* What a layer sees of a pass; `weights` and `gradients` have room for its tensors. */

@@ -158,8 +158,8 @@ static dl_status parse_layer(dl_net *net, dl_node *entry, const char *path, int 
   const dl_option_set sets[] = {{layer->kind->options, layer->kind->n_options, layer->options},
                                 {common_options, n_common, &common}};
   DL_TRY(dl_options_parse(sets, 2, map, layer->kind->name));
-  layer->trainable = common.trainable;
-  layer->lr_scale = common.lr_scale;
+  layer->trainable = common.trainable && !net->frozen;
+  layer->lr_scale = common.lr_scale * net->lr_scale;
   layer->init = common.init;
   layer->name = dl_arena_strdup(net->arena, common.name ? common.name : path);
   if (!layer->name) return DL_ERR_NOMEM;
@@ -197,10 +197,16 @@ static dl_status build_inside(dl_net *net, dl_layer *layer) {
   int end = layer->inputs[0], side = layer->inputs[0];
   if (branches->layers->kind != DL_NODE_LIST || !branches->layers->first)
     return dl_node_fail(branches->layers, false, "layers must be a list of one layer or more");
+  const bool frozen = net->frozen;
+  const double lr_scale = net->lr_scale;
+  net->frozen = !layer->trainable;
+  net->lr_scale = layer->lr_scale;
   snprintf(path, sizeof path, "%s.layers", layer->name);
   DL_TRY(build_list(net, branches->layers, path, &end));
   snprintf(path, sizeof path, "%s.shortcut", layer->name);
   if (branches->shortcut) DL_TRY(build_list(net, branches->shortcut, path, &side));
+  net->frozen = frozen;
+  net->lr_scale = lr_scale;
   layer->inputs[0] = end;
   layer->inputs[1] = side;
   layer->n_inputs = 2;
@@ -252,6 +258,7 @@ static dl_status build_layers(const dl_config *config, dl_net *net) {
   const size_t room = most_layers(model);
   if (room > MOST_LAYERS) return dl_node_fail(model, true, "the model has %zu layers, more than %d", room, MOST_LAYERS);
   net->model = model;
+  net->lr_scale = 1;
   net->layers = dl_arena_alloc(net->arena, room * sizeof *net->layers);
   net->steps = dl_arena_alloc(net->arena, room * sizeof *net->steps);
   dl_value *values = dl_arena_alloc(net->arena, (room + 1) * sizeof *values);

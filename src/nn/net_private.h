@@ -35,7 +35,9 @@ struct dl_net {
   dl_layer *layers;
   dl_net_step *steps; /* one a layer */
   int n_layers;
-  const dl_node *model; /* while the network is built */
+  const dl_node *model; /* while the network is built: the list, and what the composites around a layer say */
+  bool frozen;
+  double lr_scale;
   dl_value *values; /* n_layers + 1 */
   dl_tensor *tensors;
   int n_tensors, tensor_room;

@@ -16,7 +16,7 @@
 
 /* The rows that every optimizer has; its options begin with a dl_optimizer_common. */
 #define DL_OPTIMIZER_COMMON(lr_default, decay_default, decay_help)                                                    \
-  DL_OPTIMIZER_REAL(dl_optimizer_common, lr, 0, 1e38, lr_default, "learning rate"),                                    \
+  DL_OPTIMIZER_REAL(dl_optimizer_common, lr, 0, 1e38, lr_default, "learning rate"),                                   \
       DL_OPTIMIZER_REAL(dl_optimizer_common, weight_decay, 0, 1e6, decay_default, decay_help),                        \
       DL_OPTIMIZER_BOOL(dl_optimizer_common, decay_biases, "true",                                                    \
                         "whether biases and norms have weight decay too (lars, lamb: and a trust ratio)"),            \

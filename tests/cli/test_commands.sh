@@ -270,9 +270,14 @@ run alone train line.yaml --run files --set 'data.file=[parts/part-1.h5, parts/p
 check 'whether by a pattern or a list' "$(end_of glob weights_sha256)" "$(end_of files weights_sha256)"
 
 say '== examples'
+mkdir black
+head -c $((20 * 3073)) /dev/zero >black/data_batch_1.bin # 20 black images of class 0
+cp black/data_batch_1.bin black/test_batch.bin
+run alone data import cifar10 black -o black.h5
 for example in "$DLDIST_SOURCE"/examples/*.yaml; do
   ! grep -q '^task: language_model' "$example" || continue # test_language.sh has a text for them
-  run r2 train "$example" --dry-run --set "data.file=$DIGITS"
+  case $example in *cifar10*) data=$PWD/black.h5 ;; *) data=$DIGITS ;; esac
+  run r2 train "$example" --dry-run --set "data.file=$data"
   contains "${example##*/} is sound" 'configuration in force:' out
 done
 run alone train "$DLDIST_SOURCE/examples/digits.yaml" --run example --quiet

@@ -66,8 +66,8 @@ for model in lstm gpt; do
     holds "$model: and so is every loss, norm and score" cmp one other
   done
   check "$model: there is a digest" 64 "$(end_of $model-j1 weights_sha256 | tr -d '\n' | wc -c)"
-  events end $model-j1 >end
-  holds "$model: tokens a second stand beside samples a second" grep -q '"tokens_per_s"' end
+  events end $model-j1 >last
+  holds "$model: tokens a second stand beside samples a second" grep -q '"tokens_per_s"' last
 done
 
 events eval lstm-j1 >evals

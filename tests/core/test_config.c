@@ -342,9 +342,8 @@ static void test_every_row_binds_its_member_and_its_default_passes_its_own_check
 static void test_errors_of_the_configuration_have_their_places(void) {
   expect_config_error("model: []\ntrain:\n  epoch: 3\n", NULL,
                       "dir/c.yaml:3:3: unknown key 'epoch' in train (did you mean 'epochs'?)");
-  expect_config_error(
-      "model: []\nbatch_size: 3\n", NULL,
-      "dir/c.yaml:2:1: unknown key 'batch_size' (did you mean 'train.batch'?)");
+  expect_config_error("model: []\nbatch_size: 3\n", NULL,
+                      "dir/c.yaml:2:1: unknown key 'batch_size' (did you mean 'train.batch'?)");
   expect_config_error("model: []\ntrain: {batch_size: 3}\n", NULL,
                       "dir/c.yaml:2:9: unknown key 'batch_size' in train (did you mean 'batch'?)");
   expect_config_error("model: []\ntrain: {epochs: 0}\n", NULL,

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Writes conv_golden.h: what PyTorch 1.13 computes for small networks on images.
+"""Writes conv_golden.h: what PyTorch 1.13 computes in float64 for small networks on images.
 
 Inputs come from a linear congruential generator that tests/nn/nn_fixture.h has too, so only results are stored.
 Run: /usr/bin/python3 make_conv.py > conv_golden.h
@@ -9,6 +9,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 torch.set_num_threads(1)
+torch.set_default_dtype(torch.float64)  # so that the reference has no rounding of its own
 
 
 class Lcg:
@@ -26,7 +27,7 @@ class Lcg:
         n = 1
         for d in shape:
             n *= d
-        return torch.tensor([self.value() for _ in range(n)], dtype=torch.float32).reshape(shape)
+        return torch.tensor([self.value() for _ in range(n)], dtype=torch.float64).reshape(shape)
 
     def classes(self, n, classes):
         return torch.tensor([(self.next() >> 16) % classes for _ in range(n)])

@@ -53,16 +53,19 @@ static double twin_loss(const image_case *t, const double *weights, int n, const
   return loss;
 }
 
+enum { MOST_DIFFERENCES = 64 }; /* about, of a tensor */
+
 static double gradient_error(const image_case *t, const fixture *f, int n, const float *truth) {
   static double weights[8192], got[8192];
   double worst = 0, largest = 1e-3;
   pack(f, f->weights, weights);
   pack(f, f->gradients, got);
   int at = 0;
-  for (int k = 0; k < f->n_tensors; k++)
+  for (int k = 0; k < f->n_tensors; k++) {
+    const size_t every = f->tensors[k].count / MOST_DIFFERENCES | 1; /* odd: meets all places of even dimensions */
     for (size_t i = 0; i < f->tensors[k].count; i++, at++) {
       const double h = 1e-6, middle = weights[at];
-      if (f->tensors[k].running > 0) continue;
+      if (f->tensors[k].running > 0 || i % every) continue;
       weights[at] = middle + h;
       const double up = twin_loss(t, weights, n, truth);
       weights[at] = middle - h;
@@ -72,6 +75,7 @@ static double gradient_error(const image_case *t, const fixture *f, int n, const
       if (!(error <= worst)) worst = error;
       largest = fmax(largest, fabs(want));
     }
+  }
   return worst / largest;
 }
 

@@ -114,6 +114,19 @@ static void test_tensors_are_named_as_in_pytorch_and_by_their_place(void) {
   fixture_clear(&f);
 }
 
+static void test_trainable_and_lr_scale_of_a_residual_hold_for_the_layers_inside(void) {
+  fixture f;
+  DL_ASSERT_OK(
+      fixture_new(&f,
+                  "model: [{residual: {trainable: false, layers: [{dense: 4}]}}, {residual: {lr_scale: 0.5, layers: "
+                  "[{residual: {layers: [{dense: {units: 4, lr_scale: 0.5}}]}}]}}, {dense: 2}]",
+                  1, (int64_t[]){4}, 2, 2));
+  CU_ASSERT_EQUAL_FATAL(f.n_tensors, 6);
+  CU_ASSERT(!f.tensors[0].trainable && f.tensors[2].trainable && f.tensors[4].trainable);
+  CU_ASSERT(f.tensors[2].lr_scale == 0.25f && f.tensors[4].lr_scale == 1);
+  fixture_clear(&f);
+}
+
 static double deviation(const float *x, size_t n) {
   double sum = 0, squares = 0;
   for (size_t i = 0; i < n; i++) sum += (double)x[i];
@@ -358,6 +371,7 @@ static void test_wrong_sequence_models_are_told_at_their_line_with_what_to_do(vo
 static const dl_test tests[] = {
     DL_TEST(test_outputs_losses_and_gradients_equal_pytorch_on_both_backends),
     DL_TEST(test_tensors_are_named_as_in_pytorch_and_by_their_place),
+    DL_TEST(test_trainable_and_lr_scale_of_a_residual_hold_for_the_layers_inside),
     DL_TEST(test_weights_start_from_pytorchs_distributions),
     DL_TEST(test_causal_layers_do_not_see_what_follows),
     DL_TEST(test_a_token_beyond_the_vocabulary_makes_the_loss_nan),

@@ -116,8 +116,8 @@ static void init(const dl_layer *layer, int tensor, dl_rng_key key, float *value
   const int64_t d = layer->in.dim[1];
   const int role = role_of(layer, tensor);
   if (role == IN_WEIGHT)
-    dl_init_fill(layer->init == DL_INIT_AUTO ? DL_INIT_XAVIER_UNIFORM : layer->init, 0, d, 3 * d, key, tensor, values,
-                 count);
+    dl_init_fill(layer->init == DL_INIT_DEFAULT ? DL_INIT_XAVIER_UNIFORM : layer->init, 0, d, 3 * d, key, tensor,
+                 values, count);
   else if (role == OUT_WEIGHT)
     dl_init_fill(layer->init, 1 / sqrt((double)d), d, d, key, tensor, values, count);
   else

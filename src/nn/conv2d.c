@@ -177,7 +177,7 @@ static void destroy(dl_layer *layer) {
 static void init(const dl_layer *layer, int tensor, dl_rng_key key, float *values, size_t count) {
   const dl_conv_shape *s = &((const dl_conv *)layer->state)->shape;
   const int64_t field = s->kh * s->kw, in = s->ic / s->groups * field, out = s->oc * field;
-  dl_init_fill(tensor == 0 ? layer->init : DL_INIT_AUTO, 1 / sqrt((double)in), in, out, key, tensor, values, count);
+  dl_init_fill(tensor == 0 ? layer->init : DL_INIT_DEFAULT, 1 / sqrt((double)in), in, out, key, tensor, values, count);
 }
 
 /* ---- passes ---- */

@@ -55,7 +55,7 @@ static dl_status setup(dl_layer *layer, dl_layer_builder *builder) {
 /* nn.Linear: kaiming_uniform with a = sqrt(5) comes to U(-1/sqrt(in), 1/sqrt(in)), for the bias too. */
 static void init(const dl_layer *layer, int tensor, dl_rng_key key, float *values, size_t count) {
   const int64_t in = inputs_of(layer), out = units_of(layer);
-  dl_init_fill(tensor == 0 ? layer->init : DL_INIT_AUTO, 1 / sqrt((double)in), in, out, key, tensor, values, count);
+  dl_init_fill(tensor == 0 ? layer->init : DL_INIT_DEFAULT, 1 / sqrt((double)in), in, out, key, tensor, values, count);
 }
 
 static void forward(const dl_layer *layer, const dl_layer_run *run) {

@@ -40,7 +40,7 @@ static const dl_option options[] = {
      .offset = offsetof(embedding_options, std),
      .max = 1e6,
      .fallback = "1",
-     .help = "standard deviation of the normal distribution that rows start from (init: auto)"},
+     .help = "standard deviation of the normal distribution that rows start from (init: default)"},
 };
 
 static dl_status setup(dl_layer *layer, dl_layer_builder *builder) {
@@ -58,7 +58,7 @@ static dl_status setup(dl_layer *layer, dl_layer_builder *builder) {
 
 static void init_normal(const dl_layer *layer, double std, dl_rng_key key, float *values, size_t count, int64_t rows,
                         int64_t cols) {
-  if (layer->init != DL_INIT_AUTO) {
+  if (layer->init != DL_INIT_DEFAULT) {
     dl_init_fill(layer->init, 0, cols, rows, key, 0, values, count);
     return;
   }
@@ -120,7 +120,7 @@ static const dl_option positional_rows[] = {
      .offset = offsetof(positional_options, std),
      .max = 1e6,
      .fallback = "1",
-     .help = "standard deviation of the normal distribution that rows start from (init: auto)"},
+     .help = "standard deviation of the normal distribution that rows start from (init: default)"},
 };
 
 static dl_status positional_setup(dl_layer *layer, dl_layer_builder *builder) {

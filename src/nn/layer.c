@@ -77,9 +77,9 @@ static const dl_option common[] = {
     {.key = "init",
      .type = DL_OPTION_CHOICE,
      .offset = offsetof(dl_layer_common, init),
-     .fallback = "auto",
+     .fallback = "default",
      .choices = DL_INIT_NAMES,
-     .help = "how the weight starts; auto: as in PyTorch; biases start by auto always"},
+     .help = "how the weight starts; default: as in PyTorch; biases always start so"},
 };
 
 const dl_option *dl_layer_common_options(int *n) {
@@ -129,7 +129,7 @@ void dl_init_fill(int init, double bound, int64_t fan_in, int64_t fan_out, dl_rn
                   size_t count) {
   const double in = (double)fan_in, both = (double)(fan_in + fan_out);
   switch ((dl_init)init) {
-    case DL_INIT_AUTO:
+    case DL_INIT_DEFAULT:
       fill_uniform(bound, key, tensor, values, count);
       return;
     case DL_INIT_KAIMING_UNIFORM:

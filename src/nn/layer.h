@@ -18,10 +18,11 @@ char *dl_shape_text(const dl_shape *shape, char *text, size_t size); /* "(3, 32,
 #define DL_LAYER_MAX_INPUTS 8
 #define DL_LAYER_MAX_TENSORS 64
 
-/* How weights start: `auto` is what PyTorch does for the kind; the others are torch.nn.init's, for the weight alone. */
-#define DL_INIT_NAMES "auto|kaiming_uniform|kaiming_normal|xavier_uniform|xavier_normal|zeros"
+/* How weights start: `default` is what PyTorch does for the kind; the others are torch.nn.init's, for the weight alone.
+ */
+#define DL_INIT_NAMES "default|kaiming_uniform|kaiming_normal|xavier_uniform|xavier_normal|zeros"
 typedef enum dl_init {
-  DL_INIT_AUTO,
+  DL_INIT_DEFAULT,
   DL_INIT_KAIMING_UNIFORM,
   DL_INIT_KAIMING_NORMAL,
   DL_INIT_XAVIER_UNIFORM,
@@ -139,7 +140,7 @@ typedef struct dl_layer_branches {
 /* Fails at the layer's place in the configuration: "layers.2 (dense): ...". */
 dl_status dl_layer_fail(const dl_layer *layer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Fills `values` of tensor `tensor` by a distribution of `init`, or U(-bound, bound) for DL_INIT_AUTO. */
+/* Fills `values` of tensor `tensor` by a distribution of `init`, or U(-bound, bound) for DL_INIT_DEFAULT. */
 void dl_init_fill(int init, double bound, int64_t fan_in, int64_t fan_out, dl_rng_key key, int tensor, float *values,
                   size_t count);
 

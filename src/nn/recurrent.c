@@ -211,7 +211,7 @@ static void init(const dl_layer *layer, int tensor, dl_rng_key key, float *value
   const int each = o->bias ? 4 : 2;
   const int64_t h = o->units, rows = tensor % each < B_IH ? (int64_t)count / h : 1;
   const bool weight = tensor % each < B_IH;
-  dl_init_fill(weight ? layer->init : DL_INIT_AUTO, 1 / sqrt((double)h), tensor % each == W_HH ? h : rows, h, key,
+  dl_init_fill(weight ? layer->init : DL_INIT_DEFAULT, 1 / sqrt((double)h), tensor % each == W_HH ? h : rows, h, key,
                tensor, values, count);
 }
 

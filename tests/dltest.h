@@ -7,15 +7,19 @@
 
 #include "core/status.h"
 
-typedef struct dl_test { const char *name; void (*run)(void); } dl_test;
-#define DL_TEST(function) {#function, function}
+typedef struct dl_test {
+  const char *name;
+  void (*run)(void);
+} dl_test;
+#define DL_TEST(function) \
+  { #function, function }
 
 /* Asserts success and says why not. */
-#define DL_ASSERT_OK(expression)                                                       \
-  do {                                                                                 \
-    dl_status dl_test_status = (expression);                                           \
+#define DL_ASSERT_OK(expression)                                                                     \
+  do {                                                                                               \
+    dl_status dl_test_status = (expression);                                                         \
     if (dl_test_status != DL_OK) fprintf(stderr, "%s: %s\n", #expression, dl_error_last()->message); \
-    CU_ASSERT_EQUAL(dl_test_status, DL_OK);                                            \
+    CU_ASSERT_EQUAL(dl_test_status, DL_OK);                                                          \
   } while (0)
 
 static inline int dl_test_main(const char *suite_name, const dl_test *tests, size_t n) {

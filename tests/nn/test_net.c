@@ -436,7 +436,8 @@ static void test_wrong_models_are_told_at_their_line_with_what_to_do(void) {
       {"model: [{dense: {units: 10, lr_scale: -1}}]\n", 1, 10,
        "c.yaml:1:39: lr_scale must lie within 0 and 1000000, not -1"},
       {"model: [{dense: {units: 10, init: orthogonal}}]\n", 1, 10,
-       "c.yaml:1:35: init must be one of default|kaiming_uniform|kaiming_normal|xavier_uniform|xavier_normal|zeros, not "
+       "c.yaml:1:35: init must be one of default|kaiming_uniform|kaiming_normal|xavier_uniform|xavier_normal|zeros, "
+       "not "
        "'orthogonal'"},
   };
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

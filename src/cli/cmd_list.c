@@ -5,6 +5,7 @@
 #include "cli/command.h"
 #include "comm/sync.h"
 #include "core/options.h"
+#include "data/augment.h"
 #include "data/import.h"
 #include "metrics/metrics.h"
 #include "nn/layer.h"
@@ -81,6 +82,15 @@ static void list_schedules(void) {
   print_options(options, common);
 }
 
+static void list_augmentations(void) {
+  int n;
+  const dl_augmentation_kind *kinds = dl_augmentation_kinds(&n);
+  for (int i = 0; i < n; i++) {
+    print_entry(kinds[i].name, kinds[i].help);
+    print_options(kinds[i].options, kinds[i].n_options);
+  }
+}
+
 static void list_metrics(void) {
   int n;
   const dl_metrics_kind *const *kinds = dl_metrics_kinds(&n);
@@ -109,8 +119,13 @@ static const struct {
   const char *name;
   void (*list)(void);
 } lists[] = {
-    {"layers", list_layers},       {"losses", list_losses},   {"optimizers", list_optimizers},
-    {"schedules", list_schedules}, {"metrics", list_metrics}, {"formats", list_formats},
+    {"layers", list_layers},
+    {"losses", list_losses},
+    {"optimizers", list_optimizers},
+    {"schedules", list_schedules},
+    {"augmentations", list_augmentations},
+    {"metrics", list_metrics},
+    {"formats", list_formats},
     {"sync", list_sync},
 };
 #define N_LISTS ((int)(sizeof lists / sizeof lists[0]))
@@ -130,12 +145,12 @@ static dl_status run(const dl_command *command, const dl_args *args) {
   const char *near = dl_nearest_name(wanted, names, N_LISTS);
   dl_fail(DL_ERR_USAGE, "dldist list: unknown list '%.60s'", wanted);
   return near ? dl_hint("did you mean '%s'?", near)
-              : dl_hint("one of layers, losses, optimizers, schedules, metrics, formats, sync");
+              : dl_hint("one of layers, losses, optimizers, schedules, augmentations, metrics, formats, sync");
 }
 
 const dl_command dl_command_list = {
     .name = "list",
-    .usage = "[layers|losses|optimizers|schedules|metrics|formats|sync]",
+    .usage = "[layers|losses|optimizers|schedules|augmentations|metrics|formats|sync]",
     .help = "lists what a configuration may name, with its options",
     .more = "",
     .max_positional = 1,

@@ -42,6 +42,7 @@ typedef struct dl_config {
   struct {
     dl_node *file;                 /* text, or a list of texts; each may be a glob */
     dl_node *train, *valid, *test; /* {x:, y:, weight:}; valid may be a fraction; NULL or a null node: absent */
+    dl_node *augment;              /* a list of augmentations, NULL: none */
     int layout, normalize, shuffle;
     int64_t sequence; /* language_model: tokens of a sample */
   } data;

@@ -91,7 +91,7 @@ int64_t dl_data_steps(const dl_data *data, int64_t batch, bool drop_last);
 int64_t dl_data_step_samples(const dl_data *data, int64_t batch, int64_t step);
 
 /* Samples [begin, end) (of a leaf: dl_cut_leaf_range) of global batch `step` of `epoch` (both from 0) of the training
- * set. */
+ * set, augmented as data.augment says: nowhere else are they. */
 dl_status dl_data_read_step(const dl_data *data, int64_t epoch, int64_t batch, int64_t step, int64_t begin, int64_t end,
                             dl_batch *out);
 /* Samples [begin, end) of a split in file order. */

@@ -119,7 +119,7 @@ dl_status dl_data_from_arrays(dl_team *team, const dl_config *config, const dl_d
   if (data) data->team = team;
   if (status == DL_OK) status = take_arrays(data, config, shape, splits);
   status = dl_team_agree(team, status);
-  if (status == DL_OK) status = dl_data_finish(data, config);
+  if (status == DL_OK) status = dl_data_finish(data, config, splits[DL_SPLIT_TRAIN].samples > 0);
   if (status == DL_OK)
     *out = data;
   else

@@ -1,7 +1,8 @@
 /* data_batch.c - batches: rows of the block found by number and converted on the way.
  *
  * Place i of an epoch's order is sample permute(i) of what is left of train: a keyed permutation that any member can
- * evaluate anywhere, so an epoch's order is never written down.
+ * evaluate anywhere, so an epoch's order is never written down. An augmented image is read through its view, a row at a
+ * time.
  */
 #include <string.h>
 
@@ -30,6 +31,54 @@ static void convert_row(const dl_data *data, const void *in, float *out) {
     ops->uniform(out + c * run, (const char *)in + c * bytes, run, norm->shift[c], norm->scale[c]);
 }
 
+/* (x - shift) * scale, value `first` of the sample being the first one here; the bits are those of the kernels. */
+static void normalise(const dl_norm *norm, size_t first, size_t channel, size_t n, float *x) {
+  if (norm->kind == DL_NORMALIZE_PER_FEATURE) {
+    for (size_t i = 0; i < n; i++) x[i] = (x[i] - norm->shift[first + i]) * norm->scale[first + i];
+    return;
+  }
+  const size_t figure = norm->n > 1 ? channel : 0;
+  const float shift = norm->shift[figure], scale = norm->scale[figure];
+  for (size_t i = 0; i < n; i++) x[i] = (x[i] - shift) * scale;
+}
+
+static void reverse(float *x, size_t n) {
+  for (size_t i = 0, j = n; i + 1 < j; i++) {
+    const float first = x[i];
+    x[i] = x[--j];
+    x[j] = first;
+  }
+}
+
+/* One row of an image as its columns are seen; `in` is the row it shows, NULL: none. */
+static void look_at_row(const dl_convert_ops *ops, const dl_view_axis *columns, size_t element_bytes, const char *in,
+                        float *out) {
+  const size_t width = (size_t)columns->size, begin = in ? (size_t)columns->begin : width,
+               n = in ? (size_t)(columns->end - columns->begin) : 0;
+  for (size_t i = 0; i < begin; i++) out[i] = 0;
+  for (size_t i = begin + n; i < width; i++) out[i] = 0;
+  if (!n) return;
+  const int64_t shown = columns->step > 0 ? columns->begin : columns->end - 1;
+  const size_t first = (size_t)(columns->step * shown + columns->at);
+  ops->uniform(out + begin, in + first * element_bytes, n, 0, 1);
+  if (columns->step < 0) reverse(out + begin, n);
+}
+
+static void convert_view(const dl_data *data, const dl_view *view, const char *in, float *out) {
+  const dl_convert_ops *ops = &DL_ISA_CHOOSE(dl_convert_kernels)->of[data->plan.element];
+  const dl_view_axis *rows = &view->rows;
+  const size_t channels = (size_t)data->plan.shape.x_shape[0], width = (size_t)view->columns.size,
+               height = (size_t)rows->size, bytes = dl_element_bytes(data->plan.element);
+  for (size_t c = 0; c < channels; c++)
+    for (int64_t y = 0; y < rows->size; y++) {
+      const bool shown = y >= rows->begin && y < rows->end;
+      const size_t from = shown ? (c * height + (size_t)(rows->step * y + rows->at)) * width : 0,
+                   to = (c * height + (size_t)y) * width;
+      look_at_row(ops, &view->columns, bytes, shown ? in + from * bytes : NULL, out + to);
+      normalise(&data->norm, to, c, width, out + to);
+    }
+}
+
 static dl_status check_wanted(const dl_data *data, const dl_part *part, const dl_batch *out) {
   if (out->x && !part->x) return dl_fail(DL_ERR_INTERNAL, "a batch of a split that is absent");
   const bool tokens = data->task == DL_TASK_LANGUAGE_MODEL;
@@ -54,11 +103,16 @@ static void take_tokens(const dl_data *data, const void *row, int32_t *out) {
   }
 }
 
-static void take(const dl_data *data, const dl_part *part, int64_t sample, int64_t row, const dl_batch *out) {
+/* `view`: NULL for x as it is. */
+static void take(const dl_data *data, const dl_part *part, int64_t sample, const dl_view *view, int64_t row,
+                 const dl_batch *out) {
   size_t s = (size_t)sample, r = (size_t)row, size = (size_t)data->plan.shape.x_size,
          y_size = (size_t)data->plan.shape.y_size;
   const char *x = (const char *)part->x + s * (size_t)data->plan.row_values * dl_element_bytes(data->plan.element);
-  if (out->x) convert_row(data, x, out->x + r * size);
+  if (out->x && view)
+    convert_view(data, view, x, out->x + r * size);
+  else if (out->x)
+    convert_row(data, x, out->x + r * size);
   if (out->y) memcpy(out->y + r * y_size, part->y + s * y_size, y_size * sizeof(float));
   if (out->label && data->task == DL_TASK_LANGUAGE_MODEL)
     take_tokens(data, x, out->label + r * size);
@@ -80,7 +134,10 @@ dl_status dl_data_read_step(const dl_data *data, int64_t epoch, int64_t batch, i
     int64_t sample = step * batch + i;
     if (data->shuffle == DL_SHUFFLE_FULL)
       sample = (int64_t)dl_rng_permute(data->order_key, (uint32_t)epoch, n, (uint64_t)sample);
-    take(data, part, order ? order[sample] : sample, i - begin, out);
+    if (order) sample = order[sample];
+    dl_view view;
+    if (data->augment) dl_augment_draw(data->augment, epoch, sample, &view);
+    take(data, part, sample, data->augment ? &view : NULL, i - begin, out);
   }
   return DL_OK;
 }
@@ -91,6 +148,6 @@ dl_status dl_data_read(const dl_data *data, dl_split_kind split, int64_t begin, 
   const dl_part *part = &data->part[data->source_part[split]];
   const int64_t *order = data->order[split];
   if (begin < end) DL_TRY(check_wanted(data, part, out));
-  for (int64_t i = begin; i < end; i++) take(data, part, order ? order[i] : i, i - begin, out);
+  for (int64_t i = begin; i < end; i++) take(data, part, order ? order[i] : i, NULL, i - begin, out);
   return DL_OK;
 }

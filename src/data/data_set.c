@@ -97,7 +97,8 @@ static dl_status open_files(dl_data *data, const dl_config *config, unsigned nee
   DL_TRY(dl_team_agree(team, reader ? dl_scan_load(scan, config, team->nodes > 1, data->block) : DL_OK));
   DL_TRY(share_facts(data));
   bind_parts(data);
-  return dl_data_finish(data, config);
+  const bool trains = (need >> DL_SPLIT_TRAIN & 1) && !(need & DL_DATA_ONLY_NEEDED);
+  return dl_data_finish(data, config, trains);
 }
 
 /* ---- what files and arrays have in common ---- */
@@ -112,7 +113,7 @@ static dl_status bind_class_names(dl_data *data) {
   return DL_OK;
 }
 
-dl_status dl_data_finish(dl_data *data, const dl_config *config) {
+dl_status dl_data_finish(dl_data *data, const dl_config *config, bool trains) {
   for (int s = 0; s < DL_SPLITS; s++) {
     data->source_part[s] = s;
     data->order[s] = at(data, data->plan.order[s]);
@@ -123,6 +124,7 @@ dl_status dl_data_finish(dl_data *data, const dl_config *config) {
   data->shuffle = config->data.shuffle == DL_SHUFFLE_NONE ? DL_SHUFFLE_NONE : DL_SHUFFLE_FULL;
   data->order_key = dl_rng_stream((uint64_t)config->seed, DL_RNG_SHUFFLE, 0);
   DL_TRY(dl_team_agree(data->team, bind_class_names(data)));
+  if (trains) DL_TRY(dl_team_agree(data->team, dl_augment_new(config, &data->plan.shape, &data->augment)));
   return dl_norm_make(data, config);
 }
 
@@ -149,6 +151,7 @@ void dl_data_destroy(dl_data **data) {
   free(d->own_block);
   free(d->class_names);
   dl_norm_clear(&d->norm);
+  dl_augment_destroy(&d->augment);
   free(d);
   *data = NULL;
 }

@@ -11,6 +11,7 @@
 #define DL_DATA_DATA_SET_H
 
 #include "core/rng.h"
+#include "data/augment.h"
 #include "data/convert.h"
 #include "data/data.h"
 
@@ -67,6 +68,7 @@ struct dl_data {
   const int64_t *order[DL_SPLITS]; /* into the part below; NULL: all in file order */
   int source_part[DL_SPLITS];      /* the part that a split's samples are in */
   dl_norm norm;
+  dl_augment *augment; /* NULL: none, or not opened to train */
   int shuffle, task;
   bool ignores; /* loss.ignore_index: */
   int64_t ignored;
@@ -97,7 +99,8 @@ void dl_part_raw_row(const dl_data *data, int part, int64_t sample, float *out);
 /* data_set.c ----------------------------------------------------------------------------------------------------------
  */
 
-/* Binds splits to parts, makes class names and the norm: what files and arrays have in common. Collective. */
-dl_status dl_data_finish(dl_data *data, const dl_config *config);
+/* Binds splits to parts, makes class names, the norm and, for a data set that is opened to train, the augmentations:
+ * what files and arrays have in common. Collective. */
+dl_status dl_data_finish(dl_data *data, const dl_config *config, bool trains);
 
 #endif

@@ -65,6 +65,24 @@ static float *valid_of(const char *text, int64_t *n) {
   return x;
 }
 
+static void test_an_epoch_holds_what_valid_left_of_train_and_none_of_valid(void) {
+  make_numbered("epoch.h5", 90, (int[]){40, 50}, 2);
+  dl_data *data;
+  DL_ASSERT_OK(open_text("data: {file: epoch.h5, valid: 0.3}", &data));
+  float *valid = read_x(data, DL_SPLIT_VALID), x[90];
+  int seen[90] = {0}, wrong = 0;
+  for (int64_t step = 0; step < dl_data_steps(data, 8, false); step++) {
+    dl_batch batch = {.x = x + step * 8};
+    DL_ASSERT_OK(dl_data_read_step(data, 2, 8, step, 0, dl_data_step_samples(data, 8, step), &batch));
+  }
+  for (int i = 0; i < 63; i++) seen[(int)x[i]]++;
+  for (int i = 0; i < 27; i++) seen[(int)valid[i]]++;
+  for (int i = 0; i < 90; i++) wrong += seen[i] != 1;
+  CU_ASSERT_EQUAL(wrong, 0);
+  free(valid);
+  dl_data_destroy(&data);
+}
+
 static void test_the_cut_depends_on_the_seed_alone(void) {
   make_numbered("seed.h5", 200, (int[]){100, 100}, 2);
   int64_t n, m, k;
@@ -274,6 +292,7 @@ static void test_one_members_trouble_is_everybodys_one_error(void) {
 
 static const dl_test tests[] = {
     DL_TEST(test_valid_takes_exactly_its_fraction_from_each_class),
+    DL_TEST(test_an_epoch_holds_what_valid_left_of_train_and_none_of_valid),
     DL_TEST(test_the_cut_depends_on_the_seed_alone),
     DL_TEST(test_without_classes_the_cut_is_random),
     DL_TEST(test_an_epoch_is_a_permutation_that_batch_and_leaves_do_not_change),

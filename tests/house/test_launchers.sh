@@ -96,6 +96,14 @@ code=$(signal_run stubborn TERM TERM)
 check 'a second signal ends what does not stop' yes "$([ "$code" != 0 ] && [ "$code" != 3 ] && echo yes || echo "code $code")"
 check 'and soon' yes "$([ $((SECONDS - started)) -lt 12 ] && echo yes || echo "after $((SECONDS - started)) s")"
 
+# Data sets: a file of the user's is looked at before anything is written.
+check 'a second argument that no data set takes' 2 "$(code_of launchers/dataset digits some.tar.gz)"
+check 'an archive that is not there' 2 "$(code_of launchers/dataset --force cifar10 "$work/none.tar.gz")"
+check 'is named' "dataset: there is no file '$work/none.tar.gz'" "$(grep '^dataset: ' "$work/said")"
+tar -czf "$work/other.tar.gz" -C "$work" dldist
+check 'an archive of something else' 3 "$(code_of launchers/dataset --force cifar10 "$work/other.tar.gz")"
+check 'is not taken for CIFAR-10' 1 "$(grep -c '^dataset: .*other.tar.gz is not cifar-10-binary.tar.gz' "$work/said")"
+
 # Packages, with stand-ins for Debian's tools: only what is missing is asked for, and the network only then.
 mkdir "$work/bin"
 cat >"$work/bin/dpkg-query" <<'STANDIN'

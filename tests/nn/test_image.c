@@ -606,7 +606,7 @@ static void test_wrong_images_are_told_at_their_place(void) {
   }
 }
 
-/* The first of the largest, the last NaN before all, 0 where relu finds nothing above it; its gradient goes there alone. */
+/* The first of the largest, the last NaN before all, 0 where relu finds nothing above; the gradient goes there. */
 static void test_windows_of_two_by_two_choose_as_one_pixel_after_the_other_does(void) {
   enum { N = 2, C = 37, H = 5, W = 6, OH = 2, OW = 3 };
   float x[N * H * W * C], dy[N * OH * OW * C], y[N * OH * OW * C], dx[N * H * W * C], want[N * H * W * C];

@@ -3,10 +3,10 @@
 #
 # usage: benchmarks/models.sh [ROUNDS] [MODEL:BATCH:STEPS]...     rounds of each measurement, interleaved (default 5)
 #
-# Whole steps with Adam, the update included, one thread a rank, 1 and 2 ranks, shards = ranks; the median over rounds of a
-# round's median step is reported, and beside it the fastest step of all rounds. PyTorch is taken at its best: jemalloc without decay, one thread, images channels last, gloo over
+# Whole steps with Adam, the update included, one thread a rank, 1 and 2 ranks, shards = ranks; the median of rounds is reported,
+# and the fastest round beside it. PyTorch is taken at its best: jemalloc without decay, one thread, images channels last, gloo over
 # loopback. Needs python3-torch and libjemalloc2 (Debian). Nothing else should run meanwhile: where it does, the load is printed, and
-# the ratios of the fastest steps are the ones to trust.
+# the ratios of the fastest rounds are the ones to trust.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 rounds=${1:-5}
@@ -19,7 +19,7 @@ export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 jemalloc=$(find /usr/lib -name libjemalloc.so.2 -print -quit)
 [ -n "$jemalloc" ] || { echo "models.sh: libjemalloc2 is not installed: PyTorch would not be at its best" >&2 && exit 2; }
 
-peer() { # ranks model batch steps; prints median and fastest ms, parameters
+peer() { # ranks model batch steps; prints ms and parameters
   local r pids=()
   for ((r = 1; r < $1; r++)); do
     peer_rank "$r" "$@" >/dev/null & pids+=($!)
@@ -34,40 +34,38 @@ peer_rank() { # rank ranks model batch steps
   env "${world[@]}" LD_PRELOAD="$jemalloc" MALLOC_CONF=dirty_decay_ms:-1,muzzy_decay_ms:-1 \
     "${bind[@]}" /usr/bin/python3 benchmarks/peers/torch_model.py "$3" "$4" "$5"
 }
-ours() { # ranks model batch steps; prints median and fastest ms, parameters
+ours() { # ranks model batch steps; prints ms and parameters
   mpirun -n "$1" --bind-to core "$dldist" bench step --model "$2" --batch "$3" --steps "$4" --shards ranks |
-    awk '/ parameters,/ {n = $2} /^step: median/ {print $3, $6, n}'
+    awk '/ parameters,/ {n = $2} /^step: median/ {print $3, n}'
 }
 order() { tr ' ' '\n' <<<"$1" | sed '/^$/d' | sort -n; }
 median() { order "$1" | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'; }
 fastest() { order "$1" | head -n 1; }
 over() { awk -v a="$1" -v b="$2" 'BEGIN {printf "%.2f", a / b}'; }
 
-declare -A reading shortest parameters
+declare -A reading parameters
 for ((i = 0; i < rounds; i++)); do
   for entry in "${models[@]}"; do
     IFS=: read -r model batch steps <<<"$entry"
     for ranks in 1 2; do
       for who in peer ours; do
-        read -r ms least n <<<"$("$who" "$ranks" "$model" "$batch" "$steps")"
+        read -r ms n <<<"$("$who" "$ranks" "$model" "$batch" "$steps")"
         reading[$entry,$ranks,$who]+="$ms "
-        shortest[$entry,$ranks,$who]+="$least "
         parameters[$entry,$who]=$n
-        echo "round $((i + 1)) $entry, $ranks ranks, $who: $ms ms, fastest $least, load $(cut -d' ' -f1 /proc/loadavg)" >&2
+        echo "round $((i + 1)) $entry, $ranks ranks, $who: $ms ms, load $(cut -d' ' -f1 /proc/loadavg)" >&2
       done
     done
     [ "${parameters[$entry,peer]}" = "${parameters[$entry,ours]}" ] ||
       { echo "models.sh: $model has ${parameters[$entry,ours]} parameters, its peer ${parameters[$entry,peer]}" >&2 && exit 1; }
   done
 done
-printf '%-18s %5s | %26s | %26s\n' '' '' 'median of rounds, ms' 'fastest step, ms'
+printf '%-18s %5s | %26s | %26s\n' '' '' 'median of rounds, ms' 'fastest round, ms'
 printf '%-18s %5s | %8s %8s %8s | %8s %8s %8s\n' 'model, batch a rank' ranks PyTorch dldist ratio PyTorch dldist ratio
 for entry in "${models[@]}"; do
   IFS=: read -r model batch _ <<<"$entry"
   for ranks in 1 2; do
     a=${reading[$entry,$ranks,peer]} b=${reading[$entry,$ranks,ours]}
-    c=${shortest[$entry,$ranks,peer]} d=${shortest[$entry,$ranks,ours]}
     printf '%-18s %5s | %8s %8s %8s | %8s %8s %8s\n' "$model $batch" "$ranks" "$(median "$a")" "$(median "$b")" \
-      "$(over "$(median "$a")" "$(median "$b")")" "$(fastest "$c")" "$(fastest "$d")" "$(over "$(fastest "$c")" "$(fastest "$d")")"
+      "$(over "$(median "$a")" "$(median "$b")")" "$(fastest "$a")" "$(fastest "$b")" "$(over "$(fastest "$a")" "$(fastest "$b")")"
   done
 done

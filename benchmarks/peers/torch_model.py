@@ -1,7 +1,7 @@
 """A training step of one of the networks of `dldist bench step` in PyTorch, alone or with DistributedDataParallel over gloo.
 
-usage: torch_model.py MODEL BATCH STEPS        prints the median and the fastest whole step in ms,
-and the number of parameters (running averages included), on rank 0
+usage: torch_model.py MODEL BATCH STEPS        prints the median whole step in ms, and the number of parameters
+(running averages included), on rank 0
 
 A step is zero_grad, forward, loss, backward (with DDP's exchange) and Adam's update. One compute thread a rank; images lie
 channels last. Started by benchmarks/models.sh, which also preloads jemalloc without decay: without it PyTorch returns memory to
@@ -149,7 +149,7 @@ def main():
         if step >= warm_up:
             times.append(time.perf_counter() - start)
     if rank == 0:
-        print(f"{statistics.median(times) * 1e3:.3f} {min(times) * 1e3:.3f} {parameters}")
+        print(f"{statistics.median(times) * 1e3:.3f} {parameters}")
     if size > 1:
         torch.distributed.destroy_process_group()
 

@@ -6,7 +6,7 @@
 # Whole steps with Adam, the update included, one thread a rank, 1 and 2 ranks, shards = ranks; the median of rounds is reported,
 # and the fastest round beside it. PyTorch is taken at its best: jemalloc without decay, one thread, images channels last, gloo over
 # loopback. Needs python3-torch and libjemalloc2 (Debian). Nothing else should run meanwhile: where it does, the load is printed, and
-# the ratios of the fastest rounds are the ones to trust.
+# the ratios of the fastest rounds say more.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 rounds=${1:-5}

@@ -46,9 +46,9 @@ done
 printf '%-28s %10s %10s\n' 'ms a step (median of rounds)' '1 rank' '2 ranks'
 for who in peer ranks auto; do
   for ranks in 1 2; do
-    m[$ranks]=$(tr ' ' '\n' <<<"${reading[$who,$ranks]}" | sed '/^$/d' | median)
-    [ "$who" = peer ] && base[$ranks]=${m[$ranks]}
-    ratio[$ranks]=$(awk -v a="${base[$ranks]}" -v b="${m[$ranks]}" 'BEGIN {printf "%.2f", a / b}')
+    m[ranks]=$(tr ' ' '\n' <<<"${reading[$who,$ranks]}" | sed '/^$/d' | median)
+    [ "$who" = peer ] && base[ranks]=${m[ranks]}
+    ratio[ranks]=$(awk -v a="${base[ranks]}" -v b="${m[ranks]}" 'BEGIN {printf "%.2f", a / b}')
   done
   case $who in peer) name='PyTorch (DDP at 2 ranks)' ;; ranks) name='dldist, shards = ranks' ;; *) name='dldist, shards: auto' ;; esac
   printf '%-28s %10s %10s   ratio to PyTorch %s, %s\n' "$name" "${m[1]}" "${m[2]}" "${ratio[1]}" "${ratio[2]}"

@@ -56,11 +56,13 @@ void dl_norm_clear(dl_norm *norm);
 dl_status dl_data_open(dl_team *team, const dl_config *config, unsigned need, dl_data **out);
 
 /* The same for arrays of the caller's, which stay theirs and are borrowed: x (n, x_shape), y (n, y_size) float32 or
- * labels int32 (n); arrays are the same on all members. */
+ * labels int32 (n); arrays are the same on all members. language_model has `tokens` alone: windows of data.sequence
+ * tokens (x_shape: that one number), each with the token after it. */
 typedef struct dl_data_arrays {
   int64_t samples;
   const float *x, *y;
   const int32_t *labels;
+  const float *tokens; /* (n, x_size + 1), whole numbers */
 } dl_data_arrays;
 dl_status dl_data_from_arrays(dl_team *team, const dl_config *config, const dl_data_shape *shape,
                               const dl_data_arrays splits[DL_SPLITS], dl_data **out);

@@ -40,16 +40,37 @@ static dl_status check_targets(int split, int task, const float *y, int64_t n, i
   return DL_OK;
 }
 
+static dl_status take_windows(dl_data *data, const dl_config *config, int split, const dl_data_arrays *arrays,
+                              int64_t *classes) {
+  const dl_data_shape *shape = &data->plan.shape;
+  const int64_t limit = shape->classes ? shape->classes : DL_MAX_CLASSES, values = data->plan.row_values;
+  if (!arrays->tokens)
+    return dl_fail(DL_ERR_USAGE, "task language_model takes its tokens from a file, not from arrays");
+  if (shape->x_dims != 1 || shape->x_size != config->data.sequence)
+    return dl_fail(DL_ERR_USAGE, "windows of %lld tokens, but data.sequence is %lld", (long long)shape->x_size,
+                   (long long)config->data.sequence);
+  for (int64_t i = 0; i < arrays->samples * values; i++) {
+    const float token = arrays->tokens[i];
+    if (!(token >= 0 && token < (float)limit && token == floorf(token)))
+      return dl_fail(DL_ERR_DATA, "window %lld of %s holds %g: tokens are whole numbers from 0 to %lld",
+                     (long long)(i / values), dl_choice_name(DL_SPLIT_NAMES, split, (char[16]){0}, 16), (double)token,
+                     (long long)limit - 1);
+    if ((int64_t)token >= *classes) *classes = (int64_t)token + 1;
+  }
+  data->plan.samples[split] = arrays->samples;
+  data->part[split] = (dl_part){.samples = arrays->samples, .x = arrays->tokens};
+  return DL_OK;
+}
+
 static dl_status take_split(dl_data *data, const dl_config *config, int split, const dl_data_arrays *arrays,
                             int64_t *classes) {
   dl_data_shape *shape = &data->plan.shape;
   bool labels = config->task == DL_TASK_CLASSIFICATION;
-  if (arrays->samples < 0 || (arrays->samples && !arrays->x))
+  if (arrays->samples < 0 || (arrays->samples && !arrays->x && !arrays->tokens))
     return dl_fail(DL_ERR_USAGE, "%s has %lld samples and no x",
                    dl_choice_name(DL_SPLIT_NAMES, split, (char[16]){0}, 16), (long long)arrays->samples);
   if (!arrays->samples) return DL_OK;
-  if (config->task == DL_TASK_LANGUAGE_MODEL)
-    return dl_fail(DL_ERR_USAGE, "task language_model takes its tokens from a file, not from arrays");
+  if (config->task == DL_TASK_LANGUAGE_MODEL) return take_windows(data, config, split, arrays, classes);
   DL_TRY(check_values("x", split, arrays->x, arrays->samples, shape->x_size));
   if (labels && arrays->labels) {
     DL_TRY(check_labels(config, split, arrays->labels, arrays->samples, shape->classes, classes));
@@ -73,9 +94,10 @@ static dl_status check_shape(const dl_config *config, dl_data_shape *shape) {
   }
   shape->x_size = size;
   if (config->task == DL_TASK_CLASSIFICATION || config->task == DL_TASK_BINARY) shape->y_size = 1;
+  if (config->task == DL_TASK_LANGUAGE_MODEL) shape->y_size = size;
   if (shape->y_size < 1 || shape->y_size > (1LL << 31))
     return dl_fail(DL_ERR_USAGE, "y has %lld values a sample", (long long)shape->y_size);
-  if (config->task != DL_TASK_CLASSIFICATION) shape->classes = 0;
+  if (config->task != DL_TASK_CLASSIFICATION && config->task != DL_TASK_LANGUAGE_MODEL) shape->classes = 0;
   return DL_OK;
 }
 
@@ -94,6 +116,10 @@ static dl_status cut_valid(dl_data *data, const dl_config *config) {
   data->plan.samples[DL_SPLIT_TRAIN] = n_train;
   data->plan.samples[DL_SPLIT_VALID] = n_valid;
   data->plan.bytes = (train->samples + 8) * (int64_t)sizeof *order;
+  if (config->task == DL_TASK_LANGUAGE_MODEL) {
+    dl_valid_tail(train->samples, n_valid, order + 8, order + 8 + n_train);
+    return DL_OK;
+  }
   return dl_valid_cut((uint64_t)config->seed, train->samples, n_valid, train->labels, data->plan.shape.classes,
                       order + 8, order + 8 + n_train);
 }
@@ -104,7 +130,7 @@ static dl_status take_arrays(dl_data *data, const dl_config *config, const dl_da
   data->plan.element = DL_ELEMENT_F32;
   data->plan.unit_max = 1;
   DL_TRY(check_shape(config, &data->plan.shape));
-  data->plan.row_values = data->plan.shape.x_size;
+  data->plan.row_values = data->plan.shape.x_size + (config->task == DL_TASK_LANGUAGE_MODEL);
   int64_t classes = 0;
   for (int s = 0; s < DL_SPLITS; s++) DL_TRY(take_split(data, config, s, &splits[s], &classes));
   if (!data->plan.shape.classes) data->plan.shape.classes = classes;

@@ -303,15 +303,13 @@ dl_status dl_scan_load(const dl_scan *scan, const dl_config *config, bool checks
   if (checksum) facts->checksum = sum_up(to, first, plan->bytes);
   if (!plan->order[DL_SPLIT_VALID]) return DL_OK;
   const dl_part_plan *train = &plan->part[DL_SPLIT_TRAIN];
-  if (config->task == DL_TASK_LANGUAGE_MODEL) { /* the tail */
-    for (int64_t i = 0; i < plan->samples[DL_SPLIT_TRAIN]; i++)
-      ((int64_t *)(void *)(to + plan->order[DL_SPLIT_TRAIN]))[i] = i;
-    for (int64_t i = 0; i < plan->samples[DL_SPLIT_VALID]; i++)
-      ((int64_t *)(void *)(to + plan->order[DL_SPLIT_VALID]))[i] = plan->samples[DL_SPLIT_TRAIN] + i;
+  int64_t *in_train = (int64_t *)(void *)(to + plan->order[DL_SPLIT_TRAIN]),
+          *in_valid = (int64_t *)(void *)(to + plan->order[DL_SPLIT_VALID]);
+  if (config->task == DL_TASK_LANGUAGE_MODEL) {
+    dl_valid_tail(train->samples, plan->samples[DL_SPLIT_VALID], in_train, in_valid);
     return DL_OK;
   }
   return dl_valid_cut((uint64_t)config->seed, train->samples, plan->samples[DL_SPLIT_VALID],
-                      train->labels ? (const int32_t *)(void *)(to + train->labels) : NULL, check.classes,
-                      (int64_t *)(void *)(to + plan->order[DL_SPLIT_TRAIN]),
-                      (int64_t *)(void *)(to + plan->order[DL_SPLIT_VALID]));
+                      train->labels ? (const int32_t *)(void *)(to + train->labels) : NULL, check.classes, in_train,
+                      in_valid);
 }

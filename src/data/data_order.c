@@ -85,3 +85,7 @@ dl_status dl_valid_cut(uint64_t seed, int64_t samples, int64_t n_valid, const in
   free(chosen);
   return status;
 }
+
+void dl_valid_tail(int64_t samples, int64_t n_valid, int64_t *train, int64_t *valid) {
+  for (int64_t i = 0; i < samples; i++) *(i < samples - n_valid ? train++ : valid++) = i;
+}

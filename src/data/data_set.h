@@ -86,6 +86,9 @@ int64_t dl_valid_samples(double fraction, int64_t samples);
 dl_status dl_valid_cut(uint64_t seed, int64_t samples, int64_t n_valid, const int32_t *labels, int64_t classes,
                        int64_t *train, int64_t *valid);
 
+/* The same for tokens: the last `n_valid` are valid's. */
+void dl_valid_tail(int64_t samples, int64_t n_valid, int64_t *train, int64_t *valid);
+
 /* data_norm.c ---------------------------------------------------------------------------------------------------------
  */
 

@@ -94,6 +94,40 @@ static inline void add_scaled(int64_t n, float factor, const float *restrict x, 
   for (int64_t c = 0; c < n; c++) y[c] += factor * x[c];
 }
 
+/* Windows of 2x2 side by side, the usual ones: all four pixels in registers. Same order, same bits as one by one. */
+static inline bool is_quad(const dl_window *w) {
+  return w->kh == 2 && w->kw == 2 && w->sh == 2 && w->sw == 2 && !w->ph && !w->pw;
+}
+
+static inline void max_quad(int64_t n, bool relu, const float *restrict x, const float *restrict below,
+                            float *restrict y, int32_t *restrict places) {
+  for (int64_t c = 0; c < n; c++) {
+    const float four[4] = {x[c], x[n + c], below[c], below[n + c]};
+    float most = relu ? 0 : four[0];
+    int32_t place = relu ? -1 : 0;
+    for (int32_t k = 0; k < 4; k++) {
+      const bool more = four[k] > most || four[k] != four[k];
+      most = more ? four[k] : most;
+      place = more ? k : place;
+    }
+    y[c] = most;
+    places[c] = place;
+  }
+}
+
+static inline void put_quad(int64_t n, const int32_t *restrict places, const float *restrict dy, float *restrict dx,
+                            float *restrict below) {
+  for (int64_t c = 0; c < n; c++) {
+    int32_t bits, kept[4]; /* masks, not branches */
+    memcpy(&bits, &dy[c], sizeof bits);
+    for (int32_t k = 0; k < 4; k++) kept[k] = bits & -(places[c] == k);
+    memcpy(&dx[c], &kept[0], sizeof bits);
+    memcpy(&dx[n + c], &kept[1], sizeof bits);
+    memcpy(&below[c], &kept[2], sizeof bits);
+    memcpy(&below[n + c], &kept[3], sizeof bits);
+  }
+}
+
 /* For every window of an image: its output pixel `out` and its part on the image, rows `v` and columns `h`, whose pixel
  * (i, j) is number (y + i) * iw + x + j. */
 #define EACH_WINDOW(w)                              \
@@ -104,8 +138,35 @@ static inline void add_scaled(int64_t n, float factor, const float *restrict x, 
   for (int64_t i = v.begin; i < v.end; i++)                                          \
     for (int64_t j = h.begin; j < h.end; j++)
 
+static void maxpool_quads(const dl_window *w, int64_t n, const float *x, float *y, int32_t *place) {
+  const int64_t channels = w->channels, row = w->iw * channels;
+  for (int64_t s = 0; s < n; s++, x += w->ih * row)
+    for (int64_t oy = 0; oy < w->oh; oy++)
+      for (int64_t ox = 0; ox < w->ow; ox++, y += channels, place += channels) {
+        const float *from = x + 2 * oy * row + 2 * ox * channels;
+        max_quad(channels, w->relu, from, from + row, y, place);
+      }
+}
+
+static void maxpool_quads_backward(const dl_window *w, int64_t n, const int32_t *place, const float *dy, float *dx) {
+  const int64_t channels = w->channels, row = w->iw * channels;
+  const bool tiled = 2 * w->oh == w->ih && 2 * w->ow == w->iw;
+  for (int64_t s = 0; s < n; s++, dx += w->ih * row) {
+    if (!tiled) memset(dx, 0, (size_t)(w->ih * row) * sizeof *dx);
+    for (int64_t oy = 0; oy < w->oh; oy++)
+      for (int64_t ox = 0; ox < w->ow; ox++, dy += channels, place += channels) {
+        float *to = dx + 2 * oy * row + 2 * ox * channels;
+        put_quad(channels, place, dy, to, to + row);
+      }
+  }
+}
+
 static void maxpool(const dl_window *w, int64_t n, const float *x, float *y, int32_t *place) {
   const int64_t channels = w->channels, in = w->ih * w->iw * channels, out_size = w->oh * w->ow * channels;
+  if (is_quad(w)) {
+    maxpool_quads(w, n, x, y, place);
+    return;
+  }
   for (int64_t s = 0; s < n; s++, x += in, y += out_size, place += out_size) {
     EACH_WINDOW(w) {
       float *to = y + out * channels;
@@ -124,6 +185,10 @@ static void maxpool(const dl_window *w, int64_t n, const float *x, float *y, int
 
 static void maxpool_backward(const dl_window *w, int64_t n, const int32_t *place, const float *dy, float *dx) {
   const int64_t channels = w->channels, in = w->ih * w->iw * channels, out_size = w->oh * w->ow * channels;
+  if (is_quad(w)) {
+    maxpool_quads_backward(w, n, place, dy, dx);
+    return;
+  }
   const bool apart = w->sh >= w->kh && w->sw >= w->kw; /* each pixel lies in one window at most */
   const bool tiled = w->sh == w->kh && w->sw == w->kw && w->oh * w->sh == w->ih && w->ow * w->sw == w->iw;
   for (int64_t s = 0; s < n; s++, dx += in, dy += out_size, place += out_size) {

@@ -296,6 +296,19 @@ run alone train line.yaml --run full --set train.epochs=1
 check 'without it standard output is the same' "$(cat out)" "$(run alone train line.yaml --run quiet2 --quiet --set train.epochs=1 && cat out)"
 run alone bench step --batch 8 --steps 20
 contains 'bench step times a step' 'step: median' out
+contains 'of the MLP by default' 'mlp, 669706 parameters, 1 rank, 8 samples a rank, 1 shards' out
+while read -r model parameters; do # counted by PyTorch, running averages of batchnorm included
+  run r2 bench step --model "$model" --batch 2 --steps 1 --peak 281
+  contains "bench step knows $model" "$model, $parameters parameters, 2 ranks, 2 samples a rank, 2 shards" out
+  contains 'and prints its share of the peak' '% of 281 GF/s' out
+done <<'MODELS'
+cifar10-cnn 122570
+resnet20 274042
+lstm 958560
+gpt 3241568
+MODELS
+usage 'an unknown network' "dldist bench: unknown model 'gtp' (did you mean 'gpt'?)" bench step --model gtp
+usage 'a peak that is none' "dldist bench: --peak takes a number of GF/s above 0, not 'fast'" bench step --peak fast
 check 'standard output on a full disk is an error' 1 "$("$DLDIST" list >/dev/full 2>/dev/null || echo $?)"
 usage 'a --set without a value' \
   '--set train.epochs: not of the form key.path=VALUE (for example --set train.epochs=5)' train line.yaml --set train.epochs

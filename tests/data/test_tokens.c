@@ -133,6 +133,34 @@ static void test_wrong_tokens_are_told(void) {
   }
 }
 
+static void test_windows_in_memory_behave_like_a_file_of_the_same_tokens(void) {
+  enum { WINDOWS = 142 };
+  float tokens[WINDOWS * (SEQUENCE + 1)];
+  for (int i = 0; i < WINDOWS * (SEQUENCE + 1); i++)
+    tokens[i] = (float)token_of(0, i / (SEQUENCE + 1) * SEQUENCE + i % (SEQUENCE + 1));
+  dl_config *config = make_config("task: language_model\ndata: {sequence: 7, shuffle: none, valid: 0.1}");
+  dl_data_shape shape = {.x_dims = 1, .x_shape = {SEQUENCE}, .classes = 97};
+  dl_data_arrays splits[DL_SPLITS] = {{.samples = WINDOWS, .tokens = tokens}};
+  dl_data *data;
+  DL_ASSERT_OK(dl_data_from_arrays(test_solo_team(), config, &shape, splits, &data));
+  if (!data) return;
+  CU_ASSERT(dl_data_samples(data, DL_SPLIT_TRAIN) == 128 && dl_data_samples(data, DL_SPLIT_VALID) == 14);
+  CU_ASSERT(dl_data_shape_of(data)->classes == 97 && dl_data_shape_of(data)->y_size == SEQUENCE);
+  for (int i = 0; i < 128; i++) CU_ASSERT_TRUE(is_window(data, DL_SPLIT_TRAIN, i, 0, 7 * i));
+  for (int i = 0; i < 14; i++) CU_ASSERT_TRUE(is_window(data, DL_SPLIT_VALID, i, 0, (128 + i) * 7));
+  dl_data_destroy(&data);
+  tokens[SEQUENCE] = 97; /* the last one of window 0: asked for, never read */
+  CU_ASSERT_EQUAL(dl_data_from_arrays(test_solo_team(), config, &shape, splits, &data), DL_ERR_DATA);
+  CU_ASSERT_PTR_NOT_NULL(strstr(dl_error_last()->message, "window 0 of train holds 97:"));
+  shape.classes = 0; /* not known: the largest one decides */
+  DL_ASSERT_OK(dl_data_from_arrays(test_solo_team(), config, &shape, splits, &data));
+  CU_ASSERT_EQUAL(dl_data_shape_of(data)->classes, 98);
+  dl_data_destroy(&data);
+  shape.x_shape[0] = SEQUENCE - 1;
+  CU_ASSERT_EQUAL(dl_data_from_arrays(test_solo_team(), config, &shape, splits, &data), DL_ERR_USAGE);
+  dl_config_destroy(&config);
+}
+
 static void test_values_that_are_no_tokens_of_the_vocabulary_are_found(void) {
   dl_data *data;
   hid_t file = make_file("x.h5");
@@ -216,6 +244,7 @@ static const dl_test tests[] = {
     DL_TEST(test_no_window_spans_two_files),
     DL_TEST(test_names_of_splits_are_taken_from_the_configuration),
     DL_TEST(test_wrong_tokens_are_told),
+    DL_TEST(test_windows_in_memory_behave_like_a_file_of_the_same_tokens),
     DL_TEST(test_values_that_are_no_tokens_of_the_vocabulary_are_found),
     DL_TEST(test_a_text_becomes_its_characters_in_order_of_code_points),
     DL_TEST(test_the_tail_of_a_text_is_its_test_split),

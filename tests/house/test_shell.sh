@@ -11,7 +11,7 @@ blame() {
   failed=1
 }
 
-mapfile -t scripts < <(grep -lrE '^#!.*\b(ba)?sh\b|^# shellcheck shell=' launchers tests .ci share examples 2>/dev/null | sort)
+mapfile -t scripts < <(grep -lrE '^#!.*\b(ba)?sh\b|^# shellcheck shell=' launchers tests benchmarks .ci share examples 2>/dev/null | sort)
 [ ${#scripts[@]} -ge 5 ] || blame "only ${#scripts[@]} scripts found: ${scripts[*]}"
 
 for script in "${scripts[@]}"; do

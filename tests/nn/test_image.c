@@ -6,6 +6,7 @@
 #include "image_twin.h"
 #include "nn/conv.h"
 #include "nn/gemm.h"
+#include "nn/kernels_image.h"
 #include "nn_fixture.h"
 
 typedef struct image_case {
@@ -605,10 +606,46 @@ static void test_wrong_images_are_told_at_their_place(void) {
   }
 }
 
+/* The first of the largest, the last NaN before all, 0 where relu finds nothing above; the gradient goes there. */
+static void test_windows_of_two_by_two_choose_as_one_pixel_after_the_other_does(void) {
+  enum { N = 2, C = 37, H = 5, W = 6, OH = 2, OW = 3 };
+  float x[N * H * W * C], dy[N * OH * OW * C], y[N * OH * OW * C], dx[N * H * W * C], want[N * H * W * C];
+  int32_t place[N * OH * OW * C];
+  for (int relu = 0; relu < 2; relu++) {
+    const dl_window w = {C, H, W, OH, OW, 2, 2, 2, 2, 0, 0, false, relu};
+    for (int i = 0; i < N * H * W * C; i++) {
+      x[i] = (float)((uint32_t)i * 2654435761u >> 29) - 4; /* -4 .. 3: many are equal */
+      if (i % 41 == 0) x[i] = NAN;
+      dx[i] = 99;
+      want[i] = 0;
+    }
+    for (int i = 0; i < N * OH * OW * C; i++) dy[i] = i % 7 ? (float)i : INFINITY;
+    dl_image_kernels_in_use()->maxpool(&w, N, x, y, place);
+    dl_image_kernels_in_use()->maxpool_backward(&w, N, place, dy, dx);
+    bool good = true;
+    for (int o = 0; o < N * OH * OW * C; o++) {
+      const int c = o % C, ox = o / C % OW, oy = o / C / OW % OH, s = o / C / OW / OH;
+      int chosen = relu ? -1 : 0, at = ((s * H + 2 * oy) * W + 2 * ox) * C + c;
+      float most = relu ? 0 : x[at];
+      for (int k = 0; k < 4; k++) {
+        const float value = x[at + (k / 2 * W + k % 2) * C];
+        if (!(value > most) && !isnan(value)) continue;
+        most = value;
+        chosen = k;
+      }
+      good = good && place[o] == chosen && (y[o] == most || (isnan(y[o]) && isnan(most)));
+      if (chosen >= 0) want[at + (chosen / 2 * W + chosen % 2) * C] = dy[o];
+    }
+    CU_ASSERT_TRUE(good);
+    CU_ASSERT_EQUAL(memcmp(dx, want, sizeof dx), 0);
+  }
+}
+
 static const dl_test tests[] = {
     DL_TEST(test_convolutions_agree_with_finite_differences),
     DL_TEST(test_transposed_convolutions_agree_with_finite_differences),
     DL_TEST(test_pooling_and_upsampling_agree_with_finite_differences),
+    DL_TEST(test_windows_of_two_by_two_choose_as_one_pixel_after_the_other_does),
     DL_TEST(test_batch_normalisation_agrees_with_finite_differences),
     DL_TEST(test_branches_in_both_orders_agree_with_finite_differences),
 #if COUNTS_ALLOCATIONS

@@ -56,7 +56,8 @@ static inline dl_status model_open(dl_team *team, const problem *p, const dl_jso
   dl_data_arrays arrays[DL_SPLITS] = {{0}};
   for (int s = 0; s < DL_SPLITS; s++)
     if (p->samples[s])
-      arrays[s] = (dl_data_arrays){p->samples[s], p->x[s], labels ? NULL : p->y[s], labels ? p->labels[s] : NULL};
+      arrays[s] = (dl_data_arrays){
+          .samples = p->samples[s], .x = p->x[s], .y = labels ? NULL : p->y[s], .labels = labels ? p->labels[s] : NULL};
   dl_model_source source = {.shape = &shape, .arrays = arrays, .state = state, .need = 1u << DL_SPLIT_TRAIN};
   return dl_model_new_training(team, config, &source, out);
 }

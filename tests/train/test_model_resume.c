@@ -111,7 +111,7 @@ static void test_a_checkpoint_opened_for_evaluation_says_what_the_trained_model_
   DL_ASSERT_OK(dl_model_load(trained, path, state));
   dl_config *config = NULL;
   dl_data_shape shape;
-  const dl_data_arrays arrays[DL_SPLITS] = {[DL_SPLIT_TEST] = {50, p.x[2], NULL, p.labels[2]}};
+  const dl_data_arrays arrays[DL_SPLITS] = {[DL_SPLIT_TEST] = {.samples = 50, .x = p.x[2], .labels = p.labels[2]}};
   DL_ASSERT_OK(dl_config_parse(p.text, strlen(p.text), "c.yaml", NULL, 0, &config));
   DL_ASSERT_OK(dl_state_shape(state, &shape));
   dl_model_source source = {.shape = &shape, .arrays = arrays, .state = state};

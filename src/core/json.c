@@ -56,7 +56,7 @@ static void shorten_reals(char *text) {
     for (int digits = 15; strpbrk(number, ".eE") && digits < 17; digits++) {
       snprintf(shorter, sizeof shorter, "%.*g", digits, value);
       if (strtod(shorter, NULL) != value || strlen(shorter) >= length) continue;
-      if (!strpbrk(shorter, ".eE")) strcat(shorter, ".0"); /* it stays a real */
+      if (!strpbrk(shorter, ".eE")) snprintf(shorter, sizeof shorter, "%.*g.0", digits, value); /* it stays a real */
       if (strlen(shorter) <= length) snprintf(number, sizeof number, "%s", shorter);
       break;
     }

@@ -66,7 +66,8 @@ static dl_status take_split(dl_data *data, const dl_config *config, int split, c
                             int64_t *classes) {
   dl_data_shape *shape = &data->plan.shape;
   bool labels = config->task == DL_TASK_CLASSIFICATION;
-  if (arrays->samples < 0 || (arrays->samples && !arrays->x && !arrays->tokens))
+  const float *x = config->task == DL_TASK_LANGUAGE_MODEL ? arrays->tokens : arrays->x;
+  if (arrays->samples < 0 || (arrays->samples && !x))
     return dl_fail(DL_ERR_USAGE, "%s has %lld samples and no x",
                    dl_choice_name(DL_SPLIT_NAMES, split, (char[16]){0}, 16), (long long)arrays->samples);
   if (!arrays->samples) return DL_OK;

@@ -154,8 +154,9 @@ static dl_status setup(dl_layer *layer, dl_layer_builder *builder, bool transpos
   DL_TRY(find_extents(layer, transpose, e));
   const dl_conv_shape s = shape_of(layer, transpose, e);
   DL_TRY(dl_image_set_out(layer, o->filters, transpose ? s.ih : s.oh, transpose ? s.iw : s.ow));
-  layer->multiply_adds = (double)s.oc * (double)(s.oh * s.ow) * (double)(s.ic / s.groups) * (double)(s.kh * s.kw);
-  DL_TRY(dl_layer_add_tensor(builder, "weight", 4, (int64_t[]){s.oc, s.ic / s.groups, s.kh, s.kw}, true));
+  const int64_t each = s.ic / s.groups; /* channels that a filter reads */
+  layer->multiply_adds = (double)s.oc * (double)(s.oh * s.ow) * (double)each * (double)(s.kh * s.kw);
+  DL_TRY(dl_layer_add_tensor(builder, "weight", 4, (int64_t[]){s.oc, each, s.kh, s.kw}, true));
   if (o->bias) DL_TRY(dl_layer_add_tensor(builder, "bias", 1, &o->filters, false));
   dl_conv *conv;
   DL_TRY(dl_conv_new(&s, dl_layer_gemm(builder), &conv));

@@ -216,7 +216,7 @@ static dl_status build_inside(dl_net *net, dl_layer *layer) {
 static dl_status build_entry(dl_net *net, dl_node *entry, const char *path, int *last) {
   dl_layer layer = {0};
   DL_TRY(parse_layer(net, entry, path, *last, &layer));
-  if (layer.kind->composite) DL_TRY(build_inside(net, &layer));
+  if (layer.kind && layer.kind->composite) DL_TRY(build_inside(net, &layer));
   *last = net->n_layers;
   return set_up_layer(net, &layer);
 }
@@ -320,11 +320,11 @@ static dl_status build_loss(const dl_config *config, dl_net *net) {
 }
 
 /* A language model gives logits over the vocabulary for each step of the sequence that it reads. */
-static dl_status check_sequence(const dl_net_spec *spec, const dl_net *net, const dl_layer *last) {
+static dl_status check_sequence(const dl_net_spec *spec, const dl_layer *last) {
   char shape[96];
   if (last->out.dims != 2 || spec->x_dims != 1 || last->out.dim[0] != spec->x_shape[0]) {
     dl_layer_fail(last, "a language model ends in a row of logits for each of the %lld steps, but this is %s",
-                  (long long)net->values[0].shape.dim[0], dl_shape_text(&last->out, shape, sizeof shape));
+                  (long long)spec->x_shape[0], dl_shape_text(&last->out, shape, sizeof shape));
     return dl_hint("use return_sequences: true in recurrent layers, and a last `dense: VOCABULARY`");
   }
   if (last->out.dim[1] >= spec->outputs) return DL_OK;
@@ -341,7 +341,7 @@ static dl_status check_end(const dl_net_spec *spec, const dl_net *net) {
                   net->loss->name);
     return dl_hint("take the %s out", maker->kind->name);
   }
-  if (net->task == DL_TASK_LANGUAGE_MODEL) return check_sequence(spec, net, last);
+  if (net->task == DL_TASK_LANGUAGE_MODEL) return check_sequence(spec, last);
   const int64_t outputs = dl_shape_size(&last->out);
   if (!spec->outputs || outputs == spec->outputs) return DL_OK;
   dl_node_fail(last->node, true, "the model ends in %lld output%s but the data set has %lld %s", (long long)outputs,

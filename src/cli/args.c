@@ -23,9 +23,8 @@ static int find_short(const dl_arg *rows, int n, const char *word) {
 static dl_status unknown(const char *command, const dl_arg *rows, int n, const char *word) {
   const char *names[16];
   for (int i = 0; i < n; i++) names[i] = rows[i].name;
-  const char *near = dl_nearest_name(word, names, n);
   dl_fail(DL_ERR_USAGE, "dldist %s: unknown option '%s'", command, word);
-  return near ? dl_hint("did you mean '%s'?", near) : dl_hint("see dldist help %s", command);
+  return dl_hint_nearest(word, names, n, "see dldist help %s", command);
 }
 
 dl_status dl_args_parse(const char *command, const dl_arg *rows, int n_rows, int min_positional, int max_positional,

@@ -78,9 +78,8 @@ dl_status dl_bench_model_find(const char *name, const dl_bench_model **out) {
     *out = &dl_bench_models[i];
     if (!strcmp(name, names[i])) return DL_OK;
   }
-  const char *near = dl_nearest_name(name, names, dl_bench_n_models);
   dl_fail(DL_ERR_USAGE, "dldist bench: unknown model '%.60s'", name);
-  return near ? dl_hint("did you mean '%s'?", near) : dl_hint("see dldist help bench");
+  return dl_hint_nearest(name, names, dl_bench_n_models, "see dldist help bench");
 }
 
 int64_t dl_bench_model_row(const dl_bench_model *model) {

@@ -15,9 +15,8 @@ static const dl_arg args_table[] = {
 };
 
 static dl_status unknown(const char *what, const char *word, const char *const *names, int n) {
-  const char *near = dl_nearest_name(word, names, n);
   dl_fail(DL_ERR_USAGE, "dldist data: unknown %s '%.60s'", what, word);
-  return near ? dl_hint("did you mean '%s'?", near) : dl_hint("see dldist help data");
+  return dl_hint_nearest(word, names, n, "see dldist help data");
 }
 
 static dl_status import(const dl_command *command, const dl_args *args) {

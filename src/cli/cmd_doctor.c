@@ -9,6 +9,7 @@
 #include "core/config.h"
 #include "core/isa.h"
 #include "core/log.h"
+#include "core/mem.h"
 #include "nn/gemm.h"
 
 static void count_warning(void *context, const char *code, const char *message) {
@@ -30,8 +31,8 @@ static void print_backends(void) {
 
 static dl_status member(dl_team *team, void *context) {
   int *count = context;
-  char(*hosts)[64] = calloc((size_t)team->size, sizeof *hosts);
-  dl_status status = dl_team_agree(team, hosts ? DL_OK : dl_fail(DL_ERR_NOMEM, "out of memory"));
+  char(*hosts)[64] = dl_calloc((size_t)team->size, sizeof *hosts);
+  dl_status status = dl_team_agree(team, hosts ? DL_OK : DL_ERR_NOMEM);
   if (status == DL_OK) status = dl_team_allgather(team, team->host, sizeof team->host, hosts);
   dl_shared probe = {0};
   dl_status shared = status == DL_OK ? team->ops->shared_new(team, 1 << 20, "a test", &probe) : status;

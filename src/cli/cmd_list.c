@@ -142,10 +142,9 @@ static dl_status run(const dl_command *command, const dl_args *args) {
     lists[i].list();
   }
   if (found) return DL_OK;
-  const char *near = dl_nearest_name(wanted, names, N_LISTS);
   dl_fail(DL_ERR_USAGE, "dldist list: unknown list '%.60s'", wanted);
-  return near ? dl_hint("did you mean '%s'?", near)
-              : dl_hint("one of layers, losses, optimizers, schedules, augmentations, metrics, formats, sync");
+  return dl_hint_nearest(wanted, names, N_LISTS,
+                         "one of layers, losses, optimizers, schedules, augmentations, metrics, formats, sync");
 }
 
 const dl_command dl_command_list = {

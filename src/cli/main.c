@@ -119,9 +119,8 @@ static int report(dl_status status) {
 static dl_status unknown_command(const char *name) {
   const char *names[N_COMMANDS];
   for (int i = 0; i < N_COMMANDS; i++) names[i] = commands[i]->name;
-  const char *near = dl_nearest_name(name, names, N_COMMANDS);
   dl_fail(DL_ERR_USAGE, "unknown command '%.60s'", name);
-  return near ? dl_hint("did you mean '%s'?", near) : dl_hint("see dldist help");
+  return dl_hint_nearest(name, names, N_COMMANDS, "see dldist help");
 }
 
 static dl_status run(int argc, char **argv) {

@@ -2,6 +2,7 @@
 #include "core/options.h"
 
 #include <ctype.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,6 +90,17 @@ const char *dl_nearest_name(const char *word, const char *const *names, int n) {
     }
   }
   return best < 0 ? NULL : names[best];
+}
+
+dl_status dl_hint_nearest(const char *word, const char *const *names, int n, const char *otherwise, ...) {
+  const char *near = dl_nearest_name(word, names, n);
+  if (near) return dl_hint("did you mean '%s'?", near);
+  char text[sizeof dl_error_last()->hint];
+  va_list args;
+  va_start(args, otherwise);
+  vsnprintf(text, sizeof text, otherwise, args);
+  va_end(args);
+  return dl_hint("%s", text);
 }
 
 /* ---- binding ---- */

@@ -50,6 +50,11 @@ dl_status dl_options_parse(const dl_option_set *sets, int n_sets, dl_node *map, 
  * for lr), or NULL where none is near. */
 const char *dl_nearest_name(const char *word, const char *const *names, int n);
 
+/* After a failure about `word`: hints at the nearest of `names`, or, where none is near, says the rest. Returns the
+ * record's status. */
+dl_status dl_hint_nearest(const char *word, const char *const *names, int n, const char *otherwise, ...)
+    __attribute__((format(printf, 4, 5)));
+
 /* Index of `word` in "a|b|c", -1 where absent. */
 int dl_choice_index(const char *choices, const char *word);
 /* The `index`th of "a|b|c" into text. */

@@ -133,9 +133,8 @@ static const char *value_key(const char *name) {
 static dl_status unknown_kind(const dl_node *node, bool key, const char *name) {
   const char *names[COUNT(kinds)];
   for (int i = 0; i < COUNT(kinds); i++) names[i] = kinds[i].name;
-  const char *near = dl_nearest_name(name, names, COUNT(kinds));
   dl_node_fail(node, key, "unknown augmentation '%.60s'", name);
-  return near ? dl_hint("did you mean '%s'?", near) : dl_hint("`dldist list augmentations` names them");
+  return dl_hint_nearest(name, names, COUNT(kinds), "`dldist list augmentations` names them");
 }
 
 /* A name that nobody knows is told first: whether it takes a value cannot be said of it. */

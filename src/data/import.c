@@ -34,12 +34,8 @@ static const dl_format *find_format(const char *name) {
     if (!strcmp(formats[i].name, name)) return &formats[i];
     names[i] = formats[i].name;
   }
-  const char *near = dl_nearest_name(name, names, N_FORMATS);
   dl_fail(DL_ERR_USAGE, "unknown format '%.60s'", name);
-  if (near)
-    dl_hint("did you mean '%s'?", near);
-  else
-    dl_hint("see `dldist list formats`");
+  dl_hint_nearest(name, names, N_FORMATS, "see `dldist list formats`");
   return NULL;
 }
 

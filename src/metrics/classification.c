@@ -7,18 +7,11 @@
 
 static int64_t counters(int64_t outputs) { return outputs * outputs; }
 
-static int64_t first_largest(const float *scores, int64_t n) {
-  int64_t best = 0;
-  for (int64_t c = 1; c < n; c++)
-    if (scores[c] > scores[best]) best = c;
-  return best;
-}
-
 static void add(int64_t n, int64_t outputs, const float *scores, const int32_t *label, const float *y,
                 const float *reference, int64_t *counters, double *sums) {
   (void)y, (void)reference, (void)sums;
   for (int64_t i = 0; i < n; i++)
-    if (label[i] >= 0) counters[label[i] * outputs + first_largest(scores + i * outputs, outputs)]++;
+    if (label[i] >= 0) counters[label[i] * outputs + dl_first_largest(scores + i * outputs, outputs)]++;
 }
 
 static int finish(int64_t samples, int64_t outputs, const int64_t *counters, const double *sums, dl_metric *out) {

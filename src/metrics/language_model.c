@@ -27,10 +27,7 @@ static void add(int64_t n, int64_t outputs, const float *scores, const int32_t *
   for (int64_t i = 0; i < n; i++) {
     if (label[i] < 0) continue;
     const float *row = scores + i * outputs;
-    int64_t best = 0;
-    for (int64_t o = 1; o < outputs; o++)
-      if (row[o] > row[best]) best = o;
-    counters[RIGHT] += best == label[i];
+    counters[RIGHT] += dl_first_largest(row, outputs) == label[i];
     counters[TOKENS]++;
     sums[0] -= log(fmax((double)row[label[i]], (double)FLT_TRUE_MIN));
   }

@@ -14,3 +14,10 @@ const dl_metrics_kind *const *dl_metrics_kinds(int *n) {
 }
 
 const dl_metrics_kind *dl_metrics_for(int task) { return task >= 0 && task < KINDS ? kinds[task] : NULL; }
+
+int64_t dl_first_largest(const float *scores, int64_t n) {
+  int64_t best = 0;
+  for (int64_t i = 1; i < n; i++)
+    if (scores[i] > scores[best]) best = i;
+  return best;
+}

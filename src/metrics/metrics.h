@@ -44,6 +44,9 @@ const dl_metrics_kind *dl_metrics_for(int task);
 /* All kinds in the order of dl_task, for `dldist list metrics`. */
 const dl_metrics_kind *const *dl_metrics_kinds(int *n);
 
+/* The class that n >= 1 scores stand for: the first of the largest. */
+int64_t dl_first_largest(const float *scores, int64_t n);
+
 /* classification: the confusion counts are counters, row = truth, column = predicted: counters[truth * outputs +
  * predicted]. The predicted class is the first of the largest scores. */
 

@@ -68,9 +68,8 @@ static dl_status unknown_layer(const dl_node *entry, const char *word) {
   int n;
   const dl_layer_kind *const *kinds = dl_layer_kinds(&n);
   for (int i = 0; i < n; i++) names[i] = kinds[i]->name;
-  const char *near = dl_nearest_name(word, names, n);
   dl_node_fail(entry, true, "unknown layer '%.60s'", word);
-  return near ? dl_hint("did you mean '%s'?", near) : dl_hint("`dldist list layers` shows all");
+  return dl_hint_nearest(word, names, n, "`dldist list layers` shows all");
 }
 
 static dl_status check_name(const dl_net *net, const dl_layer *layer, const dl_node *map) {
@@ -115,10 +114,8 @@ static dl_status find_input(const dl_net *net, dl_layer *layer, const dl_node *w
     dl_node_fail(word, false, "layer '%.60s' does not stand above: the graph would have a cycle", word->text);
     return dl_hint("a layer reads layers that stand above it in the list");
   }
-  const char *near = dl_nearest_name(word->text, names, n);
   dl_node_fail(word, false, "no layer above is called '%.60s'", word->text);
-  return near ? dl_hint("did you mean '%s'?", near)
-              : dl_hint("give that layer a name: {dense: {units: 64, name: %.40s}}", word->text);
+  return dl_hint_nearest(word->text, names, n, "give that layer a name: {dense: {units: 64, name: %.40s}}", word->text);
 }
 
 static dl_status find_inputs(const dl_net *net, dl_layer *layer, const dl_node *from, int previous) {
@@ -293,9 +290,8 @@ static dl_status unknown_loss(const dl_node *node, const char *word) {
   int n;
   const dl_loss *losses = dl_losses(&n);
   for (int i = 0; i < n; i++) names[i] = losses[i].name;
-  const char *near = dl_nearest_name(word, names, n);
   dl_node_fail(dl_node_get(node, "name"), false, "unknown loss '%.60s'", word);
-  return near ? dl_hint("did you mean '%s'?", near) : dl_hint("`dldist list losses` shows all");
+  return dl_hint_nearest(word, names, n, "`dldist list losses` shows all");
 }
 
 static dl_status build_loss(const dl_config *config, dl_net *net) {

@@ -34,9 +34,8 @@ static dl_status find_kind(const dl_node *node, const char *name, const dl_optim
     *out = kinds[i];
     return DL_OK;
   }
-  const char *near = dl_nearest_name(name, names, N_KINDS);
   dl_node_fail(dl_node_get(node, "name"), false, "unknown optimizer '%.60s'", name);
-  return near ? dl_hint("did you mean '%s'?", near) : dl_hint("`dldist list optimizers` shows all");
+  return dl_hint_nearest(name, names, N_KINDS, "`dldist list optimizers` shows all");
 }
 
 static dl_status parse(const dl_config *config, dl_optimizer *optimizer) {

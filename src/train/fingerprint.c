@@ -7,6 +7,7 @@
 
 #include "core/isa.h"
 #include "core/log.h"
+#include "core/mem.h"
 #include "core/rng.h"
 #include "nn/gemm.h"
 
@@ -95,8 +96,8 @@ dl_status dl_fingerprint_compare_team(dl_team *team, const dl_json *mine) {
     word.differs = difference(mine, first, word.text, sizeof word.text);
   dl_json_destroy(&first);
   free(text);
-  words = calloc((size_t)team->size, sizeof *words);
-  status = dl_team_agree(team, words ? DL_OK : dl_fail(DL_ERR_NOMEM, "out of memory"));
+  words = dl_calloc((size_t)team->size, sizeof *words);
+  status = dl_team_agree(team, words ? DL_OK : DL_ERR_NOMEM);
   if (status == DL_OK) status = dl_team_allgather(team, &word, sizeof word, words);
   for (int r = 1; status == DL_OK && r < team->size; r++)
     if (words[r].differs) {

@@ -92,9 +92,7 @@ static dl_status read_prompt(generator *g, const char *prompt) {
 /* ---- drawing ---- */
 
 static int32_t draw(generator *g, const float *logits, const dl_generate_options *o, int64_t number) {
-  int32_t best = 0;
-  for (int32_t i = 1; i < g->vocabulary; i++)
-    if (logits[i] > logits[best]) best = i;
+  int32_t best = (int32_t)dl_first_largest(logits, g->vocabulary);
   if (o->temperature <= 0) return best;
   double sum = 0, below = 0;
   for (int32_t i = 0; i < g->vocabulary; i++)

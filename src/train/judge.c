@@ -127,16 +127,6 @@ dl_status dl_judge_open_bare(dl_team *team, const char *folder, dl_model **out) 
 
 /* ---- predictions ---- */
 
-/* The class of the first largest score of each row. */
-static void best_labels(const float *scores, int64_t samples, int64_t outputs, int64_t *labels) {
-  for (int64_t i = 0; i < samples; i++) {
-    int64_t best = 0;
-    for (int64_t o = 1; o < outputs; o++)
-      if (scores[i * outputs + o] > scores[i * outputs + best]) best = o;
-    labels[i] = best;
-  }
-}
-
 /* Truth in file order: values, or labels as int64. */
 static dl_status read_truth(dl_model *model, dl_split_kind split, int64_t samples, int64_t width, float **y,
                             int64_t **labels) {
@@ -165,7 +155,7 @@ static dl_status write_predictions(dl_model *model, dl_split_kind split, const f
   if (dl_task_has_labels(model->config->task)) {
     labels = dl_calloc((size_t)rows, sizeof *labels);
     if (labels)
-      best_labels(scores, rows, outputs, labels);
+      for (int64_t i = 0; i < rows; i++) labels[i] = dl_first_largest(scores + i * outputs, outputs);
     else
       status = DL_ERR_NOMEM;
   }

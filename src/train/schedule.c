@@ -208,9 +208,8 @@ static dl_status find_kind(const dl_node *node, const char *name, const dl_sched
       return DL_OK;
     }
   }
-  const char *near = dl_nearest_name(name, names, COUNT(kinds));
   dl_node_fail(node, false, "unknown schedule '%.60s'", name);
-  return near ? dl_hint("did you mean '%s'?", near) : dl_hint("`dldist list schedules` names them");
+  return dl_hint_nearest(name, names, COUNT(kinds), "`dldist list schedules` names them");
 }
 
 dl_status dl_schedule_new(const dl_config *config, int64_t steps, int64_t epoch_steps, dl_schedule **out) {

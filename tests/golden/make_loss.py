@@ -7,21 +7,11 @@ Run: /usr/bin/python3 make_loss.py > loss_golden.h
 import torch
 import torch.nn.functional as F
 
+from lcg import Lcg
+
 N, C = 9, 5
 CLASS_WEIGHTS = [0.5, 2.0, 1.25, 0.0, 3.0]
 SAMPLE_WEIGHTS = [1.0, 0.5, 2.0, 0.0, 1.5, 1.0, 3.0, 0.25, 1.0]
-
-
-class Lcg:
-    def __init__(self, state):
-        self.state = state
-
-    def next(self):
-        self.state = (self.state * 1664525 + 1013904223) % 2**32
-        return self.state
-
-    def value(self):
-        return (self.next() >> 8) * 2.0**-23 - 1.0
 
 
 def inputs():

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/clock.h"
 #include "core/vector.h"
 #include "nn/kernels.h"
 #include "nn/kernels_image.h"
@@ -74,6 +75,16 @@ double dl_net_multiply_adds(const dl_net *net) {
   double sum = 0;
   for (int i = 0; i < net->n_layers; i++) sum += net->layers[i].multiply_adds;
   return sum;
+}
+
+double dl_net_layer_multiply_adds(const dl_net *net, int number) { return net->layers[number].multiply_adds; }
+
+void dl_net_time_layers(dl_net *net, double *times) { net->times = times; }
+
+/* Seconds, where somebody wants to know. */
+static double now(const dl_net *net) { return net->times ? dl_now_s() : 0; }
+static void took(const dl_net *net, int number, bool backward, double since) {
+  if (net->times) net->times[2 * number + backward] += dl_now_s() - since;
 }
 
 void dl_net_init(const dl_net *net, uint64_t seed, float *weights) {
@@ -146,7 +157,11 @@ static void forward_rows(const dl_net *net, int number, int64_t first, int64_t n
 static void forward_run(const dl_net *net, int begin, int end, int64_t n, const dl_pass *pass, const float *weights) {
   const int64_t block = net->steps[begin].block;
   for (int64_t first = 0; first < n; first += block)
-    for (int i = begin; i < end; i++) forward_rows(net, i, first, n - first < block ? n - first : block, pass, weights);
+    for (int i = begin; i < end; i++) {
+      const double since = now(net);
+      forward_rows(net, i, first, n - first < block ? n - first : block, pass, weights);
+      took(net, i, false, since);
+    }
 }
 
 /* What a layer sees of a pass; `weights` and `gradients` have room for its tensors. */
@@ -169,8 +184,10 @@ static dl_layer_run run_of(const dl_net *net, int number, int64_t n, const dl_pa
 static void forward_layer(const dl_net *net, int number, int64_t n, const dl_pass *pass, const float *weights) {
   const float *own[DL_LAYER_MAX_TENSORS];
   const dl_layer_run run = run_of(net, number, n, pass, weights, own);
+  const double since = now(net);
   turn_inputs(net, number, n);
   if (!net->layers[number].left_to_reader) net->layers[number].kind->forward(&net->layers[number], &run);
+  took(net, number, false, since);
 }
 
 const float *dl_net_forward(dl_net *net, const float *weights, int64_t n, const dl_pass *pass) {
@@ -234,6 +251,7 @@ static void backward_layer(const dl_net *net, int number, int64_t n, const dl_pa
                            float *gradients) {
   const dl_layer *layer = &net->layers[number];
   const dl_net_step *step = &net->steps[number];
+  const double since = now(net);
   const float *own[DL_LAYER_MAX_TENSORS];
   float *own_gradients[DL_LAYER_MAX_TENSORS];
   for (int t = 0; t < layer->n_tensors; t++)
@@ -251,6 +269,7 @@ static void backward_layer(const dl_net *net, int number, int64_t n, const dl_pa
     else if (step->adds[i])
       dl_vector()->add(dy, step->dx[i], (size_t)(n * dl_shape_size(layer->input_shapes[i])));
   }
+  took(net, number, true, since);
 }
 
 void dl_net_backward(dl_net *net, const float *weights, int64_t n, const dl_pass *pass, float *gradients) {

@@ -71,6 +71,12 @@ char *dl_net_layer_text(const dl_net *net, int number, char *text, size_t size);
  * them, in place of the outputs' own buffer; (n, outputs), borrowed until the next pass. */
 const float *dl_net_scores(dl_net *net, int64_t n);
 
+/* From now on adds the seconds of each layer's passes to times[2 i] (forward) and times[2 i + 1] (backward), turning of
+ * images included; times has room for 2 * dl_net_layers, is borrowed, and NULL ends it. */
+void dl_net_time_layers(dl_net *net, double *times);
+/* Multiply-adds of a forward pass of one sample through layer `number`. */
+double dl_net_layer_multiply_adds(const dl_net *net, int number);
+
 /* A table of the layers as text (name, output shape, parameters, multiply-adds), for --dry-run; freed by the caller. */
 dl_status dl_net_summary(const dl_net *net, char **out);
 

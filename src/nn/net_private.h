@@ -52,6 +52,7 @@ struct dl_net {
   size_t workspace_count;
   float *y, *dy; /* the outputs and their gradient, in plain order */
   bool scored;   /* the outputs have become scores */
+  double *times; /* dl_net_time_layers: forward and backward of each layer, NULL: nobody asked */
 };
 
 /* Whether an image of this shape is the same memory in both orders; what is no image is. */

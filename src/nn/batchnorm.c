@@ -93,9 +93,6 @@ static bool uses_leaf(const dl_layer *layer, const dl_layer_run *run) {
   return run->pass->training && layer->trainable && run->total > 0;
 }
 
-static bool is_first(const dl_layer_run *run) { return run->first == 0; }
-static bool is_last(const dl_layer_run *run) { return run->first + run->n == run->total; }
-
 static void clear(const dl_layer *layer, const scratch *s) {
   memset(s->sum, 0, (size_t)channels_of(layer) * sizeof *s->sum);
   memset(s->other, 0, (size_t)channels_of(layer) * sizeof *s->other);
@@ -123,10 +120,10 @@ static void find_statistics(const dl_layer *layer, const dl_layer_run *run, cons
 
 static void gather(const dl_layer *layer, const dl_layer_run *run) {
   const scratch s = scratch_of(layer, run->work);
-  if (is_first(run)) clear(layer, &s);
+  if (run->starts) clear(layer, &s);
   if (uses_leaf(layer, run))
     dl_image_kernels_in_use()->moments(rows_of(layer, run->n), channels_of(layer), run->x, s.sum, s.other);
-  if (is_last(run)) find_statistics(layer, run, &s);
+  if (run->ends) find_statistics(layer, run, &s);
 }
 
 static void forward(const dl_layer *layer, const dl_layer_run *run) {
@@ -164,11 +161,11 @@ static void find_slopes(const dl_layer *layer, const dl_layer_run *run, const sc
 
 static void gather_backward(const dl_layer *layer, const dl_layer_run *run) {
   const scratch s = scratch_of(layer, run->work);
-  if (is_first(run) && run->gradients) deliver_running(layer, run, &s);
-  if (is_first(run)) clear(layer, &s);
+  if (run->starts && run->gradients) deliver_running(layer, run, &s);
+  if (run->starts) clear(layer, &s);
   dl_image_kernels_in_use()->normalise_sums(rows_of(layer, run->n), channels_of(layer), run->x, s.mean, run->dy, s.sum,
                                             s.other);
-  if (is_last(run)) find_slopes(layer, run, &s);
+  if (run->ends) find_slopes(layer, run, &s);
 }
 
 static void backward(const dl_layer *layer, const dl_layer_run *run) {

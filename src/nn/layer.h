@@ -75,7 +75,8 @@ typedef struct dl_layer_run {
   const dl_gemm_backend *gemm;
   const dl_pass *pass;
   int64_t n;                   /* samples of this block */
-  int64_t first, total;        /* the block's first sample in the leaf, and the leaf's samples (by_sample kinds) */
+  int64_t total;               /* samples of the leaf */
+  bool starts, ends;           /* first and last block of the leaf */
   const float *const *weights; /* per tensor of the layer */
   float *const *gradients;     /* per tensor; NULL in forward and where the layer is frozen. Written, not added to */
   const float *x;              /* (n, in) */
@@ -119,7 +120,7 @@ struct dl_layer_kind {
   void (*init)(const dl_layer *layer, int tensor, dl_rng_key key, float *values, size_t count);
   void (*forward)(const dl_layer *layer, const dl_layer_run *run);
   void (*backward)(const dl_layer *layer, const dl_layer_run *run);
-  /* For kinds whose passes by sample need sums over the leaf first: reads x (and dy) of every block, in order, before
+  /* For kinds whose passes by sample need sums over the leaf first: reads x (and dy) of every block before
    * forward (backward) of the first one. Such a kind writes its gradients in gather_backward. NULL: none. */
   void (*gather)(const dl_layer *layer, const dl_layer_run *run);
   void (*gather_backward)(const dl_layer *layer, const dl_layer_run *run);

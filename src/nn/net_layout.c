@@ -23,6 +23,7 @@ typedef struct piece {
   size_t offset;
   bool taken;  /* slots: in use; buffers: not to be written again */
   bool leaves; /* slots: free when the run ends */
+  bool passed; /* slots: every block of the run writes it anew */
 } piece;
 
 typedef struct layout {
@@ -68,18 +69,20 @@ static void place_output(layout *l, int number) {
   if (layer->reads_output) l->buffers[out->buffer].taken = true;
 }
 
-/* The smallest free slot that holds `count`, else the largest free one, grown, else a new one. */
-static int take_slot(layout *l, size_t count) {
+/* The smallest free slot that holds `count`, else the largest free one, grown, else a new one. What is to outlive a
+ * block may not lie where blocks write. */
+static int take_slot(layout *l, size_t count, bool passing) {
   int fit = -1, largest = -1;
   for (int i = 0; i < l->n_slots; i++) {
     const piece *s = &l->slots[i];
-    if (s->taken) continue;
+    if (s->taken || (s->passed && !passing)) continue;
     if (s->count >= count && (fit < 0 || s->count < l->slots[fit].count)) fit = i;
     if (largest < 0 || s->count > l->slots[largest].count) largest = i;
   }
   int slot = fit >= 0 ? fit : largest >= 0 ? largest : l->n_slots++;
   if (l->slots[slot].count < count) l->slots[slot].count = count;
   l->slots[slot].taken = true;
+  l->slots[slot].passed = l->slots[slot].passed || passing;
   return slot;
 }
 
@@ -91,7 +94,8 @@ static size_t floats_of(size_t count, int64_t rows) {
 
 /* A slot for gradients of this value's shape: of a block where passing, else of all samples. */
 static int take_rows(layout *l, const dl_value *value, bool passing) {
-  return take_slot(l, floats_of(size_of(value), passing ? dl_net_block_rows(l->net, l->run) : l->net->max_batch));
+  return take_slot(l, floats_of(size_of(value), passing ? dl_net_block_rows(l->net, l->run) : l->net->max_batch),
+                   passing);
 }
 
 /* Where the backward pass of layer `number` writes; its own gradient's slot is free afterwards. */
@@ -131,7 +135,7 @@ static void place_run_gradients(layout *l, const dl_net_run *run) {
     if (l->net->values[i + 1].wants_gradient) place_gradients(l, i);
   for (int i = 0; i < l->n_slots; i++) {
     if (l->slots[i].leaves) l->slots[i].taken = false;
-    l->slots[i].leaves = false;
+    l->slots[i].leaves = l->slots[i].passed = false;
   }
 }
 

@@ -17,6 +17,7 @@ typedef struct block {
   const float *weights;
   float *gradients;        /* NULL: forward */
   int64_t first, n, total; /* samples [first, first + n) of `total` */
+  bool starts, ends;       /* the first and the last block of a run */
 } block;
 
 /* Seconds, where somebody wants to know. */
@@ -66,8 +67,9 @@ static void look_forward(const dl_net *net, int number, const block *b, view *v)
   v->run = (dl_layer_run){.gemm = net->gemm,
                           .pass = &b->pass,
                           .n = b->n,
-                          .first = b->first,
                           .total = b->total,
+                          .starts = b->starts,
+                          .ends = b->ends,
                           .weights = v->weights,
                           .x = v->xs[0],
                           .y = y_of(&net->values[number + 1], b),
@@ -129,14 +131,17 @@ static void gather_layer(const dl_net *net, int number, const block *b) {
   took(net, number, false, since);
 }
 
-/* The next block of `run`; false where there is none. An empty batch is one empty block. */
-static bool next_block(const dl_net_run *run, const dl_pass *pass, block *b) {
-  const bool starts = b->n < 0;
-  b->first = starts ? 0 : b->first + b->n;
-  b->n = b->total - b->first < run->block ? b->total - b->first : run->block;
+/* Block number `i` of `run` in the order of time; false where there is none. An empty batch is one empty block. */
+static bool take_block(const dl_net_run *run, int64_t i, const dl_pass *pass, block *b) {
+  const int64_t size = run->block < b->total ? run->block : b->total, blocks = size ? (b->total + size - 1) / size : 1;
+  if (i == blocks) return false;
+  b->starts = i == 0;
+  b->ends = i + 1 == blocks;
+  b->first = size * (run->downwards ? blocks - 1 - i : i);
+  b->n = b->total - b->first < size ? b->total - b->first : size;
   b->pass = *pass;
   b->pass.first_sample += (uint64_t)b->first;
-  return starts || b->n > 0;
+  return true;
 }
 
 static bool all_finite(const float *x, int64_t n) {
@@ -154,7 +159,7 @@ static bool output_finite(const dl_net *net, int number, const block *b) {
  * its buffer. Otherwise, and where all are finite, the number of layers. */
 static int forward_run(const dl_net *net, const dl_net_run *run, block *b, const dl_pass *pass, bool watch) {
   int found = net->n_layers;
-  for (b->n = -1; next_block(run, pass, b);) {
+  for (int64_t k = 0; take_block(run, k, pass, b); k++) {
     for (int i = run->begin; i < run->end; i++) {
       forward_layer(net, i, b);
       if (watch && i < found && !output_finite(net, i, b)) found = i;
@@ -240,13 +245,13 @@ static void backward_layer(const dl_net *net, int number, const block *b) {
   const double since = now(net);
   float *own = layer->n_tensors ? b->gradients + net->tensors[layer->first_tensor].offset : NULL;
   view v;
-  look_backward(net, number, b, b->first && tensors ? net->block_gradients : own, &v);
+  look_backward(net, number, b, !b->starts && tensors ? net->block_gradients : own, &v);
   if (!tensors) v.run.gradients = NULL;
   if (!layer->left_to_reader)
     layer->kind->backward(layer, &v.run);
   else if (v.run.dx && v.run.dx != v.run.dy)
     memcpy(v.run.dx, v.run.dy, (size_t)(b->n * dl_shape_size(&layer->out)) * sizeof *v.run.dx);
-  for (int t = 0; b->first && tensors && t < layer->n_tensors; t++) {
+  for (int t = 0; !b->starts && tensors && t < layer->n_tensors; t++) {
     const dl_tensor *tensor = &net->tensors[layer->first_tensor + t];
     dl_vector()->add(b->gradients + tensor->offset, v.gradients[t], tensor->count);
   }
@@ -267,7 +272,7 @@ static bool wants_gradient(const dl_net *net, int number) { return net->values[n
 
 static void backward_run(const dl_net *net, int number, block *b, const dl_pass *pass) {
   const dl_net_run *run = &net->backward[number];
-  for (b->n = -1; next_block(run, pass, b);) {
+  for (int64_t k = 0; take_block(run, k, pass, b); k++) {
     for (int i = 0; i < run->end; i++)
       if (net->steps[i].again == number) forward_layer(net, i, b);
     for (int i = run->end; i-- > run->begin;)

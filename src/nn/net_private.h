@@ -23,6 +23,7 @@ typedef struct dl_net_run {
   int begin, end; /* layers [begin, end) of the list; the backward pass takes them from the end */
   int gathers;    /* the layer that takes sums of every block at the end, -1: none */
   int64_t block;  /* samples at a time; INT64_MAX: all of them */
+  bool downwards; /* the last block first */
 } dl_net_run;
 
 /* What a layer works with, fixed when the network is laid out. */
@@ -56,7 +57,7 @@ struct dl_net {
   const dl_loss *loss;
   void *loss_options;
   int task;
-  int64_t max_batch;
+  int64_t max_batch, block_floats;
   int64_t rows; /* of outputs a sample: the steps of a sequence for language_model, else 1 */
   float *workspace, *scratch;
   float *block_gradients; /* of a layer's tensors, of a block that is not the first */

@@ -48,18 +48,31 @@ static int64_t block_of(const dl_net *net, int begin, int end) {
     if (size > largest) largest = size;
     images = images || net->layers[i].channels_last;
   }
-  while (2 * block * largest <= BLOCK_FLOATS) block *= 2;
+  while (2 * block * largest <= net->block_floats) block *= 2;
   return images && end > begin + 1 ? block : INT64_MAX;
 }
+
+/* Floats of a sample that a layer moves. */
+static int64_t reach_of(const dl_net *net, int i) {
+  const int64_t in = dl_shape_size(&net->layers[i].in), out = dl_shape_size(&net->layers[i].out);
+  return in > out ? in : out;
+}
+
+/* Whether the next layer would better have blocks of another size than the run before it, whose largest reach is given.
+ */
+static bool far_apart(int64_t reach, int64_t next) { return reach >= 4 * next || next >= 4 * reach; }
 
 /* Cuts the list into runs, in its order. A layer that gathers starts one: forward at its front, backward at its end. */
 static int cut(const dl_net *net, bool backward, dl_net_run *runs) {
   int n = 0, begin = 0;
+  int64_t reach = 0;
   for (int i = 0; i < net->n_layers; i++) {
     const dl_layer *layer = &net->layers[i], *next = layer + 1;
+    if (reach_of(net, i) > reach) reach = reach_of(net, i);
     const bool last = i + 1 == net->n_layers;
     const bool border = last || (backward ? layer->kind->gather_backward != NULL : next->kind->gather != NULL);
-    if (!border && may_run(net, layer) && may_run(net, next)) continue;
+    if (!border && may_run(net, layer) && may_run(net, next) && !far_apart(reach, reach_of(net, i + 1))) continue;
+    reach = 0;
     runs[n++] = (dl_net_run){.begin = begin, .end = i + 1, .gathers = -1, .block = block_of(net, begin, i + 1)};
     begin = i + 1;
   }
@@ -86,6 +99,16 @@ static void plan_backward(dl_net *net) {
   runs[0] = (dl_net_run){.begin = net->n_layers, .end = net->n_layers, .gathers = -1, .block = INT64_MAX};
   for (int r = 1; r < net->n_backward; r++)
     if (net->layers[runs[r].end - 1].kind->gather_backward) runs[r - 1].gathers = runs[r].end - 1;
+}
+
+/* One run takes the blocks upwards, the next downwards: it starts with what is still in cache. */
+static void turn_about(dl_net *net) {
+  bool downwards = false;
+  for (int r = 0; r < net->n_forward + net->n_backward; r++) {
+    dl_net_run *run = r < net->n_forward ? &net->forward[r] : &net->backward[r - net->n_forward];
+    run->downwards = downwards;
+    if (run->block != INT64_MAX) downwards = !downwards;
+  }
 }
 
 /* The number of the run that each layer is in. */
@@ -154,6 +177,7 @@ static void find_passing_gradients(dl_net *net, const int *run_of) {
 
 dl_status dl_net_plan_runs(dl_net *net) {
   const size_t room = (size_t)net->n_layers + 1;
+  if (!net->block_floats) net->block_floats = BLOCK_FLOATS;
   net->forward = dl_arena_alloc(net->arena, room * sizeof *net->forward);
   net->backward = dl_arena_alloc(net->arena, room * sizeof *net->backward);
   int *forward_of = dl_calloc(2 * room, sizeof *forward_of), *backward_of = forward_of + room;
@@ -162,6 +186,7 @@ dl_status dl_net_plan_runs(dl_net *net) {
   if (status == DL_OK) {
     plan_forward(net);
     plan_backward(net);
+    turn_about(net);
     number_runs(net->forward, net->n_forward, forward_of);
     number_runs(net->backward, net->n_backward, backward_of);
     find_passing(net, forward_of, backward_of, uses);

@@ -29,12 +29,14 @@ typedef struct fixture {
   float *weights, *gradients;
 } fixture;
 
-static inline dl_status fixture_new(fixture *f, const char *yaml, int dims, const int64_t *shape, int64_t outputs,
-                                    int64_t max_batch) {
+/* `block_floats`: how fine a batch is cut (dl_net_spec). */
+static inline dl_status fixture_new_cut(fixture *f, const char *yaml, int dims, const int64_t *shape, int64_t outputs,
+                                        int64_t max_batch, int64_t block_floats) {
   *f = (fixture){0};
   dl_status status = dl_config_parse(yaml, strlen(yaml), "c.yaml", NULL, 0, &f->config);
   if (status != DL_OK) return status;
-  dl_net_spec spec = {.config = f->config, .x_dims = dims, .outputs = outputs, .max_batch = max_batch};
+  dl_net_spec spec = {
+      .config = f->config, .x_dims = dims, .outputs = outputs, .max_batch = max_batch, .block_floats = block_floats};
   for (int i = 0; i < dims; i++) spec.x_shape[i] = shape[i];
   status = dl_net_new(&spec, &f->net);
   if (status != DL_OK) return status;
@@ -43,6 +45,11 @@ static inline dl_status fixture_new(fixture *f, const char *yaml, int dims, cons
   f->weights = dl_calloc_aligned(f->count, sizeof(float));
   f->gradients = dl_calloc_aligned(f->count, sizeof(float));
   return f->weights && f->gradients ? DL_OK : DL_ERR_NOMEM;
+}
+
+static inline dl_status fixture_new(fixture *f, const char *yaml, int dims, const int64_t *shape, int64_t outputs,
+                                    int64_t max_batch) {
+  return fixture_new_cut(f, yaml, dims, shape, outputs, max_batch, 0);
 }
 
 static inline void fixture_clear(fixture *f) {

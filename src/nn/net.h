@@ -15,7 +15,9 @@ typedef struct dl_net_spec {
   int64_t max_batch;           /* largest number of samples of a pass */
   const int64_t *class_counts; /* samples of each class in the training split, where the loss balances classes */
   int64_t n_class_counts;
-  int64_t block_floats; /* of the largest value of a block (net_runs.c); 0: what is fastest */
+  /* How a pass goes through memory, 0: what is fastest. Floats of the largest value of a block of samples (net_runs.c),
+   * and of all values that are kept from which on they are written past the caches (net_layout.c). */
+  int64_t block_floats, stage_floats;
 } dl_net_spec;
 
 /* Builds the network: checks the shapes (DL_ERR_USAGE at the YAML line, with the layer and its shapes), lays out

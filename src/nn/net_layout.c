@@ -34,7 +34,10 @@ typedef struct layout {
   size_t *turned, *work; /* offsets: a copy for each input of each layer; work of each layer */
   size_t scratch;        /* offset of what layers share */
   size_t block_gradients;
+  size_t *stage, stages; /* where each value's stage lies among them (NO_STAGE: it has none); their size */
+  size_t stages_offset;
 } layout;
+#define NO_STAGE SIZE_MAX
 
 static size_t size_of(const dl_value *value) { return (size_t)dl_shape_size(&value->shape); }
 
@@ -208,6 +211,46 @@ static bool reserve_turned(layout *l, int number) {
   return fits;
 }
 
+/* Values that are kept and take this much together outgrow every cache: a block of them is written to a stage first,
+ * from which it goes past the caches. Written where they are kept they would be fetched from memory to be overwritten.
+ */
+enum { STAGE_LEAST = 1 << 24 };
+
+static bool is_staged(const dl_net *net, const dl_net_run *run, int number) {
+  const dl_value *value = &net->values[number + 1];
+  if (run->block >= net->max_batch || value->passing || number + 1 == net->n_layers) return false;
+  for (int i = 0; i <= net->n_layers; i++) /* its buffer is written by this run alone */
+    if (net->values[i].buffer == value->buffer && (i - 1 < run->begin || i - 1 >= run->end)) return false;
+  return true;
+}
+
+static void place_stages(layout *l) {
+  dl_net *net = l->net;
+  size_t kept = 0;
+  for (int i = 0; i < net->n_layers; i++) l->stage[i] = NO_STAGE;
+  for (int i = 0; i < l->n_buffers; i++) kept += l->buffers[i].count;
+  if (floats_of(kept, net->max_batch) < (net->stage_floats ? (size_t)net->stage_floats : STAGE_LEAST)) return;
+  for (int r = 0; r < net->n_forward; r++) {
+    const dl_net_run *run = &net->forward[r];
+    size_t used = 0;
+    for (int i = run->begin; i < run->end; i++) {
+      dl_value *value = &net->values[i + 1];
+      if (!is_staged(net, run, i)) continue;
+      value->stage_run = r;
+      value->sends = true;
+      for (int k = run->begin; k < i && l->stage[i] == NO_STAGE; k++)
+        if (net->values[k + 1].buffer == value->buffer) {
+          l->stage[i] = l->stage[k];
+          net->values[k + 1].sends = false;
+        }
+      if (l->stage[i] != NO_STAGE) continue;
+      l->stage[i] = used;
+      used += (floats_of(size_of(value), run->block) + 15) / 16 * 16;
+    }
+    if (used > l->stages) l->stages = used;
+  }
+}
+
 static bool reserve_all(layout *l, const int64_t *buffer_rows, size_t *outputs) {
   dl_net *net = l->net;
   const int64_t rows = net->max_batch;
@@ -227,7 +270,9 @@ static bool reserve_all(layout *l, const int64_t *buffer_rows, size_t *outputs) 
     for (int i = net->backward[r].begin; i < net->backward[r].end; i++)
       if (net->backward[r].block < rows && dl_net_layer_floats(net, &net->layers[i]) > tensors)
         tensors = dl_net_layer_floats(net, &net->layers[i]);
-  return fits && reserve(net, 0, most, rows, &l->scratch) && reserve(net, tensors, 0, 0, &l->block_gradients);
+  place_stages(l);
+  return fits && reserve(net, 0, most, rows, &l->scratch) && reserve(net, tensors, 0, 0, &l->block_gradients) &&
+         reserve(net, l->stages, 0, 0, &l->stages_offset);
 }
 
 static dl_status allocate(layout *l) {
@@ -251,6 +296,7 @@ static dl_status allocate(layout *l) {
   }
   for (int i = 0; i < net->n_layers; i++) {
     dl_net_step *step = &net->steps[i];
+    if (l->stage[i] != NO_STAGE) net->values[i + 1].stage = net->workspace + l->stages_offset + l->stage[i];
     step->work = net->workspace + l->work[i];
     for (int k = 0; k < net->layers[i].n_inputs; k++) {
       if (step->turns[k]) step->turned[k] = net->workspace + l->turned[i * DL_LAYER_MAX_INPUTS + k];
@@ -272,7 +318,8 @@ dl_status dl_net_layout(dl_net *net) {
   l.slots = dl_calloc(slots, sizeof *l.slots);
   l.turned = dl_calloc((size_t)net->n_layers, DL_LAYER_MAX_INPUTS * sizeof *l.turned);
   l.work = dl_calloc((size_t)net->n_layers, sizeof *l.work);
-  dl_status status = l.buffers && l.slots && l.turned && l.work ? DL_OK : DL_ERR_NOMEM;
+  l.stage = dl_calloc((size_t)net->n_layers, sizeof *l.stage);
+  dl_status status = l.buffers && l.slots && l.turned && l.work && l.stage ? DL_OK : DL_ERR_NOMEM;
   if (status == DL_OK) {
     status = plan(&l);
     if (status == DL_OK) status = allocate(&l);
@@ -281,5 +328,6 @@ dl_status dl_net_layout(dl_net *net) {
   free(l.slots);
   free(l.turned);
   free(l.work);
+  free(l.stage);
   return status;
 }

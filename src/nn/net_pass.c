@@ -18,7 +18,9 @@ typedef struct block {
   float *gradients;        /* NULL: forward */
   int64_t first, n, total; /* samples [first, first + n) of `total` */
   bool starts, ends;       /* the first and the last block of a run */
+  int forward_run;         /* the number of the run, NO_RUN in the backward pass */
 } block;
+enum { NO_RUN = -1 };
 
 /* Seconds, where somebody wants to know. */
 static double now(const dl_net *net) { return net->times ? dl_now_s() : 0; }
@@ -30,6 +32,7 @@ static void took(const dl_net *net, int number, bool backward, double since) {
 /* ---- where things lie ---- */
 
 static float *y_of(const dl_value *value, const block *b) {
+  if (value->stage && value->stage_run == b->forward_run) return value->stage;
   return value->y + (value->passing ? 0 : b->first * dl_shape_size(&value->shape));
 }
 
@@ -155,16 +158,29 @@ static bool output_finite(const dl_net *net, int number, const block *b) {
   return all_finite(y_of(value, b), b->n * dl_shape_size(&value->shape));
 }
 
+/* From the stage to where the backward pass, or another run, reads it. */
+static void send_output(const dl_net *net, int number, const block *b) {
+  const double since = now(net);
+  const dl_value *value = &net->values[number + 1];
+  const int64_t size = dl_shape_size(&value->shape);
+  dl_vector()->send(value->y + b->first * size, value->stage, (size_t)(b->n * size));
+  took(net, number, false, since);
+}
+
 /* Returns the first layer whose output is not finite where `watch`: each is looked at before the next layer writes into
  * its buffer. Otherwise, and where all are finite, the number of layers. */
-static int forward_run(const dl_net *net, const dl_net_run *run, block *b, const dl_pass *pass, bool watch) {
+static int forward_run(const dl_net *net, int number, block *b, const dl_pass *pass, bool watch) {
+  const dl_net_run *run = &net->forward[number];
   int found = net->n_layers;
+  b->forward_run = number;
   for (int64_t k = 0; take_block(run, k, pass, b); k++) {
     for (int i = run->begin; i < run->end; i++) {
       forward_layer(net, i, b);
       if (watch && i < found && !output_finite(net, i, b)) found = i;
     }
     if (run->gathers >= 0) gather_layer(net, run->gathers, b);
+    for (int i = run->begin; i < run->end; i++)
+      if (net->values[i + 1].sends) send_output(net, i, b);
   }
   return found;
 }
@@ -174,8 +190,7 @@ static int forward(dl_net *net, const float *weights, int64_t n, const dl_pass *
   block b = {.weights = weights, .total = n};
   int found = net->n_layers;
   net->gemm->one_thread();
-  for (int r = 0; r < net->n_forward && found == net->n_layers; r++)
-    found = forward_run(net, &net->forward[r], &b, pass, watch);
+  for (int r = 0; r < net->n_forward && found == net->n_layers; r++) found = forward_run(net, r, &b, pass, watch);
   return found;
 }
 
@@ -282,7 +297,7 @@ static void backward_run(const dl_net *net, int number, block *b, const dl_pass 
 }
 
 void dl_net_backward(dl_net *net, const float *weights, int64_t n, const dl_pass *pass, float *gradients) {
-  block b = {.weights = weights, .gradients = gradients, .total = n};
+  block b = {.weights = weights, .gradients = gradients, .total = n, .forward_run = NO_RUN};
   net->gemm->one_thread();
   const dl_value *last = dl_net_output_value(net);
   if (last->channels_last && last->dy) turn(&last->shape, true, n, net->dy, last->dy, false);

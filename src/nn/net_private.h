@@ -16,6 +16,9 @@ typedef struct dl_value {
   bool passing;        /* nobody reads it after its block of samples: blocks take turns at the front of its buffer */
   bool dy_passing;     /* the same of its gradient, in the backward pass */
   float *y, *dy;       /* (max_batch, shape), or (block, shape) where passing */
+  float *stage;        /* (block, shape): y of a block within the forward run that writes it; NULL: y itself */
+  int stage_run;       /* that run */
+  bool sends;          /* the last of its buffer: brings the stage to y when the block is done */
 } dl_value;
 
 /* Some layers, one after another, on a block of samples at a time (net_runs.c). */
@@ -57,7 +60,7 @@ struct dl_net {
   const dl_loss *loss;
   void *loss_options;
   int task;
-  int64_t max_batch, block_floats;
+  int64_t max_batch, block_floats, stage_floats;
   int64_t rows; /* of outputs a sample: the steps of a sequence for language_model, else 1 */
   float *workspace, *scratch;
   float *block_gradients; /* of a layer's tensors, of a block that is not the first */

@@ -29,14 +29,22 @@ typedef struct fixture {
   float *weights, *gradients;
 } fixture;
 
-/* `block_floats`: how fine a batch is cut (dl_net_spec). */
+/* How fine a batch is cut, and from what size on stages are used (dl_net_spec). */
+typedef struct fixture_cut {
+  int64_t block_floats, stage_floats;
+} fixture_cut;
+
 static inline dl_status fixture_new_cut(fixture *f, const char *yaml, int dims, const int64_t *shape, int64_t outputs,
-                                        int64_t max_batch, int64_t block_floats) {
+                                        int64_t max_batch, fixture_cut cut) {
   *f = (fixture){0};
   dl_status status = dl_config_parse(yaml, strlen(yaml), "c.yaml", NULL, 0, &f->config);
   if (status != DL_OK) return status;
-  dl_net_spec spec = {
-      .config = f->config, .x_dims = dims, .outputs = outputs, .max_batch = max_batch, .block_floats = block_floats};
+  dl_net_spec spec = {.config = f->config,
+                      .x_dims = dims,
+                      .outputs = outputs,
+                      .max_batch = max_batch,
+                      .block_floats = cut.block_floats,
+                      .stage_floats = cut.stage_floats};
   for (int i = 0; i < dims; i++) spec.x_shape[i] = shape[i];
   status = dl_net_new(&spec, &f->net);
   if (status != DL_OK) return status;
@@ -49,7 +57,7 @@ static inline dl_status fixture_new_cut(fixture *f, const char *yaml, int dims, 
 
 static inline dl_status fixture_new(fixture *f, const char *yaml, int dims, const int64_t *shape, int64_t outputs,
                                     int64_t max_batch) {
-  return fixture_new_cut(f, yaml, dims, shape, outputs, max_batch, 0);
+  return fixture_new_cut(f, yaml, dims, shape, outputs, max_batch, (fixture_cut){0});
 }
 
 static inline void fixture_clear(fixture *f) {

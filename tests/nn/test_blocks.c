@@ -49,14 +49,13 @@ typedef struct result {
   float outputs[BATCH * IMAGE_CLASSES], *gradients;
 } result;
 
-static void run_model(const char *backend, const char *layers, int64_t block_floats, int64_t n, fixture *f,
-                      result *out) {
+static void run_model(const char *backend, const char *layers, fixture_cut cut, int64_t n, fixture *f, result *out) {
   char yaml[2048];
   int32_t label[BATCH];
   double loss, normaliser;
   const dl_pass pass = {.training = true, .seed = 9, .step = 3, .first_sample = 20};
   snprintf(yaml, sizeof yaml, "compute: {backend: %s}\nmodel:\n%s", backend, layers);
-  DL_ASSERT_OK(fixture_new_cut(f, yaml, 3, (int64_t[]){CHANNELS, IMAGE, IMAGE}, IMAGE_CLASSES, BATCH, block_floats));
+  DL_ASSERT_OK(fixture_new_cut(f, yaml, 3, (int64_t[]){CHANNELS, IMAGE, IMAGE}, IMAGE_CLASSES, BATCH, cut));
   CU_ASSERT_FATAL(f->weights != NULL);
   lcg g = {77};
   dl_net_init(f->net, 5, f->weights);
@@ -82,11 +81,11 @@ static void compare(const float *a, const float *b, size_t n, double least) {
   CU_ASSERT(error <= 2e-5 * largest);
 }
 
-static void check_model(const char *backend, const char *layers, int64_t block_floats, int64_t n) {
+static void check_model(const char *backend, const char *layers, fixture_cut how, int64_t n) {
   fixture whole, cut;
   result want, got;
-  run_model(backend, layers, INT64_MAX / 2, n, &whole, &want);
-  run_model(backend, layers, block_floats, n, &cut, &got);
+  run_model(backend, layers, (fixture_cut){INT64_MAX / 2, INT64_MAX}, n, &whole, &want);
+  run_model(backend, layers, how, n, &cut, &got);
   compare(got.outputs, want.outputs, (size_t)(n * IMAGE_CLASSES), 0.1);
   for (int t = 0; t < whole.n_tensors; t++)
     compare(got.gradients + whole.tensors[t].offset, want.gradients + whole.tensors[t].offset, whole.tensors[t].count,
@@ -96,7 +95,7 @@ static void check_model(const char *backend, const char *layers, int64_t block_f
 }
 
 static void test_blocks_of_any_size_give_what_the_whole_batch_gives(void) {
-  static const int64_t blocks[] = {1, 2000, 8000};
+  static const fixture_cut blocks[] = {{1, 1}, {2000, INT64_MAX}, {2000, 1}, {8000, 1}};
   for (size_t m = 0; m < sizeof models / sizeof models[0]; m++)
     for (size_t k = 0; k < sizeof blocks / sizeof blocks[0]; k++)
       for (int64_t n = 1; n <= BATCH; n += 5) {
@@ -110,10 +109,10 @@ static void test_passes_in_blocks_repeat_bit_for_bit(void) {
   for (size_t m = 0; m < sizeof models / sizeof models[0]; m++) {
     fixture first, again;
     result want, got;
-    run_model("auto", models[m], 2000, BATCH, &first, &want);
-    run_model("auto", models[m], 2000, 3, &again, &got);
+    run_model("auto", models[m], (fixture_cut){2000, 1}, BATCH, &first, &want);
+    run_model("auto", models[m], (fixture_cut){2000, 1}, 3, &again, &got);
     fixture_clear(&again);
-    run_model("auto", models[m], 2000, BATCH, &again, &got);
+    run_model("auto", models[m], (fixture_cut){2000, 1}, BATCH, &again, &got);
     CU_ASSERT(!memcmp(got.outputs, want.outputs, sizeof got.outputs));
     for (int t = 0; t < first.n_tensors; t++) {
       const dl_tensor *tensor = &first.tensors[t];

@@ -80,7 +80,8 @@ void dl_net_time_layers(dl_net *net, double *times);
 /* Multiply-adds of a forward pass of one sample through layer `number`. */
 double dl_net_layer_multiply_adds(const dl_net *net, int number);
 
-/* A table of the layers as text (name, output shape, parameters, multiply-adds), for --dry-run; freed by the caller. */
+/* A table of the layers as text (name, output shape, parameters, multiply-adds, memory), for --dry-run; freed by the
+ * caller. */
 dl_status dl_net_summary(const dl_net *net, char **out);
 
 #endif

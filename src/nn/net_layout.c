@@ -201,6 +201,21 @@ static void find_rows(const dl_net *net, int64_t *rows) {
     }
 }
 
+/* What the layers take of the workspace, for the summary: a shared buffer is the first one's. */
+static void count_floats(layout *l, const int64_t *buffer_rows) {
+  dl_net *net = l->net;
+  for (int i = 0, seen = 0; i < net->n_layers; i++) {
+    const dl_layer *layer = &net->layers[i];
+    const int buffer = net->values[i + 1].buffer;
+    size_t *floats = &net->steps[i].floats;
+    *floats = layer->work_fixed + floats_of(layer->work_count, net->max_batch);
+    for (int k = 0; k < layer->n_inputs; k++)
+      if (net->steps[i].turns[k]) *floats += floats_of((size_t)dl_shape_size(layer->input_shapes[k]), net->max_batch);
+    if (buffer > seen) *floats += floats_of(l->buffers[buffer].count, buffer_rows[buffer]);
+    if (buffer > seen) seen = buffer;
+  }
+}
+
 static bool reserve_turned(layout *l, int number) {
   const dl_layer *layer = &l->net->layers[number];
   bool fits = true;
@@ -282,6 +297,7 @@ static dl_status allocate(layout *l) {
   if (!rows) return DL_ERR_NOMEM;
   find_rows(net, rows);
   const bool fits = reserve_all(l, rows, &outputs);
+  count_floats(l, rows);
   free(rows);
   if (!fits)
     return dl_fail(DL_ERR_NOMEM, "the network's workspace for %lld samples is too large", (long long)net->max_batch);

@@ -39,7 +39,8 @@ typedef struct dl_net_step {
   bool turns[DL_LAYER_MAX_INPUTS];      /* x is a copy of the value in the other order, and dx is turned back */
   bool dx_passing[DL_LAYER_MAX_INPUTS]; /* blocks take turns at the front of dx */
   float *work;
-  int again; /* the run of the backward pass that does the layer's forward pass once more, -1: none */
+  size_t floats; /* of the workspace that are this layer's: outputs, copies, work */
+  int again;     /* the run of the backward pass that does the layer's forward pass once more, -1: none */
 } dl_net_step;
 
 struct dl_net {

@@ -11,7 +11,9 @@
 #include "data/hdf5_output.h"
 #include "data/import_cifar10.h"
 #include "data/import_csv.h"
+#include "data/import_fann.h"
 #include "data/import_idx.h"
+#include "data/import_npy.h"
 #include "data/import_text.h"
 
 static const dl_format formats[] = {
@@ -29,6 +31,13 @@ static const dl_format formats[] = {
      "onehot|integers] [--type float32|float64|uint8]",
      "a table of numbers and categories as text, plain or packed with gzip", 1, 2, dl_import_csv, dl_csv_rows,
      DL_CSV_N_ROWS, sizeof(dl_csv_options)},
+    {"fann", "FILE [TEST_FILE]", "training files of FANN, the Fast Artificial Neural Network library", 1, 2,
+     dl_import_fann, NULL, 0, 0},
+    {"npy", "X.npy Y.npy [TEST_X.npy TEST_Y.npy]", "arrays of numpy, samples first: integers, floats and booleans", 2,
+     4, dl_import_npy, NULL, 0, 0},
+    {"npz", "FILE.npz",
+     "an archive of numpy with x_train, y_train, x_test, y_test (or x and y, and what else they are called)", 1, 1,
+     dl_import_npz, NULL, 0, 0},
 };
 enum { N_FORMATS = sizeof formats / sizeof formats[0] };
 

@@ -16,7 +16,7 @@ typedef struct seq_layer {
   char kind; /* d dense, e embedding, p positional, n layernorm, N over both dimensions, r rnn, R rnn with relu, l lstm,
                 g gru, a attention */
   int units; /* of dense, embedding, recurrent layers; heads of attention */
-  int layers;  /* recurrent: 0 is 1 */
+  int layers;  /* recurrent: 0 is 1; embedding: its vocabulary */
   bool both;   /* recurrent: bidirectional */
   bool last;   /* recurrent: what each direction ends with, instead of all steps */
   bool causal; /* attention */
@@ -179,7 +179,7 @@ static inline void seq_forward(const seq_twin *net, const double *w, const float
         for (int i = 0; i < in.steps * in.width; i++) y->v[i] = in.v[i] + w[i];
         w += in.steps * in.width;
         break;
-      case 'e': /* padding: plus 1, the rows below are as many as the vocabulary has, in `layers` */
+      case 'e':
         *y = (seq_value){.steps = in.steps, .width = layer->units};
         for (int t = 0; t < in.steps; t++)
           memcpy(y->v + t * layer->units, w + (int)in.v[t] * layer->units, (size_t)layer->units * sizeof *w);

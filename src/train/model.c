@@ -12,6 +12,8 @@
 
 bool dl_task_has_labels(int task) { return task == DL_TASK_CLASSIFICATION || task == DL_TASK_LANGUAGE_MODEL; }
 
+bool dl_task_is_yes_or_no(int task) { return task == DL_TASK_BINARY || task == DL_TASK_MULTILABEL; }
+
 int64_t dl_eval_block(const dl_config *config) {
   if (config->task != DL_TASK_LANGUAGE_MODEL) return DL_EVAL_BLOCK;
   const int64_t samples = DL_EVAL_TOKENS / config->data.sequence;

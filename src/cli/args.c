@@ -21,7 +21,7 @@ static int find_short(const dl_arg *rows, int n, const char *word) {
 }
 
 static dl_status unknown(const char *command, const dl_arg *rows, int n, const char *word) {
-  const char *names[16];
+  const char *names[DL_ARGS_ROWS];
   for (int i = 0; i < n; i++) names[i] = rows[i].name;
   dl_fail(DL_ERR_USAGE, "dldist %s: unknown option '%s'", command, word);
   return dl_hint_nearest(word, names, n, "see dldist help %s", command);

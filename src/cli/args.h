@@ -12,10 +12,11 @@ typedef struct dl_arg {
 } dl_arg;
 
 #define DL_ARGS_MAX 64
+#define DL_ARGS_ROWS 32 /* options of a command */
 
 /* What was given: value[i] for row i (the last one, "" for a flag given), lists for all that may be repeated. */
 typedef struct dl_args {
-  const char *value[16];
+  const char *value[DL_ARGS_ROWS];
   const char *set[DL_ARGS_MAX]; /* every --set, in order */
   int n_set;
   const char *positional[DL_ARGS_MAX];

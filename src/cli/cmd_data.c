@@ -1,9 +1,11 @@
-/* cmd_data.c - dldist data import | info. */
+/* cmd_data.c - dldist data import | info | stats. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/cmd_data.h"
+#include "cli/cmd_stats.h"
+#include "comm/launch.h"
 #include "core/options.h"
 #include "data/import.h"
 
@@ -24,6 +26,7 @@ static const dl_arg args_table[] = {
     {"--categorical", NULL, "COLUMNS", "import csv: columns of numbers that are categories"},
     {"--categories", NULL, "onehot|integers", "import csv: what a column of categories becomes; default: onehot"},
     {"--type", NULL, "T", "import csv: of the features: float32, float64 or uint8; default: float32"},
+    DL_STATS_ARGS,
 };
 
 static dl_status unknown(const char *what, const char *word, const char *const *names, int n) {
@@ -44,31 +47,38 @@ static dl_status info(const dl_command *command, const dl_args *args) {
 static const struct {
   const char *name;
   dl_status (*run)(const dl_command *, const dl_args *);
-} actions[] = {{"import", dl_data_import}, {"info", info}};
+  bool together; /* all ranks of a launcher do it, not rank 0 alone */
+} actions[] = {{"import", dl_data_import, false}, {"info", info, false}, {"stats", dl_stats_command, true}};
 #define N_ACTIONS ((int)(sizeof actions / sizeof actions[0]))
 
 static dl_status run(const dl_command *command, const dl_args *args) {
   const char *names[N_ACTIONS];
   for (int i = 0; i < N_ACTIONS; i++) {
     names[i] = actions[i].name;
-    if (!strcmp(args->positional[0], names[i])) return actions[i].run(command, args);
+    if (strcmp(args->positional[0], names[i])) continue;
+    return actions[i].together || dl_launch_is_first() ? actions[i].run(command, args) : DL_OK;
   }
   return unknown("action", args->positional[0], names, N_ACTIONS);
 }
 
 const dl_command dl_command_data = {
     .name = "data",
-    .usage = "import FORMAT INPUT... -o FILE.h5 [--force] [OPTION]... | info FILE",
+    .usage =
+        "import FORMAT INPUT... -o FILE.h5 [--force] [OPTION]... | info FILE | "
+        "stats FILE [--split S] [--json] [--html OUT.html]",
     .help = "brings data into HDF5, and tells what a file holds",
     .more =
         "A data set is an HDF5 file with samples first: /train/x and /train/y, likewise valid and test. An import "
         "writes "
         "chunks with Fletcher32 checksums, and the file is whole or not there. Formats and their options: dldist list "
-        "formats.",
+        "formats.\n\n"
+        "stats describes every feature, or every channel of images, the labels and the tokens: moments, quantiles, "
+        "histograms, distributions fitted by maximum likelihood, correlations, entropy, mutual information, credible "
+        "intervals and a naive Bayes baseline. Under mpirun and with -j the work is shared; the figures have the same "
+        "bits.",
     .args = args_table,
     .n_args = sizeof args_table / sizeof args_table[0],
     .min_positional = 1,
     .max_positional = DL_ARGS_MAX,
-    .whole_line_only = true,
     .run = run,
 };

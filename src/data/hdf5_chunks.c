@@ -184,11 +184,17 @@ static dl_status read_band(const job *j) {
   return DL_OK;
 }
 
-static void leave_out(const job *j) {
+/* False where the damage is new: its rows have been promised. */
+static bool leave_out(const job *j) {
   const dl_h5_set *set = j->set;
+  if (!set->bad) return false;
+  for (int64_t i = 0; set->bad_is_known && i < j->rows; i++)
+    if (!set->bad[j->first + i]) return false;
   memset(j->out, 0, (size_t)(j->rows * set->row_values * set->number.bytes));
+  if (set->bad_is_known) return true;
   for (int64_t i = 0; i < j->rows; i++) set->bad[j->first + i] = true;
   dl_warn("corrupt_data", "%s: %s; these rows are left out", set->file->path, dl_error_last()->message);
+  return true;
 }
 
 static dl_status convert(const job *j, hid_t memory_type, size_t memory_bytes, void *out) {
@@ -231,10 +237,7 @@ dl_status dl_h5_chunks_read(const dl_h5_set *set, int64_t first, int64_t rows, h
     char *to = (char *)out + (size_t)(j.first - first) * row;
     j.out = same ? to : buffers->rows;
     dl_status status = read_band(&j);
-    if (status == DL_ERR_DATA && set->bad) {
-      leave_out(&j);
-      status = DL_OK;
-    }
+    if (status == DL_ERR_DATA && leave_out(&j)) status = DL_OK;
     if (status == DL_OK && !same) status = convert(&j, memory_type, memory_bytes, to);
     DL_TRY(status);
   }

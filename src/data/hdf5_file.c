@@ -432,7 +432,7 @@ int64_t dl_h5_block_rows(const dl_h5_set *set) {
   return rows < set->dim[0] ? rows : set->dim[0];
 }
 
-static dl_status read_by_hdf5(const dl_h5_set *set, int64_t first, int64_t rows, hid_t memory_type, void *out) {
+dl_status dl_h5_read_plainly(const dl_h5_set *set, int64_t first, int64_t rows, hid_t memory_type, void *out) {
   hsize_t start[DL_H5_MAX_DIMS] = {(hsize_t)first}, count[DL_H5_MAX_DIMS] = {(hsize_t)rows};
   for (int i = 1; i < set->dims; i++) count[i] = (hsize_t)set->dim[i];
   hid_t file_space = H5Dget_space(set->id);
@@ -454,5 +454,5 @@ dl_status dl_h5_read(const dl_h5_set *set, int64_t first, int64_t rows, hid_t me
     dl_h5_buffers_clear(&buffers);
     return status;
   }
-  return read_by_hdf5(set, first, rows, memory_type, out);
+  return dl_h5_read_plainly(set, first, rows, memory_type, out);
 }

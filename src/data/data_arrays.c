@@ -130,6 +130,7 @@ static dl_status take_arrays(dl_data *data, const dl_config *config, const dl_da
   data->plan.shape = *shape;
   data->plan.element = DL_ELEMENT_F32;
   data->plan.unit_max = 1;
+  data->plan.shuffle = config->data.shuffle == DL_SHUFFLE_AUTO ? DL_SHUFFLE_FULL : config->data.shuffle;
   DL_TRY(check_shape(config, &data->plan.shape));
   data->plan.row_values = data->plan.shape.x_size + (config->task == DL_TASK_LANGUAGE_MODEL);
   int64_t classes = 0;

@@ -297,6 +297,7 @@ static int64_t outputs_wanted(const dl_model *model) {
 static dl_status make_training(dl_model *model) {
   dl_config *config = model->config;
   DL_TRY(dl_optimizer_new(config, &model->optimizer));
+  DL_TRY(dl_data_set_order(model->data, config, model->shards));
   int64_t epoch_steps = dl_model_steps_per_epoch(model);
   if (epoch_steps < 1)
     return dl_config_fail(config, "train.batch",

@@ -83,11 +83,12 @@ static inline float largest(int64_t n, const float *x) {
   for (int j = 0; j < 16; j++) lane[j] = -INFINITY;
   int64_t i = 0;
   for (; i + 16 <= n; i += 16)
+#pragma GCC unroll 1 /* gcc makes vectors of the loop, not of its sixteen copies */
     for (int j = 0; j < 16; j++) lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
   for (int j = 0; i < n; i++, j++) lane[j] = x[i] > lane[j] ? x[i] : lane[j];
-  float most = lane[0];
-  for (int j = 1; j < 16; j++) most = lane[j] > most ? lane[j] : most;
-  return most;
+  for (int width = 8; width; width /= 2)
+    for (int j = 0; j < width; j++) lane[j] = lane[j + width] > lane[j] ? lane[j + width] : lane[j];
+  return lane[0];
 }
 
 static inline void add_to_lanes(double lane[LANES], int64_t n, const float *x) {

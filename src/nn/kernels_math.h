@@ -86,9 +86,11 @@ static inline float largest(int64_t n, const float *x) {
 #pragma GCC unroll 1 /* gcc makes vectors of the loop, not of its sixteen copies */
     for (int j = 0; j < 16; j++) lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
   for (int j = 0; i < n; i++, j++) lane[j] = x[i] > lane[j] ? x[i] : lane[j];
-  for (int width = 8; width; width /= 2)
-    for (int j = 0; j < width; j++) lane[j] = lane[j + width] > lane[j] ? lane[j + width] : lane[j];
-  return lane[0];
+  float four[4];
+  for (int j = 0; j < 8; j++) lane[j] = lane[j + 8] > lane[j] ? lane[j + 8] : lane[j];
+  for (int j = 0; j < 4; j++) four[j] = lane[j + 4] > lane[j] ? lane[j + 4] : lane[j];
+  const float even = four[2] > four[0] ? four[2] : four[0], odd = four[3] > four[1] ? four[3] : four[1];
+  return odd > even ? odd : even;
 }
 
 static inline void add_to_lanes(double lane[LANES], int64_t n, const float *x) {

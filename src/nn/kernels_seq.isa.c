@@ -11,11 +11,9 @@
 
 /* ---- functions of one number ---- */
 
-/* The normal distribution function at -a, for a >= 0: e^(-a a / 2) t P(t) with t = 1 / (1 + c a), as Abramowitz and
- * Stegun 7.1.26. Also gives e^(-a a / 2), which is 0 beyond a = 13.2: exp1's steps, with one scaling by 2^k. */
-static inline float normal_tail(float a, float *density) {
+/* e^x for x <= 0, and 0 below -88: exp1's own steps, with one scaling by 2^k. */
+static inline float exp_to_zero(float x) {
   const float shifter = 0x1.8p23f;
-  float x = -0.5f * (a * a);
   x = x < -88.0f ? -88.0f : x; /* NaN passes */
   float t = x * 0x1.715476p0f + shifter;
   float k = t - shifter;
@@ -25,7 +23,13 @@ static inline float normal_tail(float a, float *density) {
   p = p * r + 0x1.5558fap-5f;
   p = p * r + 0x1.55549p-3f;
   p = p * r + 0x1.fffffcp-2f;
-  *density = (1.0f + (r + r * r * p)) * float_of((bits_of(t) - bits_of(shifter) + 127u) << 23);
+  return (1.0f + (r + r * r * p)) * float_of((bits_of(t) - bits_of(shifter) + 127u) << 23);
+}
+
+/* The normal distribution function at -a, for a >= 0: e^(-a a / 2) t P(t) with t = 1 / (1 + c a), as Abramowitz and
+ * Stegun 7.1.26. Also gives e^(-a a / 2). */
+static inline float normal_tail(float a, float *density) {
+  *density = exp_to_zero(-0.5f * (a * a));
   float u = 1.0f / (1.0f + 0x1.8a0474p-2f * a);
   float q = 0x1.ab7a28p-5f;
   q = q * u + -0x1.090ec4p-2f;
@@ -211,35 +215,80 @@ static inline int64_t filled(int64_t n, int64_t cols) {
   return up < cols ? up : cols;
 }
 
-static void attend(int64_t rows, int64_t cols, int64_t ld, int64_t limit, const float *keys, float *scores) {
-  for (int64_t r = 0; r < rows; r++, scores += ld) {
-    const int64_t seen = limit + r < cols ? limit + r : cols, n = filled(seen, cols);
+/* Each row waits for its largest, its sum and its factor: rows take each step side by side, so that nothing waits. */
+enum { SIDE_BY_SIDE = 8 };
+
+static inline int64_t seen_by(int64_t row, int64_t cols, int64_t limit) {
+  return limit + row < cols ? limit + row : cols;
+}
+
+/* The next matrix, which usually follows this one in memory, is asked for in time. */
+static inline void ask_for(const float *x, int64_t n) {
+  for (int64_t c = 0; c < n; c += 16) __builtin_prefetch(x + c);
+}
+
+/* Row `row` and as many as `count` after it. */
+static void attend_rows(int64_t row, int64_t count, int64_t cols, int64_t ld, int64_t limit, const float *keys,
+                        float *scores) {
+  float most[SIDE_BY_SIDE], factor[SIDE_BY_SIDE];
+  for (int64_t r = 0; r < count; r++) {
+    float *x = scores + r * ld;
+    const int64_t seen = seen_by(row + r, cols, limit), n = filled(seen, cols);
     if (keys)
-      for (int64_t c = 0; c < seen; c++) scores[c] += keys[c];
-    for (int64_t c = seen; c < n; c++) scores[c] = -INFINITY;
-    const float most = largest(n, scores);
-    if (most > -INFINITY || most != most) {
-      const float factor = (float)(1.0 / exp_shifted(n, scores, most, scores));
-      for (int64_t c = 0; c < n; c++) scores[c] *= factor;
-      memset(scores + seen, 0, (size_t)(cols - seen) * sizeof *scores);
-    } else {
-      memset(scores, 0, (size_t)cols * sizeof *scores);
-    }
+      for (int64_t c = 0; c < seen; c++) x[c] += keys[c];
+    for (int64_t c = seen; c < n; c++) x[c] = -INFINITY;
+    most[r] = largest(n, x);
+    if (most[r] == -INFINITY) most[r] = 0; /* nobody to look at: all become 0 */
+  }
+  for (int64_t r = 0; r < count; r++) {
+    const int64_t n = filled(seen_by(row + r, cols, limit), cols);
+    INDEPENDENT for (int64_t c = 0; c < n; c++) scores[r * ld + c] = exp_to_zero(scores[r * ld + c] - most[r]);
+  }
+  for (int64_t r = 0; r < count; r++) {
+    const double sum = sum_of(filled(seen_by(row + r, cols, limit), cols), scores + r * ld);
+    factor[r] = sum == 0 ? 0 : (float)(1.0 / sum);
+  }
+  for (int64_t r = 0; r < count; r++) {
+    const int64_t n = filled(seen_by(row + r, cols, limit), cols);
+    for (int64_t c = 0; c < n; c++) scores[r * ld + c] *= factor[r];
+    for (int64_t c = n; c < cols; c++) scores[r * ld + c] = 0;
   }
 }
 
-static void attend_backward(int64_t rows, int64_t cols, int64_t ld, int64_t limit, const float *restrict p,
-                            float *restrict dp) {
-  for (int64_t r = 0; r < rows; r++, p += ld, dp += ld) {
-    const int64_t seen = limit + r < cols ? limit + r : cols, n = filled(seen, cols);
+static void attend(int64_t rows, int64_t cols, int64_t ld, int64_t limit, const float *keys, float *scores) {
+  for (int64_t r = 0; r < rows; r += SIDE_BY_SIDE) {
+    const int64_t count = rows - r < SIDE_BY_SIDE ? rows - r : SIDE_BY_SIDE;
+    for (int64_t i = 0; i < count; i++) ask_for(scores + (rows + r + i) * ld, seen_by(r + i, cols, limit));
+    attend_rows(r, count, cols, ld, limit, keys, scores + r * ld);
+  }
+}
+
+static void attend_backward_rows(int64_t row, int64_t count, int64_t cols, int64_t ld, int64_t limit,
+                                 const float *restrict p, float *restrict dp) {
+  float dot[SIDE_BY_SIDE];
+  for (int64_t r = 0; r < count; r++) {
+    const int64_t seen = seen_by(row + r, cols, limit), n = filled(seen, cols);
+    const float *restrict x = p + r * ld;
+    float *restrict dx = dp + r * ld;
     double lane[LANES] = {0};
     int64_t i = 0;
-    memset(dp + seen, 0, (size_t)(cols - seen) * sizeof *dp);
+    for (int64_t c = seen; c < cols; c++) dx[c] = 0;
     for (; i + LANES <= n; i += LANES)
-      for (int j = 0; j < LANES; j++) lane[j] += (double)dp[i + j] * (double)p[i + j];
-    for (int j = 0; i < n; i++, j++) lane[j] += (double)dp[i] * (double)p[i];
-    const float dot = (float)add_lanes(lane);
-    for (i = 0; i < n; i++) dp[i] = p[i] * (dp[i] - dot);
+      for (int j = 0; j < LANES; j++) lane[j] += (double)dx[i + j] * (double)x[i + j];
+    for (int j = 0; i < n; i++, j++) lane[j] += (double)dx[i] * (double)x[i];
+    dot[r] = (float)add_lanes(lane);
+  }
+  for (int64_t r = 0; r < count; r++) {
+    const int64_t n = filled(seen_by(row + r, cols, limit), cols);
+    for (int64_t c = 0; c < n; c++) dp[r * ld + c] = p[r * ld + c] * (dp[r * ld + c] - dot[r]);
+  }
+}
+
+static void attend_backward(int64_t rows, int64_t cols, int64_t ld, int64_t limit, const float *p, float *dp) {
+  for (int64_t r = 0; r < rows; r += SIDE_BY_SIDE) {
+    const int64_t count = rows - r < SIDE_BY_SIDE ? rows - r : SIDE_BY_SIDE;
+    for (int64_t i = 0; i < count; i++) ask_for(p + (rows + r + i) * ld, seen_by(r + i, cols, limit));
+    attend_backward_rows(r, count, cols, ld, limit, p + r * ld, dp + r * ld);
   }
 }
 

@@ -28,7 +28,7 @@ const dl_gemm_backend *dl_gemm_choose(int backend) {
 void dl_gemm_affine(const dl_gemm_backend *backend, int64_t m, int64_t n, int64_t k, const float *x, int64_t ldx,
                     const float *w, int64_t ldw, const float *bias, float *y, int64_t ldy) {
   const dl_product product = {false, true, DL_GEMM_WHOLE, m, n, k, 1, x, w, bias, ldx, ldw, ldy, y};
-  if (backend->with_tiles && dl_gemm_by_tiles(&product)) return;
+  if (backend->with_tiles && dl_gemm_tiles_suit(&product) && dl_gemm_by_tiles(&product)) return;
   backend->sgemm(false, true, m, n, k, 1, x, ldx, w, ldw, 0, y, ldy);
   if (!bias) return;
   if (ldy == n)

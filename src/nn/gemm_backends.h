@@ -10,8 +10,10 @@ extern const dl_gemm_backend dl_gemm_openblas;
 extern const dl_gemm_backend dl_gemm_onednn;
 #endif
 
-/* Makes the product by our own tiles; false where they are not for the instruction set in use, or not for this shape. A
- * rule on the shape alone. */
+/* Whether our own tiles are the faster ones for a whole product: a rule on the shape alone. */
+bool dl_gemm_tiles_suit(const dl_product *p);
+/* Makes the product by our own tiles; false where they are not for the instruction set in use, or the product is tiny.
+ */
 bool dl_gemm_by_tiles(const dl_product *p);
 
 #endif

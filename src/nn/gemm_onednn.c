@@ -20,7 +20,7 @@
 static void sgemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
                   const float *b, int64_t ldb, float beta, float *c, int64_t ldc) {
   const dl_product product = {trans_a, trans_b, DL_GEMM_WHOLE, m, n, k, alpha, a, b, NULL, lda, ldb, ldc, c};
-  if (beta == 0 && dl_gemm_by_tiles(&product)) return;
+  if (beta == 0 && dl_gemm_tiles_suit(&product) && dl_gemm_by_tiles(&product)) return;
   sigset_t signals;
   dl_signals_hold(&signals);
   dnnl_status_t status =

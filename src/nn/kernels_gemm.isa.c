@@ -77,7 +77,11 @@ static inline __attribute__((always_inline)) void tile(int rows, int64_t k, cons
                                                        const float *b, const place *at) {
   vec left[ROWS], right[ROWS];
 #pragma GCC unroll 8
-  for (int r = 0; r < rows; r++) left[r] = right[r] = zeros();
+  for (int r = 0; r < rows; r++) {
+    left[r] = right[r] = zeros();
+    __builtin_prefetch(at->c + r * at->ld, 1);
+    __builtin_prefetch(at->c + r * at->ld + at->cols - 1, 1);
+  }
   for (int64_t p = 0; p < k; p++, a += next, b += PANEL) {
     const vec b0 = load(b), b1 = load(b + LANES);
 #pragma GCC unroll 8

@@ -4,15 +4,19 @@
 #include <string.h>
 
 #include "cli/cmd_data.h"
+#include "comm/launch.h"
 #include "core/options.h"
 #include "data/import.h"
 
 static const dl_arg args_table[] = {
     {"-o", "--output", "FILE.h5", "import: the file to write"},
     {"--force", "-f", NULL, "import: replaces an existing file"},
+    {"-j", "--threads", "THREADS", "import images: threads a process; default: the cores, 1 under mpirun or srun"},
+    {"--size", NULL, "HxW", "import images: what all are brought to; default: as the first"},
+    {"--color", NULL, "rgb|grey", "import images: three channels or one; default: rgb"},
     {"--tokens", NULL, "char|byte", "import text: what a token is; default: char"},
     {"--test-fraction", NULL, "F", "import: share that becomes the test split (text: the tail); default: 0"},
-    {"--valid-fraction", NULL, "F", "import csv: share that becomes the validation split; default: 0"},
+    {"--valid-fraction", NULL, "F", "import csv, images: share that becomes the validation split; default: 0"},
     {"--seed", NULL, "S", "import: of the random split; default: 1"},
     {"--target", NULL, "COLUMN", "import csv: the target's name or number (-1: the last); several between commas"},
     {"--task", NULL, "T", "import csv: classification, binary, multilabel or regression"},
@@ -33,6 +37,7 @@ static dl_status unknown(const char *what, const char *word, const char *const *
 
 static dl_status info(const dl_command *command, const dl_args *args) {
   (void)command;
+  if (!dl_launch_is_first()) return DL_OK;
   if (args->n_positional != 2) return dl_fail(DL_ERR_USAGE, "dldist data info needs one FILE");
   char *text = NULL;
   DL_TRY(dl_data_info(args->positional[1], &text));
@@ -69,6 +74,5 @@ const dl_command dl_command_data = {
     .n_args = sizeof args_table / sizeof args_table[0],
     .min_positional = 1,
     .max_positional = DL_ARGS_MAX,
-    .whole_line_only = true,
     .run = run,
 };

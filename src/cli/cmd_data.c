@@ -1,18 +1,17 @@
-/* cmd_data.c - dldist data import | info | verify | split. */
+/* cmd_data.c - dldist data import | info | stats | verify | split. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/cmd_data.h"
+#include "cli/cmd_stats.h"
 #include "comm/launch.h"
 #include "core/options.h"
 #include "data/import.h"
 
 static const dl_arg args_table[] = {
     {"-o", "--output", "FILE.h5", "import, split: the file to write"},
-    {"--json", NULL, NULL, "verify: JSON instead of a table"},
     {"--force", "-f", NULL, "import, split: replaces an existing file"},
-    {"-j", "--threads", "THREADS", "import images: threads a process; default: the cores, 1 under mpirun or srun"},
     {"--size", NULL, "HxW", "import images: what all are brought to; default: as the first"},
     {"--color", NULL, "rgb|grey", "import images: three channels or one; default: rgb"},
     {"--tokens", NULL, "char|byte", "import text: what a token is; default: char"},
@@ -30,6 +29,7 @@ static const dl_arg args_table[] = {
     {"--categorical", NULL, "COLUMNS", "import csv: columns of numbers that are categories"},
     {"--categories", NULL, "onehot|integers", "import csv: what a column of categories becomes; default: onehot"},
     {"--type", NULL, "T", "import csv: of the features: float32, float64 or uint8; default: float32"},
+    DL_STATS_ARGS,
 };
 
 static dl_status unknown(const char *what, const char *word, const char *const *names, int n) {
@@ -39,7 +39,6 @@ static dl_status unknown(const char *what, const char *word, const char *const *
 
 static dl_status info(const dl_command *command, const dl_args *args) {
   (void)command;
-  if (!dl_launch_is_first()) return DL_OK;
   if (args->n_positional != 2) return dl_fail(DL_ERR_USAGE, "dldist data info needs one FILE");
   char *text = NULL;
   DL_TRY(dl_data_info(args->positional[1], &text));
@@ -51,15 +50,20 @@ static dl_status info(const dl_command *command, const dl_args *args) {
 static const struct {
   const char *name;
   dl_status (*run)(const dl_command *, const dl_args *);
-} actions[] = {
-    {"import", dl_data_import}, {"info", info}, {"verify", dl_data_verify_command}, {"split", dl_data_split_command}};
+  bool together; /* all ranks of a launcher do it, not rank 0 alone */
+} actions[] = {{"import", dl_data_import, true},
+               {"info", info, false},
+               {"stats", dl_stats_command, true},
+               {"verify", dl_data_verify_command, false},
+               {"split", dl_data_split_command, false}};
 #define N_ACTIONS ((int)(sizeof actions / sizeof actions[0]))
 
 static dl_status run(const dl_command *command, const dl_args *args) {
   const char *names[N_ACTIONS];
   for (int i = 0; i < N_ACTIONS; i++) {
     names[i] = actions[i].name;
-    if (!strcmp(args->positional[0], names[i])) return actions[i].run(command, args);
+    if (strcmp(args->positional[0], names[i])) continue;
+    return actions[i].together || dl_launch_is_first() ? actions[i].run(command, args) : DL_OK;
   }
   return unknown("action", args->positional[0], names, N_ACTIONS);
 }
@@ -67,14 +71,19 @@ static dl_status run(const dl_command *command, const dl_args *args) {
 const dl_command dl_command_data = {
     .name = "data",
     .usage =
-        "import FORMAT INPUT... -o FILE.h5 [--force] [OPTION]... | info FILE | verify FILE [--json] | split FILE -o "
-        "OUT.h5 [--test-fraction F] [--valid-fraction F] [--seed S]",
+        "import FORMAT INPUT... -o FILE.h5 [--force] [OPTION]... | info FILE | "
+        "stats FILE [--split S] [--json] [--html OUT.html] | verify FILE [--json] | split FILE -o OUT.h5 "
+        "[--test-fraction F] [--valid-fraction F] [--seed S]",
     .help = "brings data into HDF5, and tells what a file holds and what is wrong with it",
     .more =
         "A data set is an HDF5 file with samples first: /train/x and /train/y, likewise valid and test. An import "
         "writes "
         "chunks with Fletcher32 checksums, and the file is whole or not there. Formats and their options: dldist list "
-        "formats.",
+        "formats.\n\n"
+        "stats describes every feature, or every channel of images, the labels and the tokens: moments, quantiles, "
+        "histograms, distributions fitted by maximum likelihood, correlations, entropy, mutual information, credible "
+        "intervals and a naive Bayes baseline. Under mpirun and with -j the work is shared; the figures have the same "
+        "bits.",
     .args = args_table,
     .n_args = sizeof args_table / sizeof args_table[0],
     .min_positional = 1,

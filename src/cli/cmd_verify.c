@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "cli/cmd_data.h"
-#include "comm/launch.h"
 #include "core/json.h"
 #include "data/verify.h"
 
@@ -70,7 +69,6 @@ static dl_status print_json(const dl_verification *v, const char *path) {
 }
 
 dl_status dl_data_verify_command(const dl_command *command, const dl_args *args) {
-  if (!dl_launch_is_first()) return DL_OK;
   if (args->n_positional != 2) return dl_fail(DL_ERR_USAGE, "dldist data verify needs one FILE");
   dl_verification v;
   const char *path = args->positional[1];
@@ -95,7 +93,6 @@ static dl_status fraction_of(const dl_command *command, const dl_args *args, con
 }
 
 dl_status dl_data_split_command(const dl_command *command, const dl_args *args) {
-  if (!dl_launch_is_first()) return DL_OK;
   const char *output = dl_option_of(command, args, "-o"), *seed_text = dl_option_of(command, args, "--seed");
   double test, valid;
   char *end = NULL;

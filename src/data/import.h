@@ -54,10 +54,11 @@ dl_status dl_import_on(dl_team *team, const char *format, const char *const *inp
                        const dl_import_setting *settings, int n_settings, const char *output, bool force,
                        const dl_import_listener *listener);
 
-/* Writing predictions: /scores float32 (samples, outputs), /labels int64 where labels is not NULL, /y as float32
+/* Writing predictions: /scores float32 (samples, outputs), /labels int64 where labels is not NULL, (samples) or
+ * with more than one label column (samples, label_columns), /y as float32
  * (samples, y_size) where y is not NULL, or int64 (samples) where y_labels is not NULL. Atomic. */
 typedef struct dl_predictions {
-  int64_t samples, outputs, y_size;
+  int64_t samples, outputs, y_size, label_columns;
   const float *scores, *y;
   const int64_t *labels, *y_labels;
 } dl_predictions;

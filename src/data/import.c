@@ -27,9 +27,7 @@ static const dl_format formats[] = {
      "a text as the row of its characters or bytes, for language models; the tail is the test split", 1, 1,
      dl_import_text, dl_text_rows, 2, sizeof(dl_text_options), false},
     {"csv",
-     "FILE [TEST_FILE] --target COLUMN [--task T] [--test-fraction F --seed S] [--split-file FILE] [--missing "
-     "mean|zero|drop] [--header yes|no] [--delimiter C] [--ignore COLUMNS] [--categorical COLUMNS] [--categories "
-     "onehot|integers] [--type float32|float64|uint8]",
+     "FILE [TEST_FILE] --target COLUMN [OPTION]...",
      "a table of numbers and categories as text, plain or packed with gzip", 1, 2, dl_import_csv, dl_csv_rows,
      DL_CSV_N_ROWS, sizeof(dl_csv_options), false},
     {"fann", "FILE [TEST_FILE]", "training files of FANN, the Fast Artificial Neural Network library", 1, 2,
@@ -39,7 +37,7 @@ static const dl_format formats[] = {
     {"npz", "FILE.npz",
      "an archive of numpy with x_train, y_train, x_test, y_test (or x and y, and what else they are called)", 1, 1,
      dl_import_npz, NULL, 0, 0, false},
-    {"images", "DIR [--size HxW] [--color rgb|grey] [--test-fraction F] [--valid-fraction F] [--seed S]",
+    {"images", "DIR [--size HxW] [OPTION]...",
      "folders of PNG and JPEG files, a folder a class; with train and test folders above them where there are", 1, 1,
      dl_import_images, dl_images_rows, DL_IMAGES_N_ROWS, sizeof(dl_images_options), true},
 };

@@ -1,4 +1,4 @@
-/* cmd_data.c - dldist data import | info | stats. */
+/* cmd_data.c - dldist data import | info | stats | verify | split. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,12 +10,15 @@
 #include "data/import.h"
 
 static const dl_arg args_table[] = {
-    {"-o", "--output", "FILE.h5", "import: the file to write"},
-    {"--force", "-f", NULL, "import: replaces an existing file"},
+    {"-o", "--output", "FILE.h5", "import, split: the file to write"},
+    {"--force", "-f", NULL, "import, split: replaces an existing file"},
+    {"--size", NULL, "HxW", "import images: what all are brought to; default: as the first"},
+    {"--color", NULL, "rgb|grey", "import images: three channels or one; default: rgb"},
     {"--tokens", NULL, "char|byte", "import text: what a token is; default: char"},
-    {"--test-fraction", NULL, "F", "import: share that becomes the test split (text: the tail); default: 0"},
-    {"--valid-fraction", NULL, "F", "import csv: share that becomes the validation split; default: 0"},
-    {"--seed", NULL, "S", "import: of the random split; default: 1"},
+    {"--test-fraction", NULL, "F", "import, split: share that becomes the test split (text: the tail); default: 0"},
+    {"--valid-fraction", NULL, "F",
+     "import csv and images, split: share that becomes the validation split; default: 0"},
+    {"--seed", NULL, "S", "import, split: of the random split; default: 1"},
     {"--target", NULL, "COLUMN", "import csv: the target's name or number (-1: the last); several between commas"},
     {"--task", NULL, "T", "import csv: classification, binary, multilabel or regression"},
     {"--split-file", NULL, "FILE", "import csv: numbers of the test rows, or train, valid or test for each row"},
@@ -48,7 +51,11 @@ static const struct {
   const char *name;
   dl_status (*run)(const dl_command *, const dl_args *);
   bool together; /* all ranks of a launcher do it, not rank 0 alone */
-} actions[] = {{"import", dl_data_import, false}, {"info", info, false}, {"stats", dl_stats_command, true}};
+} actions[] = {{"import", dl_data_import, true},
+               {"info", info, false},
+               {"stats", dl_stats_command, true},
+               {"verify", dl_data_verify_command, false},
+               {"split", dl_data_split_command, false}};
 #define N_ACTIONS ((int)(sizeof actions / sizeof actions[0]))
 
 static dl_status run(const dl_command *command, const dl_args *args) {
@@ -65,8 +72,9 @@ const dl_command dl_command_data = {
     .name = "data",
     .usage =
         "import FORMAT INPUT... -o FILE.h5 [--force] [OPTION]... | info FILE | "
-        "stats FILE [--split S] [--json] [--html OUT.html]",
-    .help = "brings data into HDF5, and tells what a file holds",
+        "stats FILE [--split S] [--json] [--html OUT.html] | verify FILE [--json] | split FILE -o OUT.h5 "
+        "[--test-fraction F] [--valid-fraction F] [--seed S]",
+    .help = "brings data into HDF5, and tells what a file holds and what is wrong with it",
     .more =
         "A data set is an HDF5 file with samples first: /train/x and /train/y, likewise valid and test. An import "
         "writes "

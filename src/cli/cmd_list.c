@@ -106,6 +106,7 @@ static void list_formats(void) {
   for (int i = 0; i < n; i++) {
     print_entry(formats[i].name, formats[i].help);
     printf("      dldist data import %s %s -o FILE.h5\n", formats[i].name, formats[i].usage);
+    print_options(formats[i].options, formats[i].n_options);
   }
 }
 

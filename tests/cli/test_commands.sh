@@ -168,7 +168,7 @@ try alone data import idx short labels-idx1-ubyte -o short.h5
 check 'a short IDX file is bad data' 3 "$code"
 contains 'and named' 'dldist: error: short' err
 check 'no file, whole or torn, is left' '' "$(find . -maxdepth 1 -name '*short*h5*')"
-usage 'an unknown format' "dldist data: unknown format 'idxx' (did you mean 'idx'?)" data import idxx a b -o c.h5
+usage 'an unknown format' "unknown format 'idxx' (did you mean 'idx'?)" data import idxx a b -o c.h5
 usage 'too few inputs' 'dldist data import idx takes IMAGES LABELS [TEST_IMAGES TEST_LABELS], 1 given' data import idx a -o c.h5
 usage 'an unknown action' "dldist data: unknown action 'imprt' (did you mean 'import'?)" data imprt
 try alone data info absent.h5

@@ -1,19 +1,25 @@
-/* cmd_data.c - dldist data import | info. */
+/* cmd_data.c - dldist data import | info | verify | split. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/cmd_data.h"
+#include "comm/launch.h"
 #include "core/options.h"
 #include "data/import.h"
 
 static const dl_arg args_table[] = {
-    {"-o", "--output", "FILE.h5", "import: the file to write"},
-    {"--force", "-f", NULL, "import: replaces an existing file"},
+    {"-o", "--output", "FILE.h5", "import, split: the file to write"},
+    {"--json", NULL, NULL, "verify: JSON instead of a table"},
+    {"--force", "-f", NULL, "import, split: replaces an existing file"},
+    {"-j", "--threads", "THREADS", "import images: threads a process; default: the cores, 1 under mpirun or srun"},
+    {"--size", NULL, "HxW", "import images: what all are brought to; default: as the first"},
+    {"--color", NULL, "rgb|grey", "import images: three channels or one; default: rgb"},
     {"--tokens", NULL, "char|byte", "import text: what a token is; default: char"},
-    {"--test-fraction", NULL, "F", "import: share that becomes the test split (text: the tail); default: 0"},
-    {"--valid-fraction", NULL, "F", "import csv: share that becomes the validation split; default: 0"},
-    {"--seed", NULL, "S", "import: of the random split; default: 1"},
+    {"--test-fraction", NULL, "F", "import, split: share that becomes the test split (text: the tail); default: 0"},
+    {"--valid-fraction", NULL, "F",
+     "import csv and images, split: share that becomes the validation split; default: 0"},
+    {"--seed", NULL, "S", "import, split: of the random split; default: 1"},
     {"--target", NULL, "COLUMN", "import csv: the target's name or number (-1: the last); several between commas"},
     {"--task", NULL, "T", "import csv: classification, binary, multilabel or regression"},
     {"--split-file", NULL, "FILE", "import csv: numbers of the test rows, or train, valid or test for each row"},
@@ -33,6 +39,7 @@ static dl_status unknown(const char *what, const char *word, const char *const *
 
 static dl_status info(const dl_command *command, const dl_args *args) {
   (void)command;
+  if (!dl_launch_is_first()) return DL_OK;
   if (args->n_positional != 2) return dl_fail(DL_ERR_USAGE, "dldist data info needs one FILE");
   char *text = NULL;
   DL_TRY(dl_data_info(args->positional[1], &text));
@@ -44,7 +51,8 @@ static dl_status info(const dl_command *command, const dl_args *args) {
 static const struct {
   const char *name;
   dl_status (*run)(const dl_command *, const dl_args *);
-} actions[] = {{"import", dl_data_import}, {"info", info}};
+} actions[] = {
+    {"import", dl_data_import}, {"info", info}, {"verify", dl_data_verify_command}, {"split", dl_data_split_command}};
 #define N_ACTIONS ((int)(sizeof actions / sizeof actions[0]))
 
 static dl_status run(const dl_command *command, const dl_args *args) {
@@ -58,8 +66,10 @@ static dl_status run(const dl_command *command, const dl_args *args) {
 
 const dl_command dl_command_data = {
     .name = "data",
-    .usage = "import FORMAT INPUT... -o FILE.h5 [--force] [OPTION]... | info FILE",
-    .help = "brings data into HDF5, and tells what a file holds",
+    .usage =
+        "import FORMAT INPUT... -o FILE.h5 [--force] [OPTION]... | info FILE | verify FILE [--json] | split FILE -o "
+        "OUT.h5 [--test-fraction F] [--valid-fraction F] [--seed S]",
+    .help = "brings data into HDF5, and tells what a file holds and what is wrong with it",
     .more =
         "A data set is an HDF5 file with samples first: /train/x and /train/y, likewise valid and test. An import "
         "writes "
@@ -69,6 +79,5 @@ const dl_command dl_command_data = {
     .n_args = sizeof args_table / sizeof args_table[0],
     .min_positional = 1,
     .max_positional = DL_ARGS_MAX,
-    .whole_line_only = true,
     .run = run,
 };

@@ -5,5 +5,7 @@
 #include "cli/command.h"
 
 dl_status dl_data_import(const dl_command *command, const dl_args *args);
+dl_status dl_data_verify_command(const dl_command *command, const dl_args *args);
+dl_status dl_data_split_command(const dl_command *command, const dl_args *args);
 
 #endif

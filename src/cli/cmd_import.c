@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "cli/cmd_data.h"
+#include "comm/launch.h"
 #include "core/clock.h"
 #include "core/options.h"
 #include "data/import.h"
@@ -32,47 +33,54 @@ static void progress(void *context, const char *phase, int64_t done, int64_t tot
     fprintf(stderr, "\r\033[K%s %lld", phase, (long long)done);
 }
 
-static dl_status find_format(const char *name, const dl_format **out) {
-  const char *names[32];
-  int n;
-  const dl_format *formats = dl_formats(&n);
-  for (int i = 0; i < n && i < 32; i++) {
-    names[i] = formats[i].name;
-    if (!strcmp(name, names[i])) return *out = &formats[i], DL_OK;
-  }
-  dl_fail(DL_ERR_USAGE, "dldist data: unknown format '%.60s'", name);
-  return dl_hint_nearest(name, names, n, "see dldist help data");
-}
-
 /* What was given and is not the command's own. */
 static int collect_settings(const dl_command *command, const dl_args *args, dl_import_setting *settings) {
   int n = 0;
   for (int i = 0; i < command->n_args; i++) {
     const dl_arg *a = &command->args[i];
-    if (args->value[i] && strcmp(a->name, "-o") != 0 && strcmp(a->name, "--force") != 0)
+    if (args->value[i] && !strncmp(a->name, "--", 2) && strcmp(a->name, "--force") != 0)
       settings[n++] = (dl_import_setting){a->name + 2, args->value[i]};
   }
   return n;
 }
 
+typedef struct call {
+  const dl_format *format;
+  const char *const *inputs;
+  int n_inputs, n_settings;
+  dl_import_setting settings[DL_ARGS_ROWS];
+  const char *output;
+  bool force;
+} call;
+
+static dl_status import(dl_team *team, void *context) {
+  const call *c = context;
+  follower who = {.terminal = isatty(STDERR_FILENO), .last_s = dl_now_s()};
+  const dl_import_listener listener = {say, progress, &who};
+  if (team) dl_team_be_patient(team);
+  dl_status status = dl_import_on(team, c->format->name, c->inputs, c->n_inputs, c->settings, c->n_settings, c->output,
+                                  c->force, team && team->rank ? NULL : &listener);
+  if (who.drawn) fprintf(stderr, "\r\033[K");
+  return status;
+}
+
 dl_status dl_data_import(const dl_command *command, const dl_args *args) {
-  const dl_format *format = NULL;
-  const char *output = dl_option_of(command, args, "-o");
+  call c = {.output = dl_option_of(command, args, "-o"), .force = dl_option_of(command, args, "--force") != NULL};
+  int threads;
   if (args->n_positional < 2) {
     dl_fail(DL_ERR_USAGE, "dldist data import needs a format");
     return dl_hint("for example dldist data import idx IMAGES LABELS -o FILE.h5; see dldist list formats");
   }
-  DL_TRY(find_format(args->positional[1], &format));
-  const int inputs = args->n_positional - 2;
-  if (inputs < format->min_inputs || inputs > format->max_inputs)
-    return dl_fail(DL_ERR_USAGE, "dldist data import %s takes %s, %d given", format->name, format->usage, inputs);
-  if (!output) return dl_fail(DL_ERR_USAGE, "dldist data import needs -o FILE.h5");
-  dl_import_setting settings[DL_ARGS_ROWS];
-  const int n = collect_settings(command, args, settings);
-  follower who = {.terminal = isatty(STDERR_FILENO), .last_s = dl_now_s()};
-  const dl_import_listener listener = {say, progress, &who};
-  dl_status status = dl_import_followed(format->name, args->positional + 2, inputs, settings, n, output,
-                                        dl_option_of(command, args, "--force") != NULL, &listener);
-  if (who.drawn) fprintf(stderr, "\r\033[K");
-  return status;
+  c.format = dl_format_find(args->positional[1]);
+  if (!c.format) return DL_ERR_USAGE;
+  c.inputs = args->positional + 2;
+  c.n_inputs = args->n_positional - 2;
+  if (c.n_inputs < c.format->min_inputs || c.n_inputs > c.format->max_inputs)
+    return dl_fail(DL_ERR_USAGE, "dldist data import %s takes %s, %d given", c.format->name, c.format->usage,
+                   c.n_inputs);
+  if (!c.output) return dl_fail(DL_ERR_USAGE, "dldist data import needs -o FILE.h5");
+  c.n_settings = collect_settings(command, args, c.settings);
+  DL_TRY(dl_threads_option(command, args, &threads));
+  if (c.format->parallel) return dl_launch(threads, import, &c);
+  return dl_launch_is_first() ? import(NULL, &c) : DL_OK;
 }

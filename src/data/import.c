@@ -11,24 +11,37 @@
 #include "data/hdf5_output.h"
 #include "data/import_cifar10.h"
 #include "data/import_csv.h"
+#include "data/import_fann.h"
 #include "data/import_idx.h"
+#include "data/import_images.h"
+#include "data/import_npy.h"
 #include "data/import_text.h"
 
 static const dl_format formats[] = {
     {"idx", "IMAGES LABELS [TEST_IMAGES TEST_LABELS]",
-     "IDX files as of MNIST and Fashion-MNIST, plain or packed with gzip", 2, 4, dl_import_idx, NULL, 0, 0},
+     "IDX files as of MNIST and Fashion-MNIST, plain or packed with gzip", 2, 4, dl_import_idx, NULL, 0, 0, false},
     {"cifar10", "DIR",
      "the binary version of CIFAR-10: a folder of data_batch_N.bin and test_batch.bin, any number of records", 1, 1,
-     dl_import_cifar10, NULL, 0, 0},
+     dl_import_cifar10, NULL, 0, 0, false},
     {"text", "FILE [--tokens char|byte] [--test-fraction F]",
      "a text as the row of its characters or bytes, for language models; the tail is the test split", 1, 1,
-     dl_import_text, dl_text_rows, 2, sizeof(dl_text_options)},
+     dl_import_text, dl_text_rows, 2, sizeof(dl_text_options), false},
     {"csv",
      "FILE [TEST_FILE] --target COLUMN [--task T] [--test-fraction F --seed S] [--split-file FILE] [--missing "
      "mean|zero|drop] [--header yes|no] [--delimiter C] [--ignore COLUMNS] [--categorical COLUMNS] [--categories "
      "onehot|integers] [--type float32|float64|uint8]",
      "a table of numbers and categories as text, plain or packed with gzip", 1, 2, dl_import_csv, dl_csv_rows,
-     DL_CSV_N_ROWS, sizeof(dl_csv_options)},
+     DL_CSV_N_ROWS, sizeof(dl_csv_options), false},
+    {"fann", "FILE [TEST_FILE]", "training files of FANN, the Fast Artificial Neural Network library", 1, 2,
+     dl_import_fann, NULL, 0, 0, false},
+    {"npy", "X.npy Y.npy [TEST_X.npy TEST_Y.npy]", "arrays of numpy, samples first: integers, floats and booleans", 2,
+     4, dl_import_npy, NULL, 0, 0, false},
+    {"npz", "FILE.npz",
+     "an archive of numpy with x_train, y_train, x_test, y_test (or x and y, and what else they are called)", 1, 1,
+     dl_import_npz, NULL, 0, 0, false},
+    {"images", "DIR [--size HxW] [--color rgb|grey] [--test-fraction F] [--valid-fraction F] [--seed S]",
+     "folders of PNG and JPEG files, a folder a class; with train and test folders above them where there are", 1, 1,
+     dl_import_images, dl_images_rows, DL_IMAGES_N_ROWS, sizeof(dl_images_options), true},
 };
 enum { N_FORMATS = sizeof formats / sizeof formats[0] };
 
@@ -51,7 +64,7 @@ void dl_import_progress(const dl_import_job *job, const char *phase, int64_t don
   if (job->listener && job->listener->progress) job->listener->progress(job->listener->context, phase, done, total);
 }
 
-static const dl_format *find_format(const char *name) {
+const dl_format *dl_format_find(const char *name) {
   const char *names[N_FORMATS];
   for (int i = 0; i < N_FORMATS; i++) {
     if (!strcmp(formats[i].name, name)) return &formats[i];
@@ -97,41 +110,56 @@ static dl_status bind_settings(const dl_format *format, const dl_import_setting 
   return status;
 }
 
+static dl_status agree(const dl_import_job *job, dl_status mine) {
+  return job->team ? dl_team_agree(job->team, mine) : mine;
+}
+
+/* On the first member the file is there; the others work for it. */
 static dl_status import_into(const dl_format *format, dl_import_job *job, const char *output) {
+  const bool writes = !job->team || job->team->rank == 0;
   dl_h5_turn turn;
-  dl_h5_enter(&turn);
-  dl_h5_output file;
-  dl_status status = dl_h5_output_begin(output, &file);
+  dl_h5_output file = {.id = -1};
+  dl_status status = DL_OK;
+  if (writes) {
+    dl_h5_enter(&turn);
+    status = dl_h5_output_begin(output, &file);
+  }
   job->file = (int64_t)file.id;
-  if (status == DL_OK) status = dl_h5_output_end(&file, format->import(job));
-  dl_h5_leave(&turn);
-  return status;
+  const bool begun = writes && status == DL_OK;
+  status = agree(job, status);
+  if (status == DL_OK) status = format->import(job);
+  if (begun) status = dl_h5_output_end(&file, status);
+  if (writes) dl_h5_leave(&turn);
+  return agree(job, status);
 }
 
 dl_status dl_import(const char *format, const char *const *inputs, int n_inputs, const dl_import_setting *settings,
                     int n_settings, const char *output, bool force) {
-  return dl_import_followed(format, inputs, n_inputs, settings, n_settings, output, force, NULL);
+  return dl_import_on(NULL, format, inputs, n_inputs, settings, n_settings, output, force, NULL);
 }
 
-dl_status dl_import_followed(const char *format, const char *const *inputs, int n_inputs,
-                             const dl_import_setting *settings, int n_settings, const char *output, bool force,
-                             const dl_import_listener *listener) {
-  const dl_format *chosen = find_format(format);
-  if (!chosen) return DL_ERR_USAGE;
-  if (n_inputs < chosen->min_inputs || n_inputs > chosen->max_inputs) {
-    dl_fail(DL_ERR_USAGE, "format %s takes %d to %d inputs, not %d", format, chosen->min_inputs, chosen->max_inputs,
-            n_inputs);
-    return dl_hint("usage: dldist data import %s %s -o FILE.h5", format, chosen->usage);
+static dl_status check_call(const dl_format *format, int n_inputs, const char *output, bool force) {
+  if (n_inputs < format->min_inputs || n_inputs > format->max_inputs) {
+    dl_fail(DL_ERR_USAGE, "format %s takes %d to %d inputs, not %d", format->name, format->min_inputs,
+            format->max_inputs, n_inputs);
+    return dl_hint("usage: dldist data import %s %s -o FILE.h5", format->name, format->usage);
   }
-  if (dl_path_exists(output) && !dl_path_is_dir(output) && !force) {
-    dl_fail_at(DL_ERR_USAGE, output, 0, 0, "exists already");
-    return dl_hint("name another file, or replace it with --force");
-  }
+  if (!dl_path_exists(output) || dl_path_is_dir(output) || force) return DL_OK;
+  dl_fail_at(DL_ERR_USAGE, output, 0, 0, "exists already");
+  return dl_hint("name another file, or replace it with --force");
+}
+
+dl_status dl_import_on(dl_team *team, const char *format, const char *const *inputs, int n_inputs,
+                       const dl_import_setting *settings, int n_settings, const char *output, bool force,
+                       const dl_import_listener *listener) {
+  const dl_format *chosen = dl_format_find(format);
+  if (!chosen) return DL_ERR_USAGE; /* for all members alike */
   void *options = dl_calloc(1, chosen->options_size + 1);
-  if (!options) return DL_ERR_NOMEM;
-  dl_import_job job = {.inputs = inputs, .n_inputs = n_inputs, .options = options, .listener = listener};
+  dl_import_job job = {.inputs = inputs, .n_inputs = n_inputs, .options = options, .listener = listener, .team = team};
   dl_document document = {.root = NULL}; /* holds the texts of the options */
-  dl_status status = bind_settings(chosen, settings, n_settings, options, &document);
+  dl_status status = options ? check_call(chosen, n_inputs, output, force) : DL_ERR_NOMEM;
+  if (status == DL_OK) status = bind_settings(chosen, settings, n_settings, options, &document);
+  status = agree(&job, status);
   if (status == DL_OK) status = import_into(chosen, &job, output);
   dl_document_destroy(&document);
   free(options);

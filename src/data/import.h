@@ -3,6 +3,7 @@
 #define DL_DATA_IMPORT_H
 
 #include "core/options.h"
+#include "core/team.h"
 
 /* Who follows an import: may be NULL, or have NULL members. Called by one member, in its turn. */
 typedef struct dl_import_listener {
@@ -15,7 +16,8 @@ typedef struct dl_import_job {
   const char *const *inputs;
   int n_inputs;
   const void *options; /* options_size bytes, bound by the format's rows */
-  int64_t file;        /* the open output (a hid_t) */
+  int64_t file;        /* the open output (a hid_t) on the first member, -1 elsewhere */
+  dl_team *team;       /* NULL: one member alone */
   const dl_import_listener *listener;
 } dl_import_job;
 void dl_import_say(const dl_import_job *job, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -31,8 +33,11 @@ typedef struct dl_format {
   const dl_option *options; /* keys as on the command line: "test-fraction" */
   int n_options;
   size_t options_size;
+  bool parallel; /* `import` is Collective over the job's team; else it runs on one member, without a team */
 } dl_format;
 const dl_format *dl_formats(int *n);
+/* NULL, with a record of DL_ERR_USAGE, where there is none. */
+const dl_format *dl_format_find(const char *name);
 
 /* What the command line says of a format's options, in words. */
 typedef struct dl_import_setting {
@@ -43,10 +48,11 @@ typedef struct dl_import_setting {
  * DL_ERR_USAGE for a setting that the format does not know. */
 dl_status dl_import(const char *format, const char *const *inputs, int n_inputs, const dl_import_setting *settings,
                     int n_settings, const char *output, bool force);
-/* The same with somebody who follows it. */
-dl_status dl_import_followed(const char *format, const char *const *inputs, int n_inputs,
-                             const dl_import_setting *settings, int n_settings, const char *output, bool force,
-                             const dl_import_listener *listener);
+/* The same with somebody who follows it, and Collective over a team (of one where the format is not parallel, or NULL);
+ * the file's bytes do not depend on its size. */
+dl_status dl_import_on(dl_team *team, const char *format, const char *const *inputs, int n_inputs,
+                       const dl_import_setting *settings, int n_settings, const char *output, bool force,
+                       const dl_import_listener *listener);
 
 /* Writing predictions: /scores float32 (samples, outputs), /labels int64 where labels is not NULL, (samples) or
  * with more than one label column (samples, label_columns), /y as float32

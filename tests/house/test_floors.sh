@@ -23,7 +23,7 @@ declare -A ALLOWED=(
 declare -A OWNER=(
   ['mpi\.h']=comm ['zmq\.h']=comm
   ['cblas\.h']=nn ['(oneapi/dnnl/)?dnnl.*\.h']=nn
-  ['hdf5.*\.h']=data ['zlib\.h']=data
+  ['hdf5.*\.h']=data ['zlib\.h']=data ['png\.h']=data ['j(peglib|error)\.h']=data
   ['libfyaml\.h']=core ['jansson\.h']=core ['openssl/.*\.h']=core
 )
 # FILE:WORD that may stand although it ends the process: a member that cannot go on in an unknown state.

@@ -73,7 +73,7 @@ dl_status dl_team_sum_i64(dl_team *team, int64_t *values, size_t count) {
   return status;
 }
 
-/* All rows go to member 0, which sums them; the result goes to all: a few kilobytes even for millions of samples. */
+/* All rows go to member 0, which sums them; the result goes to all. */
 dl_status dl_team_tree_sum(dl_team *team, int64_t leaves, int64_t begin, int64_t end, int width, const double *rows,
                            double *out) {
   void *all = NULL;

@@ -1,5 +1,5 @@
-/* ranked.c - columns are gathered in member order, which is file order; the member that ranks a column shares its
- * figures by adding their bits to everybody else's zeros.
+/* ranked.c - columns are gathered in member order, which is file order, by one member after the other, so that several
+ * sort at a time; figures are shared at the end.
  */
 #include "train/ranked.h"
 
@@ -40,43 +40,90 @@ void dl_ranked_add(dl_ranked *ranked, const dl_metrics_block *block) {
   }
 }
 
-/* Collective; only `root` gets something to rank. */
-static dl_status rank_column(dl_team *team, dl_ranked *ranked, int64_t column, int root, bool weighted,
-                             dl_rank_figures *out, dl_curves *curves) {
-  void *scores = NULL, *yes = NULL, *weight = NULL;
-  const size_t n = (size_t)ranked->n;
+/* Where a column comes together, on a member that ranks one. */
+typedef struct gathered {
+  int64_t n;              /* samples of all members */
+  size_t *counts, *bytes; /* of each member: samples; bytes of what is sent */
+  float *scores, *weight;
+  uint8_t *yes;
+} gathered;
+
+static void gathered_clear(gathered *all) {
+  free(all->counts);
+  free(all->bytes);
+  free(all->scores);
+  free(all->weight);
+  free(all->yes);
+}
+
+/* Collective. */
+static dl_status gathered_begin(dl_team *team, const dl_ranked *ranked, bool weighted, gathered *all) {
+  const size_t mine = (size_t)ranked->n;
+  all->counts = dl_calloc((size_t)team->size, sizeof *all->counts);
+  all->bytes = dl_calloc((size_t)team->size, sizeof *all->bytes);
+  DL_TRY(dl_team_agree(team, all->counts && all->bytes ? DL_OK : DL_ERR_NOMEM));
+  DL_TRY(dl_team_allgather(team, &mine, sizeof mine, all->counts));
+  for (int r = 0; r < team->size; r++) all->n += (int64_t)all->counts[r];
+  dl_status status = DL_OK;
+  if (team->rank < ranked->outputs) {
+    all->scores = dl_calloc((size_t)all->n + 1, sizeof *all->scores);
+    all->yes = dl_calloc((size_t)all->n + 1, 1);
+    if (weighted) all->weight = dl_calloc((size_t)all->n + 1, sizeof *all->weight);
+    if (!all->scores || !all->yes || (weighted && !all->weight)) status = DL_ERR_NOMEM;
+  }
+  return dl_team_agree(team, status);
+}
+
+/* Collective: `size` bytes a sample of each member to `root`. */
+static dl_status gather(dl_team *team, gathered *all, const void *send, size_t size, void *out, int root) {
+  for (int r = 0; r < team->size; r++) all->bytes[r] = all->counts[r] * size;
+  return team->ops->gather(team, send, all->bytes, out, root);
+}
+
+/* Collective; only `root` has something to rank, and a status of its own in *ranking. */
+static dl_status rank_column(dl_team *team, dl_ranked *ranked, int64_t column, gathered *all, dl_rank_figures *out,
+                             dl_curves *curves, dl_status *ranking) {
+  const int root = (int)(column % team->size);
   uint8_t *truth = ranked->label ? ranked->yes : ranked->yes + column * ranked->capacity;
-  size_t bytes = 0;
   if (ranked->label)
-    for (size_t i = 0; i < n; i++) truth[i] = ranked->label[i] == column;
-  dl_status status =
-      dl_team_gather_bytes(team, ranked->scores + column * ranked->capacity, n * sizeof(float), root, &scores, &bytes);
-  if (status == DL_OK) status = dl_team_gather_bytes(team, truth, n, root, &yes, NULL);
-  if (status == DL_OK && weighted)
-    status = dl_team_gather_bytes(team, ranked->weight, n * sizeof(float), root, &weight, NULL);
-  if (status == DL_OK && team->rank == root)
-    status = dl_rank((int64_t)(bytes / sizeof(float)), scores, yes, weight, out, curves);
-  free(scores);
-  free(yes);
-  free(weight);
+    for (int64_t i = 0; i < ranked->n; i++) truth[i] = ranked->label[i] == column;
+  DL_TRY(gather(team, all, ranked->scores + column * ranked->capacity, sizeof(float), all->scores, root));
+  DL_TRY(gather(team, all, truth, 1, all->yes, root));
+  if (team->rank == root && *ranking == DL_OK)
+    *ranking = dl_rank(all->n, all->scores, all->yes, all->weight, out, column == 0 ? curves : NULL);
+  return DL_OK;
+}
+
+static dl_status rank_all(dl_team *team, dl_ranked *ranked, gathered *all, bool weighted, dl_rank_figures *out,
+                          dl_curves *curves) {
+  const int64_t roots = ranked->outputs < team->size ? ranked->outputs : team->size;
+  dl_status ranking = DL_OK;
+  for (int root = 0; weighted && root < roots; root++)
+    DL_TRY(gather(team, all, ranked->weight, sizeof(float), all->weight, root));
+  for (int64_t c = 0; c < ranked->outputs; c++) DL_TRY(rank_column(team, ranked, c, all, &out[c], curves, &ranking));
+  return ranking;
+}
+
+/* The member that ranked a column shares its figures by adding their bits to everybody else's zeros. */
+static dl_status share(dl_team *team, int64_t outputs, dl_rank_figures *figures) {
+  const size_t count = (size_t)outputs * sizeof *figures / sizeof(int64_t);
+  int64_t *bits = dl_calloc(count, sizeof *bits);
+  DL_TRY(dl_team_agree(team, bits ? DL_OK : DL_ERR_NOMEM));
+  memcpy(bits, figures, count * sizeof *bits);
+  dl_status status = dl_team_sum_i64(team, bits, count);
+  memcpy(figures, bits, count * sizeof *bits);
+  free(bits);
   return status;
 }
 
 dl_status dl_ranked_finish(dl_team *team, dl_ranked *ranked, dl_rank_figures *out, dl_curves *curves) {
   int64_t weighted = ranked->weighted;
+  gathered all = {0};
   DL_TRY(dl_team_sum_i64(team, &weighted, 1));
   memset(out, 0, (size_t)ranked->outputs * sizeof *out);
-  dl_status status = DL_OK;
-  for (int64_t c = 0; c < ranked->outputs; c++) {
-    const int root = (int)(c % team->size);
-    status = rank_column(team, ranked, c, root, weighted > 0, &out[c], c == 0 ? curves : NULL);
-    DL_TRY(dl_team_agree(team, status));
-  }
-  int64_t bits[sizeof *out / sizeof(int64_t)];
-  for (int64_t c = 0; c < ranked->outputs; c++) {
-    memcpy(bits, &out[c], sizeof bits);
-    DL_TRY(dl_team_sum_i64(team, bits, sizeof bits / sizeof bits[0]));
-    memcpy(&out[c], bits, sizeof bits);
-  }
-  return DL_OK;
+  dl_status status = gathered_begin(team, ranked, weighted > 0, &all);
+  if (status == DL_OK) status = dl_team_agree(team, rank_all(team, ranked, &all, weighted > 0, out, curves));
+  if (status == DL_OK) status = share(team, ranked->outputs, out);
+  gathered_clear(&all);
+  return status;
 }

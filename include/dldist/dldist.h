@@ -90,6 +90,16 @@ enum { DL_TRAIN = 0, DL_VALID = 1, DL_TEST = 2 };
 DL_API dl_status dl_network_set_data(dl_network *network, int split, int64_t samples, int dims, const int64_t *shape,
                                      const float *x, const int32_t *labels, int64_t y_size, const float *y);
 
+/* language_model: the text of a split as one row of tokens (0 .. vocabulary - 1), equal on all processes, borrowed like
+ * arrays. It is cut into windows of data.sequence tokens, each with the token after it; the tail is dropped. Memory: 4
+ * bytes a token beside the text. Not collective. */
+DL_API dl_status dl_network_set_tokens(dl_network *network, int split, int64_t count, const int32_t *tokens);
+
+/* Other tasks of networks that begin with an embedding: samples of `steps` tokens each, with the truth of
+ * dl_network_set_data; tokens (samples, steps) are copied. Not collective. */
+DL_API dl_status dl_network_set_sequences(dl_network *network, int split, int64_t samples, int64_t steps,
+                                          const int32_t *tokens, const int32_t *labels, int64_t y_size, const float *y);
+
 /* ---- 4. using it ---- */
 
 /* Trains to the end of train.epochs, from the initial weights; no file is written. Collective. */
@@ -102,6 +112,11 @@ DL_API dl_status dl_network_metric(dl_network *network, int split, const char *m
 /* Scores of samples of yours: x (samples, shape...), scores (samples, outputs): probabilities for classification,
  * binary and multilabel, values for regression. Every process may have its own. Not collective. */
 DL_API dl_status dl_network_predict(dl_network *network, int64_t samples, const float *x, float *scores);
+
+/* The same for tokens (samples, steps): scores (samples, outputs); of a language_model, whose steps are data.sequence,
+ * (samples, steps, outputs): the probabilities of the token after each. Not collective. */
+DL_API dl_status dl_network_predict_tokens(dl_network *network, int64_t samples, int64_t steps, const int32_t *tokens,
+                                           float *scores);
 
 /* Outputs of a trained or opened network, 0 before. */
 DL_API int64_t dl_network_outputs(const dl_network *network);

@@ -8,35 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/network.h"
 #include "comm/launch.h"
 #include "core/clock.h"
 #include "core/file.h"
 #include "core/mem.h"
-#include "dldist/dldist.h"
 #include "train/fingerprint.h"
 #include "train/judge.h"
 #include "train/run.h"
-
-struct dl_context {
-  dl_team *team, *alone; /* alone: this process, for work that is not collective */
-};
-
-typedef struct text_list {
-  char **text;
-  int n;
-} text_list;
-
-struct dl_network {
-  dl_context *context;
-  char *config, *config_name; /* the file's text and name, or NULL */
-  text_list layers, settings; /* settings: "key=value" */
-  bool has_arrays;
-  dl_data_shape shape; /* of the arrays; y_size 0: no y yet */
-  dl_data_arrays arrays[DL_SPLITS];
-  dl_model *model;          /* once trained or opened */
-  bool on_arrays;           /* the model has arrays for its data */
-  bool replaced[DL_SPLITS]; /* set since it was trained or opened: the model's own may be gone */
-};
 
 const char *dl_version(void) { return DLDIST_VERSION; }
 
@@ -113,6 +92,7 @@ void dl_network_close(dl_network **network) {
   list_clear(&n->settings);
   free(n->config);
   free(n->config_name);
+  for (int s = 0; s < DL_SPLITS; s++) free(n->owned[s]);
   free(n);
   *network = NULL;
 }
@@ -204,6 +184,13 @@ dl_status dl_network_set_data(dl_network *network, int split, int64_t samples, i
   if (network->shape.y_size && wanted.y_size != network->shape.y_size)
     return dl_fail(DL_ERR_USAGE, "y has %lld values a sample, but %lld in the split set before", (long long)y_size,
                    (long long)network->shape.y_size);
+  if (network->has_tokens)
+    return dl_fail(DL_ERR_USAGE,
+                   "the network has a text already: dl_network_set_tokens and samples do not go together");
+  if (network->owned[split] && network->owned[split] != x) { /* of dl_network_set_sequences */
+    free(network->owned[split]);
+    network->owned[split] = NULL;
+  }
   network->shape = wanted;
   network->arrays[split] = (dl_data_arrays){.samples = samples, .x = x, .y = y, .labels = labels};
   network->has_arrays = true;
@@ -212,6 +199,25 @@ dl_status dl_network_set_data(dl_network *network, int split, int64_t samples, i
 }
 
 /* ---- training ---- */
+
+/* Texts become windows once the configuration says how long they are. */
+static dl_status take_tokens(dl_network *network, const dl_config *config, dl_data_shape *shape) {
+  if (config->task != DL_TASK_LANGUAGE_MODEL) {
+    dl_fail(DL_ERR_USAGE, "a text was set with dl_network_set_tokens, but the task is not language_model");
+    return dl_hint("set \"task\" to \"language_model\", or give samples to dl_network_set_sequences");
+  }
+  *shape =
+      (dl_data_shape){.x_dims = 1, .x_shape = {config->data.sequence}, .x_size = config->data.sequence, .y_size = 1};
+  for (int s = 0; s < DL_SPLITS; s++) {
+    free(network->owned[s]);
+    network->owned[s] = NULL;
+    network->arrays[s] = (dl_data_arrays){0};
+    DL_TRY(
+        dl_windows_of(&network->tokens[s], config->data.sequence, s, &network->owned[s], &network->arrays[s].samples));
+    network->arrays[s].tokens = network->owned[s];
+  }
+  return DL_OK;
+}
 
 dl_status dl_network_train(dl_network *network) {
   dl_team *team = network->context->team;
@@ -225,11 +231,18 @@ dl_status dl_network_train(dl_network *network) {
   dl_model_source source = {.need = 1u << DL_SPLIT_TRAIN};
   dl_data_shape shape = network->shape;
   if (!shape.y_size) shape.y_size = 1;
-  if (network->has_arrays) {
+  if (network->has_tokens) {
+    status = dl_team_agree(team, take_tokens(network, config, &shape));
+    if (status != DL_OK) {
+      dl_config_destroy(&config);
+      return status;
+    }
+  }
+  network->on_arrays = network->has_arrays || network->has_tokens;
+  if (network->on_arrays) {
     source.shape = &shape;
     source.arrays = network->arrays;
   }
-  network->on_arrays = network->has_arrays;
   memset(network->replaced, 0, sizeof network->replaced);
   DL_TRY(dl_model_new_training(team, config, &source, &network->model));
   dl_run_options options = {.quiet = true};
@@ -239,7 +252,7 @@ dl_status dl_network_train(dl_network *network) {
   return status;
 }
 
-static dl_status need_model(const dl_network *network) {
+dl_status dl_network_need_model(const dl_network *network) {
   return network->model
              ? DL_OK
              : dl_fail(DL_ERR_USAGE, "the network is not trained yet: call dl_network_train or dl_network_open");
@@ -247,10 +260,8 @@ static dl_status need_model(const dl_network *network) {
 
 /* ---- using it ---- */
 
-/* A view of the model on other arrays: its own team and data, everything else shared. The caller destroys view->data.
- */
-static dl_status view_on(const dl_model *model, dl_team *team, const dl_data_shape *shape, const dl_data_arrays *arrays,
-                         dl_model *view) {
+dl_status dl_network_view(const dl_model *model, dl_team *team, const dl_data_shape *shape,
+                          const dl_data_arrays arrays[DL_SPLITS], dl_model *view) {
   *view = *model;
   view->team = team;
   view->data = NULL;
@@ -260,8 +271,7 @@ static dl_status view_on(const dl_model *model, dl_team *team, const dl_data_sha
   return dl_team_agree(team, status);
 }
 
-/* The shape that the model was made for, whatever the caller's arrays are. */
-static dl_data_shape model_shape(const dl_model *model) {
+dl_data_shape dl_network_shape(const dl_model *model) {
   dl_data_shape shape = *dl_data_shape_of(model->data);
   if (!dl_task_has_labels(model->config->task)) shape.y_size = dl_net_outputs(model->net);
   shape.classes = dl_task_has_labels(model->config->task) ? dl_net_outputs(model->net) : 0;
@@ -271,6 +281,13 @@ static dl_data_shape model_shape(const dl_model *model) {
 /* Whether the arrays of `split` are of the form that the model was made for. */
 static dl_status check_arrays(const dl_network *network, int split, const dl_data_shape *wanted) {
   const dl_data_shape *shape = &network->shape;
+  const bool text = network->model->config->task == DL_TASK_LANGUAGE_MODEL;
+  if (text != network->has_tokens)
+    return dl_fail(DL_ERR_USAGE, text ? "the split has no text: set it with dl_network_set_tokens"
+                                      : "a text was set, but the network wants samples: dl_network_set_data");
+  if (text && network->tokens[split].count < 1)
+    return dl_fail(DL_ERR_USAGE, "the split has no text: set it with dl_network_set_tokens");
+  if (text) return DL_OK;
   if (!network->has_arrays || network->arrays[split].samples < 1)
     return dl_fail(DL_ERR_USAGE, "the split has no samples: set them with dl_network_set_data");
   if (shape->x_dims != wanted->x_dims || memcmp(shape->x_shape, wanted->x_shape, sizeof shape->x_shape))
@@ -287,18 +304,29 @@ static dl_status evaluate_split(dl_network *network, int split, dl_evaluation *o
     return dl_fail(DL_ERR_USAGE, "valid was cut off arrays of train that were set anew since: train again");
   if (own) return dl_evaluate(network->model, split, out);
   dl_model view;
-  dl_data_shape shape = model_shape(network->model);
+  dl_data_shape shape = dl_network_shape(network->model);
   DL_TRY(dl_team_agree(network->context->team, check_arrays(network, split, &shape)));
   dl_data_arrays arrays[DL_SPLITS] = {{0}};
-  arrays[DL_SPLIT_TEST] = network->arrays[split];
-  DL_TRY(view_on(network->model, network->context->team, &shape, arrays, &view));
-  dl_status status = dl_evaluate(&view, DL_SPLIT_TEST, out);
-  dl_data_destroy(&view.data);
+  float *windows = NULL;
+  if (network->has_tokens) {
+    dl_data_arrays *a = &arrays[DL_SPLIT_TEST];
+    dl_status made = dl_windows_of(&network->tokens[split], shape.x_size, split, &windows, &a->samples);
+    a->tokens = windows;
+    DL_TRY(dl_team_agree(network->context->team, made));
+  } else {
+    arrays[DL_SPLIT_TEST] = network->arrays[split];
+  }
+  dl_status status = dl_network_view(network->model, network->context->team, &shape, arrays, &view);
+  if (status == DL_OK) {
+    status = dl_evaluate(&view, DL_SPLIT_TEST, out);
+    dl_data_destroy(&view.data);
+  }
+  free(windows);
   return status;
 }
 
 dl_status dl_network_metric(dl_network *network, int split, const char *metric, double *value) {
-  DL_TRY(need_model(network));
+  DL_TRY(dl_network_need_model(network));
   if (split < 0 || split >= DL_SPLITS) return dl_fail(DL_ERR_USAGE, "there is no split %d", split);
   dl_evaluation evaluation = {0};
   dl_status status = evaluate_split(network, split, &evaluation);
@@ -314,17 +342,22 @@ dl_status dl_network_metric(dl_network *network, int split, const char *metric, 
 }
 
 dl_status dl_network_predict(dl_network *network, int64_t samples, const float *x, float *scores) {
-  DL_TRY(need_model(network));
+  DL_TRY(dl_network_need_model(network));
   if (samples < 0) return dl_fail(DL_ERR_USAGE, "%lld samples", (long long)samples);
-  if (!samples) return DL_OK;
+  return dl_network_scores(network, &(dl_data_arrays){.samples = samples, .x = x}, scores);
+}
+
+dl_status dl_network_scores(const dl_network *network, const dl_data_arrays *of, float *scores) {
+  if (!of->samples) return DL_OK;
   dl_model view;
-  dl_data_shape shape = model_shape(network->model);
+  dl_data_shape shape = dl_network_shape(network->model);
   dl_data_arrays arrays[DL_SPLITS] = {{0}};
-  arrays[DL_SPLIT_TEST] = (dl_data_arrays){.samples = samples, .x = x};
-  DL_TRY(view_on(network->model, network->context->alone, &shape, arrays, &view));
+  arrays[DL_SPLIT_TEST] = *of;
+  DL_TRY(dl_network_view(network->model, network->context->alone, &shape, arrays, &view));
   float *all = NULL;
   dl_status status = dl_predict(&view, DL_SPLIT_TEST, &all);
-  if (status == DL_OK) memcpy(scores, all, (size_t)(samples * dl_net_outputs(view.net)) * sizeof *scores);
+  const int64_t rows = of->samples * dl_net_rows(view.net);
+  if (status == DL_OK) memcpy(scores, all, (size_t)(rows * dl_net_outputs(view.net)) * sizeof *scores);
   free(all);
   dl_data_destroy(&view.data);
   return status;
@@ -337,7 +370,7 @@ int64_t dl_network_outputs(const dl_network *network) {
 /* ---- files ---- */
 
 dl_status dl_network_weights_sha256(dl_network *network, char hex[65]) {
-  DL_TRY(need_model(network));
+  DL_TRY(dl_network_need_model(network));
   dl_digest digest = {{0}};
   DL_TRY(dl_model_digest(network->model, &digest));
   DL_TRY(dl_team_broadcast(network->context->team, &digest, sizeof digest, 0));
@@ -346,7 +379,7 @@ dl_status dl_network_weights_sha256(dl_network *network, char hex[65]) {
 }
 
 dl_status dl_network_save(dl_network *network, const char *folder) {
-  DL_TRY(need_model(network));
+  DL_TRY(dl_network_need_model(network));
   if (!network->model->sync)
     return dl_fail(DL_ERR_USAGE,
                    "a network that was opened from a checkpoint has nothing new to save: copy the checkpoint");

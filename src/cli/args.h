@@ -12,7 +12,7 @@ typedef struct dl_arg {
 } dl_arg;
 
 #define DL_ARGS_MAX 64
-#define DL_ARGS_ROWS 32 /* options of a command */
+#define DL_ARGS_ROWS 64 /* of a command's table */
 
 /* What was given: value[i] for row i (the last one, "" for a flag given), lists for all that may be repeated. */
 typedef struct dl_args {

@@ -18,6 +18,7 @@ static const dl_arg args_table[] = {
     {"--shards", NULL, "N|auto|ranks", "step: logical shards (default ranks)"},
     {"--steps", NULL, "N", "step: steps to time (default: the network's)"},
     {"--peak", NULL, "GF/S", "step: peak of a core; the share of it that a step reaches is printed"},
+    {"--layers", NULL, NULL, "step: a table of the time in each layer, of member 0"},
     {"--set", NULL, "KEY=VALUE", "sets a key of the configuration (may be repeated)"},
     {"-j", "--threads", "THREADS", "threads; default: 1"},
 };
@@ -29,6 +30,7 @@ typedef struct step_job {
   int64_t batch, steps;
   int64_t warm_up, epochs; /* steps before the timed ones; epochs that hold them all */
   double peak;             /* GF/s a core, 0: not given */
+  bool layers;             /* print the time in each */
   const char *shards;      /* a number, "auto" or "ranks" */
   const char *const *set;
   int n_set;
@@ -69,6 +71,19 @@ static void print_step(const dl_model *model, const step_job *job, double *times
   putchar('\n');
 }
 
+/* `times`: seconds of every layer's passes over `steps` steps. */
+static void print_layers(const dl_model *model, const step_job *job, const double *times, int64_t steps) {
+  char name[96];
+  printf("%-36s  %10s  %8s  %10s  %8s\n", "layer", "forward ms", "GF/s", "backward", "GF/s");
+  for (int i = 0; i < dl_net_layers(model->net); i++) {
+    const double flops = 2e-9 * dl_net_layer_multiply_adds(model->net, i) * (double)(job->batch * steps);
+    const double forward = times[2 * i], backward = times[2 * i + 1];
+    printf("%-36s  %10.3f  %8.1f  %10.3f  %8.1f\n", dl_net_layer_text(model->net, i, name, sizeof name),
+           1e3 * forward / (double)steps, forward > 0 ? flops / forward : 0, 1e3 * backward / (double)steps,
+           backward > 0 ? 2 * flops / backward : 0);
+  }
+}
+
 static dl_status time_steps(dl_team *team, const step_job *job, const dl_data_arrays arrays[DL_SPLITS], double *times) {
   const dl_bench_model *made = job->model;
   dl_run_options options = {.quiet = true};
@@ -79,8 +94,13 @@ static dl_status time_steps(dl_team *team, const step_job *job, const dl_data_ar
   dl_config *config = NULL;
   DL_TRY(dl_team_agree(team, make_config(team, job, &config)));
   DL_TRY(dl_model_new_training(team, config, &source, &run.model));
-  dl_status status = dl_fit(&run);
+  double *layers = job->layers ? dl_calloc(2 * (size_t)dl_net_layers(run.model->net), sizeof *layers) : NULL;
+  dl_net_time_layers(run.model->net, layers);
+  dl_status status = dl_team_agree(team, layers || !job->layers ? DL_OK : DL_ERR_NOMEM);
+  if (status == DL_OK) status = dl_fit(&run);
   if (status == DL_OK && team->rank == 0) print_step(run.model, job, times + job->warm_up, job->steps);
+  if (status == DL_OK && team->rank == 0 && layers) print_layers(run.model, job, layers, job->epochs * EPOCH_STEPS);
+  free(layers);
   dl_model_destroy(&run.model);
   return status;
 }
@@ -138,6 +158,7 @@ static dl_status bench_step(const dl_command *command, const dl_args *args) {
   DL_TRY(number(command, args, "--steps", 1000000, &job.steps));
   DL_TRY(peak(command, args, &job.peak));
   DL_TRY(dl_threads_option(command, args, &threads));
+  job.layers = dl_option_of(command, args, "--layers") != NULL;
   job.warm_up = job.steps < 10 ? 1 : job.steps < 300 ? job.steps / 10 : 30;
   job.epochs = (job.steps + job.warm_up + EPOCH_STEPS - 1) / EPOCH_STEPS;
   if (dl_option_of(command, args, "--shards")) job.shards = dl_option_of(command, args, "--shards");
@@ -160,7 +181,8 @@ static dl_status run(const dl_command *command, const dl_args *args) {
 const dl_command dl_command_bench = {
     .name = "bench",
     .usage =
-        "step [--model NAME] [--batch N] [--shards N|auto|ranks] [--steps N] [--peak GF/S] [--set KEY=VALUE]... "
+        "step [--model NAME] [--batch N] [--shards N|auto|ranks] [--steps N] [--peak GF/S] [--layers] [--set "
+        "KEY=VALUE]... "
         "[-j THREADS]",
     .help = "times training on this machine",
     .more =

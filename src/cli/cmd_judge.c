@@ -1,4 +1,5 @@
 /* cmd_judge.c - dldist eval and dldist predict. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,8 @@ static const dl_arg eval_args[] = {
     {"--data", NULL, "FILE.h5", "another data set than the one the model was trained with"},
     {"--split", NULL, "train|valid|test",
      "which split; default: test, or without --data what is there of test, valid, train"},
-    {"--json", NULL, NULL, "one JSON object instead of a table"},
+    {"--threshold", NULL, "T", "binary, multilabel: yes where the probability is above T; default: 0.5"},
+    {"--json", NULL, NULL, "one JSON object instead of a table, with the curves of a binary model"},
     {"-j", "--threads", "THREADS", "threads; default: all cores alone, 1 under mpirun or srun"},
 };
 static const dl_arg predict_args[] = {
@@ -27,6 +29,7 @@ static const dl_arg predict_args[] = {
     {"--split", NULL, "train|valid|test",
      "which split; default: test, or without --data what is there of test, valid, train"},
     {"-o", "--output", "PREDICTIONS.h5", "the file to write"},
+    {"--threshold", NULL, "T", "binary, multilabel: yes where the probability is above T; default: 0.5"},
     {"--generate", NULL, "N", "a language model writes N tokens to standard output instead"},
     {"--prompt", NULL, "TEXT", "what the text begins with"},
     {"--temperature", NULL, "T", "below 1: likelier tokens; 0: always the likeliest; default: 1"},
@@ -36,11 +39,22 @@ static const dl_arg predict_args[] = {
 
 typedef struct job {
   dl_judge_options judge;
-  bool json;
+  bool json, has_threshold;
+  double threshold;
   const char *output;
   bool has_seed;
   dl_generate_options generate; /* tokens -1: predictions instead */
 } job;
+
+static dl_status read_threshold(const dl_command *command, const dl_args *args, job *out) {
+  const char *text = dl_option_of(command, args, "--threshold");
+  char *end;
+  out->has_threshold = text != NULL;
+  out->threshold = text ? strtod(text, &end) : DL_THRESHOLD;
+  if (text && (end == text || *end || !isfinite(out->threshold)))
+    return dl_fail(DL_ERR_USAGE, "dldist %s: --threshold takes a number such as 0.5, not '%s'", command->name, text);
+  return DL_OK;
+}
 
 static dl_status read_options(const dl_command *command, const dl_args *args, job *out, int *threads) {
   *out = (job){.judge = {.run = dl_option_of(command, args, "--run"),
@@ -54,7 +68,14 @@ static dl_status read_options(const dl_command *command, const dl_args *args, jo
   }
   if (split && (out->judge.split = dl_choice_index(DL_SPLIT_NAMES, split)) < 0)
     return dl_fail(DL_ERR_USAGE, "dldist %s: --split is one of %s, not '%s'", command->name, DL_SPLIT_NAMES, split);
+  DL_TRY(read_threshold(command, args, out));
   return dl_threads_option(command, args, threads);
+}
+
+/* Both commands: the checkpoint and its data, and whether the options fit the model. Collective. */
+static dl_status open_model(dl_team *team, const job *j, bool need_truth, dl_model **model, dl_split_kind *split) {
+  DL_TRY(dl_judge_open(team, &j->judge, need_truth, model, split));
+  return dl_team_agree(team, j->has_threshold ? dl_judge_check_threshold(*model) : DL_OK);
 }
 
 /* ---- eval ---- */
@@ -62,7 +83,8 @@ static dl_status read_options(const dl_command *command, const dl_args *args, jo
 static dl_status print_json(const dl_model *model, dl_split_kind split, const dl_evaluation *e) {
   char name[16], *text = NULL;
   dl_json *object = dl_json_object();
-  dl_run_put_evaluation(object, dl_choice_name(DL_SPLIT_NAMES, split, name, sizeof name), model->at.epoch, e);
+  dl_run_put_evaluation(object, dl_choice_name(DL_SPLIT_NAMES, split, name, sizeof name), model, e);
+  dl_run_put_details(object, model, e);
   dl_status status = dl_json_text(object, false, &text);
   if (status == DL_OK) printf("%s\n", text);
   free(text);
@@ -70,16 +92,45 @@ static dl_status print_json(const dl_model *model, dl_split_kind split, const dl
   return status;
 }
 
+#define WIDEST 20 /* classes of which tables are printed */
+
+static const char *class_name(const dl_model *model, int64_t c, char *text, size_t size) {
+  if (c < model->n_class_names) return model->class_names[c];
+  snprintf(text, size, "%lld", (long long)c);
+  return text;
+}
+
 static void print_confusion(const dl_model *model, const dl_evaluation *e) {
-  if (!e->confusion || e->outputs > 20) return;
+  const int64_t side = e->confusion_side;
+  if (!e->confusion || side > WIDEST) return;
   printf("\nconfusion counts (row: truth, column: predicted)\n%12s", "");
-  for (int64_t c = 0; c < e->outputs; c++) printf("%7lld", (long long)c);
+  for (int64_t c = 0; c < side; c++) printf("%7lld", (long long)c);
   printf("\n");
-  for (int64_t r = 0; r < e->outputs; r++) {
+  for (int64_t r = 0; r < side; r++) {
     char label[32];
-    snprintf(label, sizeof label, "%lld", (long long)r);
-    printf("%12.12s", r < model->n_class_names ? model->class_names[r] : label);
-    for (int64_t c = 0; c < e->outputs; c++) printf("%7lld", (long long)e->confusion[r * e->outputs + c]);
+    printf("%12.12s", class_name(model, r, label, sizeof label));
+    for (int64_t c = 0; c < side; c++) printf("%7lld", (long long)e->confusion[r * side + c]);
+    printf("\n");
+  }
+}
+
+/* Figures of each class or label, one a row; what is not defined is a dash. */
+static void print_each(const dl_model *model, const dl_evaluation *e) {
+  const dl_metrics_kind *kind = dl_metrics_for(model->config->task);
+  char name[40];
+  if (!e->each || e->outputs > WIDEST) return;
+  printf("\n%12s", "");
+  for (int k = 0; k < e->n_each; k++) printf(" %9s", dl_choice_name(kind->each, k, name, sizeof name));
+  printf("\n");
+  for (int64_t c = 0; c < e->outputs; c++) {
+    printf("%12.12s", class_name(model, c, name, sizeof name));
+    for (int k = 0; k < e->n_each; k++) {
+      const double value = e->each[c * e->n_each + k];
+      if (isnan(value))
+        printf(" %9s", "-");
+      else
+        printf(" %9.4g", value);
+    }
     printf("\n");
   }
 }
@@ -93,6 +144,7 @@ static dl_status print_table(const dl_model *model, dl_split_kind split, const d
   fputs(text, stdout);
   free(text);
   print_confusion(model, e);
+  print_each(model, e);
   return DL_OK;
 }
 
@@ -102,8 +154,8 @@ static dl_status eval_member(dl_team *team, void *context) {
   dl_split_kind split = DL_SPLIT_TEST;
   dl_evaluation evaluation = {0};
   if (team->rank == 0) dl_log_set_sink(dl_print_warning, NULL);
-  dl_status status = dl_judge_open(team, &j->judge, true, &model, &split);
-  if (status == DL_OK) status = dl_evaluate(model, split, &evaluation);
+  dl_status status = open_model(team, j, true, &model, &split);
+  if (status == DL_OK) status = dl_evaluate_at(model, split, j->threshold, j->json, &evaluation);
   if (status == DL_OK && team->rank == 0)
     status = j->json ? print_json(model, split, &evaluation) : print_table(model, split, &evaluation);
   dl_evaluation_clear(&evaluation);
@@ -122,7 +174,9 @@ static dl_status run_eval(const dl_command *command, const dl_args *args) {
 
 const dl_command dl_command_eval = {
     .name = "eval",
-    .usage = "(--run DIR | --checkpoint DIR) [--data FILE.h5] [--split train|valid|test] [--json] [-j THREADS]",
+    .usage =
+        "(--run DIR | --checkpoint DIR) [--data FILE.h5] [--split train|valid|test] [--threshold T] [--json] [-j "
+        "THREADS]",
     .help = "evaluates a trained network on a split, exactly",
     .more = "",
     .args = eval_args,
@@ -137,8 +191,8 @@ static dl_status predict_member(dl_team *team, void *context) {
   dl_model *model = NULL;
   dl_split_kind split = DL_SPLIT_TEST;
   if (team->rank == 0) dl_log_set_sink(dl_print_warning, NULL);
-  dl_status status = dl_judge_open(team, &j->judge, false, &model, &split);
-  if (status == DL_OK) status = dl_judge_predict(model, split, j->output);
+  dl_status status = open_model(team, j, false, &model, &split);
+  if (status == DL_OK) status = dl_judge_predict(model, split, j->threshold, j->output);
   if (status == DL_OK && team->rank == 0)
     fprintf(stderr, "%lld predictions written to %s\n", (long long)dl_data_samples(model->data, split), j->output);
   dl_model_destroy(&model);
@@ -208,13 +262,15 @@ static dl_status run_predict(const dl_command *command, const dl_args *args) {
 const dl_command dl_command_predict = {
     .name = "predict",
     .usage =
-        "(--run DIR | --checkpoint DIR) (--data FILE.h5 [--split train|valid|test] -o PREDICTIONS.h5 [-j THREADS] | "
+        "(--run DIR | --checkpoint DIR) (--data FILE.h5 [--split train|valid|test] -o PREDICTIONS.h5 [--threshold T] "
+        "[-j THREADS] | "
         "--generate N [--prompt TEXT] [--temperature T] [--seed SEED])",
     .help = "writes a network's predictions for a split, in file order, or text",
     .more =
         "The file holds /scores float32 (samples, outputs): probabilities for classification, binary and multilabel, "
         "values "
-        "for regression; /labels int64 for classification; /y the truth where the split has it.",
+        "for regression; /labels int64 for classification, and 0 or 1 by --threshold for binary and multilabel; /y the "
+        "truth where the split has it.",
     .args = predict_args,
     .n_args = sizeof predict_args / sizeof predict_args[0],
     .run = run_predict,

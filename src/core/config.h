@@ -28,8 +28,10 @@ typedef enum dl_normalize {
   DL_NORMALIZE_PER_CHANNEL, /* the same over samples, height and width */
 } dl_normalize;
 #define DL_NORMALIZE_NAMES "auto|none|unit|per_feature|per_channel"
-typedef enum dl_shuffle { DL_SHUFFLE_AUTO, DL_SHUFFLE_FULL, DL_SHUFFLE_NONE } dl_shuffle;
-#define DL_SHUFFLE_NAMES "auto|full|none"
+typedef enum dl_shuffle { DL_SHUFFLE_AUTO, DL_SHUFFLE_FULL, DL_SHUFFLE_LANES, DL_SHUFFLE_NONE } dl_shuffle;
+#define DL_SHUFFLE_NAMES "auto|full|lanes|none"
+typedef enum dl_on_corrupt { DL_ON_CORRUPT_STOP, DL_ON_CORRUPT_SKIP } dl_on_corrupt;
+#define DL_ON_CORRUPT_NAMES "stop|skip"
 typedef enum dl_transport { DL_TRANSPORT_AUTO, DL_TRANSPORT_SHM, DL_TRANSPORT_MPI } dl_transport;
 #define DL_TRANSPORT_NAMES "auto|shm|mpi"
 typedef enum dl_backend { DL_BACKEND_AUTO, DL_BACKEND_ONEDNN, DL_BACKEND_OPENBLAS } dl_backend;
@@ -43,7 +45,8 @@ typedef struct dl_config {
     dl_node *file;                 /* text, or a list of texts; each may be a glob */
     dl_node *train, *valid, *test; /* {x:, y:, weight:}; valid may be a fraction; NULL or a null node: absent */
     dl_node *augment;              /* a list of augmentations, NULL: none */
-    int layout, normalize, shuffle;
+    int layout, normalize, shuffle, on_corrupt;
+    int64_t shuffle_buffer_mb;
     int64_t sequence; /* language_model: tokens of a sample */
   } data;
   dl_node *model, *loss, *optimizer, *schedule;

@@ -8,6 +8,8 @@ typedef struct dl_vector_ops {
   void (*add)(float *restrict into, const float *restrict x, size_t n);                          /* into += x */
   void (*sum2)(float *restrict out, const float *restrict a, const float *restrict b, size_t n); /* out = a + b */
   void (*scale)(float *x, float factor, size_t n);                                               /* x *= factor */
+  /* out = x, past the caches where the processor can: for what is not read again soon. */
+  void (*send)(float *restrict out, const float *restrict x, size_t n);
   /* Sum of squares in float64 over 8 lanes, lanes added pairwise: the same bits on every instruction set. */
   double (*sumsq)(const float *x, size_t n);
 } dl_vector_ops;

@@ -1,8 +1,9 @@
 /* data.h - a data set: HDF5 files, samples first, as the configuration names them (floor: data).
  *
  * The data set is addressable: any member can produce the batch of (epoch, step, leaf), or a run of samples in file
- * order. The order depends on the configuration alone. This form keeps the whole data set in memory once per node, in
- * the file's own element type, and converts on the way into a batch.
+ * order. The order depends on the configuration alone. x is kept in memory
+ * once per node, in the file's own element type, or where it is large (data.shuffle: lanes) read when it is needed, by
+ * one more thread a member; it is converted on the way into a batch. y and weights are kept in any case.
  */
 #ifndef DL_DATA_DATA_H
 #define DL_DATA_DATA_H
@@ -86,14 +87,30 @@ dl_status dl_data_check_labels(const dl_data *data, int64_t classes);
 dl_status dl_data_set_norm(dl_data *data, const dl_norm *norm);
 size_t dl_data_bytes(const dl_data *data); /* memory per node */
 
-/* ---- batches. Not collective; no allocation. ---- */
+/* ---- batches. Not collective; no allocation, but for the first batch of a lane that is another member's. ---- */
+
+/* The order `data.shuffle: lanes` needs to know how a batch is cut: before training batches are read. Nothing for other
+ * orders. Takes data.shuffle_buffer_mb for all members together. DL_ERR_USAGE where that is too little. Not collective.
+ */
+dl_status dl_data_set_order(dl_data *data, const dl_config *config, int64_t shards);
+
+/* What this member has read from files since the data set was opened (0 where x is kept in memory). */
+typedef struct dl_data_reading {
+  int64_t chunks, packed_bytes; /* as they lie in the files */
+  int64_t bytes;                /* of samples handed on, as kept in memory */
+  double busy_s, fetch_s;       /* of the I/O thread; of that, in the file system */
+  double wait_s;                /* that batches had to wait for it */
+} dl_data_reading;
+dl_data_reading dl_data_reading_of(const dl_data *data);
 
 /* Steps of an epoch; samples of global batch `step` (from 0). */
 int64_t dl_data_steps(const dl_data *data, int64_t batch, bool drop_last);
 int64_t dl_data_step_samples(const dl_data *data, int64_t batch, int64_t step);
 
 /* Samples [begin, end) (of a leaf: dl_cut_leaf_range) of global batch `step` of `epoch` (both from 0) of the training
- * set, augmented as data.augment says: nowhere else are they. */
+ * set, augmented as data.augment says: nowhere else are they. Any member can have any of them. With lanes those of the
+ * member's own leaves, step after step, come from what was read ahead; elsewhere the chunks of a window are read first.
+ * DL_ERR_DATA where that fails. */
 dl_status dl_data_read_step(const dl_data *data, int64_t epoch, int64_t batch, int64_t step, int64_t begin, int64_t end,
                             dl_batch *out);
 /* Samples [begin, end) of a split in file order. */

@@ -44,8 +44,6 @@ static dl_status take_windows(dl_data *data, const dl_config *config, int split,
                               int64_t *classes) {
   const dl_data_shape *shape = &data->plan.shape;
   const int64_t limit = shape->classes ? shape->classes : DL_MAX_CLASSES, values = data->plan.row_values;
-  if (!arrays->tokens)
-    return dl_fail(DL_ERR_USAGE, "task language_model takes its tokens from a file, not from arrays");
   if (shape->x_dims != 1 || shape->x_size != config->data.sequence)
     return dl_fail(DL_ERR_USAGE, "windows of %lld tokens, but data.sequence is %lld", (long long)shape->x_size,
                    (long long)config->data.sequence);
@@ -67,6 +65,8 @@ static dl_status take_split(dl_data *data, const dl_config *config, int split, c
   dl_data_shape *shape = &data->plan.shape;
   bool labels = config->task == DL_TASK_CLASSIFICATION;
   const float *x = config->task == DL_TASK_LANGUAGE_MODEL ? arrays->tokens : arrays->x;
+  if (arrays->samples && config->task == DL_TASK_LANGUAGE_MODEL && !x)
+    return dl_fail(DL_ERR_USAGE, "task language_model takes a row of tokens, not samples of x");
   if (arrays->samples < 0 || (arrays->samples && !x))
     return dl_fail(DL_ERR_USAGE, "%s has %lld samples and no x",
                    dl_choice_name(DL_SPLIT_NAMES, split, (char[16]){0}, 16), (long long)arrays->samples);
@@ -130,6 +130,7 @@ static dl_status take_arrays(dl_data *data, const dl_config *config, const dl_da
   data->plan.shape = *shape;
   data->plan.element = DL_ELEMENT_F32;
   data->plan.unit_max = 1;
+  data->plan.shuffle = config->data.shuffle == DL_SHUFFLE_AUTO ? DL_SHUFFLE_FULL : config->data.shuffle;
   DL_TRY(check_shape(config, &data->plan.shape));
   data->plan.row_values = data->plan.shape.x_size + (config->task == DL_TASK_LANGUAGE_MODEL);
   int64_t classes = 0;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "data/data_set.h"
+#include "data/data_stream.h"
 
 int64_t dl_data_steps(const dl_data *data, int64_t batch, bool drop_last) {
   int64_t n = data->plan.samples[DL_SPLIT_TRAIN];
@@ -79,8 +80,24 @@ static void convert_view(const dl_data *data, const dl_view *view, const char *i
     }
 }
 
+dl_status dl_part_find(const dl_data *data, int part, int64_t sample, int64_t next, dl_row_run *run) {
+  if (sample >= run->first && sample < run->first + run->n) return DL_OK;
+  if (!data->plan.streamed) {
+    *run = (dl_row_run){0, data->part[part].samples, data->part[part].x};
+    return DL_OK;
+  }
+  dl_rows rows;
+  DL_TRY(dl_stream_part(data->stream, part, sample, next, &rows));
+  *run = (dl_row_run){sample, rows.n, rows.x};
+  return DL_OK;
+}
+
+static const char *row_of(const dl_data *data, const dl_row_run *run, int64_t sample) {
+  return run->x + (size_t)(sample - run->first) * (size_t)data->plan.row_values * dl_element_bytes(data->plan.element);
+}
+
 static dl_status check_wanted(const dl_data *data, const dl_part *part, const dl_batch *out) {
-  if (out->x && !part->x) return dl_fail(DL_ERR_INTERNAL, "a batch of a split that is absent");
+  if (out->x && !part->samples) return dl_fail(DL_ERR_INTERNAL, "a batch of a split that is absent");
   const bool tokens = data->task == DL_TASK_LANGUAGE_MODEL;
   if ((out->y && !part->y) || (out->label && !part->labels && !tokens))
     return part->y || part->labels
@@ -103,12 +120,11 @@ static void take_tokens(const dl_data *data, const void *row, int32_t *out) {
   }
 }
 
-/* `view`: NULL for x as it is. */
-static void take(const dl_data *data, const dl_part *part, int64_t sample, const dl_view *view, int64_t row,
-                 const dl_batch *out) {
+/* `x`: the sample's row. `view`: NULL for x as it is. */
+static void take(const dl_data *data, const dl_part *part, int64_t sample, const char *x, const dl_view *view,
+                 int64_t row, const dl_batch *out) {
   size_t s = (size_t)sample, r = (size_t)row, size = (size_t)data->plan.shape.x_size,
          y_size = (size_t)data->plan.shape.y_size;
-  const char *x = (const char *)part->x + s * (size_t)data->plan.row_values * dl_element_bytes(data->plan.element);
   if (out->x && view)
     convert_view(data, view, x, out->x + r * size);
   else if (out->x)
@@ -121,33 +137,95 @@ static void take(const dl_data *data, const dl_part *part, int64_t sample, const
   if (out->weight) out->weight[r] = part->weight ? part->weight[s] : 1.0f;
 }
 
+/* A row of a training batch. */
+static void take_trained(const dl_data *data, int64_t epoch, int64_t sample, const char *x, int64_t row,
+                         const dl_batch *out) {
+  dl_view view;
+  if (data->augment) dl_augment_draw(data->augment, epoch, sample, &view);
+  take(data, &data->part[DL_SPLIT_TRAIN], sample, x, data->augment ? &view : NULL, row, out);
+}
+
+/* Whether batches of this kind look at x: y is in memory whatever x is. */
+static bool wants_x(const dl_data *data, const dl_batch *out) {
+  return out->x || (out->label && data->task == DL_TASK_LANGUAGE_MODEL);
+}
+
+/* What one leaf takes: samples [begin, end) of a batch, all of shard `lane`, whose first one is number `leaf` there. */
+static dl_status read_lane(const dl_data *data, int64_t epoch, int64_t batch, int64_t step, int64_t lane, int64_t leaf,
+                           int64_t begin, int64_t end, int64_t row, const dl_batch *out) {
+  const int64_t shards = data->shards,
+                whole = dl_leaf_begin(batch, shards, lane + 1) - dl_leaf_begin(batch, shards, lane);
+  int64_t position = step * whole + begin - leaf;
+  const size_t bytes = (size_t)data->plan.row_values * dl_element_bytes(data->plan.element);
+  while (begin < end) {
+    dl_rows rows;
+    DL_TRY(dl_stream_lane(data->stream, epoch, step, lane, position, &rows));
+    const int64_t n = rows.n < end - begin ? rows.n : end - begin;
+    for (int64_t i = 0; i < n; i++) take_trained(data, epoch, rows.sample[i], rows.x + (size_t)i * bytes, row++, out);
+    position += n;
+    begin += n;
+  }
+  return DL_OK;
+}
+
+static dl_status read_lanes(const dl_data *data, int64_t epoch, int64_t batch, int64_t step, int64_t begin, int64_t end,
+                            const dl_batch *out) {
+  const int64_t samples = dl_data_step_samples(data, batch, step), shards = data->shards;
+  if (batch != data->lanes_batch)
+    return dl_fail(DL_ERR_INTERNAL, "lanes were made for batches of %lld, not of %lld", (long long)data->lanes_batch,
+                   (long long)batch);
+  int64_t row = 0;
+  while (begin < end) {
+    int64_t lane = begin * shards / samples;
+    while (dl_leaf_begin(samples, shards, lane + 1) <= begin) lane++;
+    const int64_t leaf = dl_leaf_begin(samples, shards, lane), after = dl_leaf_begin(samples, shards, lane + 1),
+                  to = after < end ? after : end;
+    DL_TRY(read_lane(data, epoch, batch, step, lane, leaf, begin, to, row, out));
+    row += to - begin;
+    begin = to;
+  }
+  return DL_OK;
+}
+
+static dl_status read_permuted(const dl_data *data, int64_t epoch, int64_t batch, int64_t step, int64_t begin,
+                               int64_t end, const dl_batch *out) {
+  const int64_t *order = data->order[DL_SPLIT_TRAIN], n = data->plan.samples[DL_SPLIT_TRAIN];
+  const bool x = wants_x(data, out);
+  dl_row_run run = {.n = 0};
+  for (int64_t i = begin; i < end; i++) {
+    int64_t sample = step * batch + i, next = sample + batch < n ? sample + batch : -1;
+    if (data->shuffle == DL_SHUFFLE_FULL)
+      sample = (int64_t)dl_rng_permute(data->order_key, (uint32_t)epoch, (uint64_t)n, (uint64_t)sample);
+    if (order) sample = order[sample];
+    if (order && next >= 0) next = order[next];
+    if (x) DL_TRY(dl_part_find(data, DL_SPLIT_TRAIN, sample, next, &run));
+    take_trained(data, epoch, sample, x ? row_of(data, &run, sample) : NULL, i - begin, out);
+  }
+  return DL_OK;
+}
+
 dl_status dl_data_read_step(const dl_data *data, int64_t epoch, int64_t batch, int64_t step, int64_t begin, int64_t end,
                             dl_batch *out) {
   if (batch < 1 || epoch < 0 || begin < 0 || begin > end || end > dl_data_step_samples(data, batch, step))
     return dl_fail(DL_ERR_INTERNAL, "samples %lld to %lld of step %lld are not in the epoch", (long long)begin,
                    (long long)end, (long long)step);
-  const dl_part *part = &data->part[DL_SPLIT_TRAIN];
-  const int64_t *order = data->order[DL_SPLIT_TRAIN];
-  uint64_t n = (uint64_t)data->plan.samples[DL_SPLIT_TRAIN];
-  if (begin < end) DL_TRY(check_wanted(data, part, out));
-  for (int64_t i = begin; i < end; i++) {
-    int64_t sample = step * batch + i;
-    if (data->shuffle == DL_SHUFFLE_FULL)
-      sample = (int64_t)dl_rng_permute(data->order_key, (uint32_t)epoch, n, (uint64_t)sample);
-    if (order) sample = order[sample];
-    dl_view view;
-    if (data->augment) dl_augment_draw(data->augment, epoch, sample, &view);
-    take(data, part, sample, data->augment ? &view : NULL, i - begin, out);
-  }
-  return DL_OK;
+  if (begin < end) DL_TRY(check_wanted(data, &data->part[DL_SPLIT_TRAIN], out));
+  return data->shuffle == DL_SHUFFLE_LANES ? read_lanes(data, epoch, batch, step, begin, end, out)
+                                           : read_permuted(data, epoch, batch, step, begin, end, out);
 }
 
 dl_status dl_data_read(const dl_data *data, dl_split_kind split, int64_t begin, int64_t end, dl_batch *out) {
   if (begin < 0 || begin > end || end > data->plan.samples[split])
     return dl_fail(DL_ERR_INTERNAL, "samples %lld to %lld are not in the split", (long long)begin, (long long)end);
-  const dl_part *part = &data->part[data->source_part[split]];
+  const int part = data->source_part[split];
   const int64_t *order = data->order[split];
-  if (begin < end) DL_TRY(check_wanted(data, part, out));
-  for (int64_t i = begin; i < end; i++) take(data, part, order ? order[i] : i, NULL, i - begin, out);
+  const bool x = wants_x(data, out);
+  dl_row_run run = {.n = 0};
+  if (begin < end) DL_TRY(check_wanted(data, &data->part[part], out));
+  for (int64_t i = begin; i < end; i++) {
+    const int64_t sample = order ? order[i] : i;
+    if (x) DL_TRY(dl_part_find(data, part, sample, -1, &run));
+    take(data, &data->part[part], sample, x ? row_of(data, &run, sample) : NULL, NULL, i - begin, out);
+  }
   return DL_OK;
 }

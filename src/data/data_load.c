@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/log.h"
 #include "core/mem.h"
 #include "data/data_plan.h"
 #include "data/hdf5_file.h"
@@ -40,20 +41,47 @@ static dl_status channels_first(const dl_data_plan *plan, int64_t rows, void *x)
 }
 
 /* Fails at the first value that is not a finite float32. */
-static dl_status check_finite(const dl_h5_set *set, const float *values, int64_t rows) {
+static dl_status check_finite(const dl_h5_set *set, const float *values, int64_t first, int64_t rows) {
   int64_t n = rows * set->row_values;
   for (int64_t i = 0; i < n; i++)
     if (!isfinite(values[i]))
       return dl_fail_at(DL_ERR_DATA, set->file->path, 0, 0, "'%s' has %s in row %lld", set->name,
                         isnan(values[i]) ? "NaN" : "a value that is infinite as float32",
-                        (long long)(i / set->row_values));
+                        (long long)(first + i / set->row_values));
   return DL_OK;
 }
 
+dl_status dl_load_rows(const dl_data_plan *plan, const dl_h5_set *x, int layout, int64_t first, int64_t rows,
+                       bool in_turn, dl_h5_buffers *buffers, void *out) {
+  const hid_t type = dl_h5_memory_type((dl_element)plan->element);
+  if (dl_h5_chunks_fit(x)) {
+    DL_TRY(dl_h5_chunks_read(x, first, rows, type, dl_element_bytes(plan->element), in_turn, buffers, out));
+  } else {
+    dl_h5_turn turn;
+    if (!in_turn) dl_h5_enter(&turn);
+    dl_status status = dl_h5_read_plainly(x, first, rows, type, out);
+    if (!in_turn) dl_h5_leave(&turn);
+    DL_TRY(status);
+  }
+  if (plan->element == DL_ELEMENT_F32) DL_TRY(check_finite(x, out, first, rows));
+  return x->dims >= 4 && layout == DL_LAYOUT_NHWC ? channels_first(plan, rows, out) : DL_OK;
+}
+
+/* All of x, or where it is streamed and damage is to be found now, all of it a block at a time and away again. */
 static dl_status load_x(const dl_data_plan *plan, const dl_h5_set *set, int layout, void *out) {
-  DL_TRY(dl_h5_read(set, 0, set->dim[0], dl_h5_memory_type((dl_element)plan->element), out));
-  if (plan->element == DL_ELEMENT_F32) DL_TRY(check_finite(set, out, set->dim[0]));
-  return set->dims >= 4 && layout == DL_LAYOUT_NHWC ? channels_first(plan, set->dim[0], out) : DL_OK;
+  const size_t row_bytes = (size_t)plan->row_values * dl_element_bytes(plan->element);
+  const int64_t n = set->dim[0], block = out ? n : dl_h5_block_rows(set);
+  if (!out && !set->bad) return DL_OK;
+  dl_h5_buffers buffers = {.packed = NULL};
+  void *spare = out ? NULL : dl_calloc_aligned((size_t)block, row_bytes);
+  dl_status status = out || spare ? DL_OK : DL_ERR_NOMEM;
+  for (int64_t first = 0; first < n && status == DL_OK; first += block) {
+    const int64_t rows = n - first < block ? n - first : block;
+    status = dl_load_rows(plan, set, layout, first, rows, true, &buffers, out ? out : spare);
+  }
+  free(spare);
+  dl_h5_buffers_clear(&buffers);
+  return status;
 }
 
 /* ---- y ---- */
@@ -118,8 +146,9 @@ static dl_status load_labels(const dl_h5_set *set, label_check *check, int32_t *
     int64_t rows = set->dim[0] - first < block ? set->dim[0] - first : block;
     status = dl_h5_read(set, first, rows, H5T_NATIVE_DOUBLE, values);
     for (int64_t i = 0; i < rows && status == DL_OK; i++)
-      status = columns == 1 ? take_label(set, first + i, values[i], check, &out[first + i])
-                            : take_one_hot(set, first + i, values + i * columns, check, &out[first + i]);
+      status = set->bad && set->bad[first + i] ? DL_OK
+               : columns == 1                  ? take_label(set, first + i, values[i], check, &out[first + i])
+                              : take_one_hot(set, first + i, values + i * columns, check, &out[first + i]);
   }
   free(values);
   return status;
@@ -127,7 +156,7 @@ static dl_status load_labels(const dl_h5_set *set, label_check *check, int32_t *
 
 static dl_status load_values(const dl_h5_set *set, int task, float *out) {
   DL_TRY(dl_h5_read(set, 0, set->dim[0], H5T_NATIVE_FLOAT, out));
-  DL_TRY(check_finite(set, out, set->dim[0]));
+  DL_TRY(check_finite(set, out, 0, set->dim[0]));
   if (task == DL_TASK_REGRESSION) return DL_OK;
   for (int64_t i = 0; i < set->dim[0] * set->row_values; i++)
     if (out[i] != 0 && out[i] != 1)
@@ -139,7 +168,7 @@ static dl_status load_values(const dl_h5_set *set, int task, float *out) {
 
 static dl_status load_weights(const dl_h5_set *set, float *out) {
   DL_TRY(dl_h5_read(set, 0, set->dim[0], H5T_NATIVE_FLOAT, out));
-  DL_TRY(check_finite(set, out, set->dim[0]));
+  DL_TRY(check_finite(set, out, 0, set->dim[0]));
   for (int64_t i = 0; i < set->dim[0]; i++)
     if (out[i] < 0)
       return dl_fail_at(DL_ERR_DATA, set->file->path, 0, 0,
@@ -232,18 +261,22 @@ static dl_status load_piece(const dl_scan *scan, const dl_config *config, const 
   size_t x_row = (size_t)plan->shape.x_size * dl_element_bytes(plan->element), first = (size_t)piece->first;
   size_t y_row = (size_t)plan->shape.y_size * sizeof(float);
   if (config->task == DL_TASK_LANGUAGE_MODEL) return load_token_piece(scan, file, piece, block, check);
+  bool *bad = part->bad ? (bool *)(void *)(block + part->bad) + first : NULL;
   dl_h5_set set;
   DL_TRY(open_again(file, names->x, piece->rows, plan->shape.x_size, &set));
-  dl_status status = load_x(plan, &set, config->data.layout, block + part->x + first * x_row);
+  set.bad = bad;
+  dl_status status = load_x(plan, &set, config->data.layout, part->x ? block + part->x + first * x_row : NULL);
   dl_h5_set_close(&set);
   if (status == DL_OK && (part->y || part->labels)) {
     DL_TRY(open_again(file, names->y, piece->rows, part->y ? plan->shape.y_size : 0, &set));
+    set.bad = bad;
     status = part->labels ? load_labels(&set, check, (int32_t *)(void *)(block + part->labels) + first)
                           : load_values(&set, config->task, (float *)(void *)(block + part->y + first * y_row));
     dl_h5_set_close(&set);
   }
   if (status == DL_OK && part->weight) {
     DL_TRY(open_again(file, names->weight, piece->rows, 1, &set));
+    set.bad = bad;
     status = load_weights(&set, (float *)(void *)(block + part->weight) + first);
     dl_h5_set_close(&set);
   }
@@ -278,12 +311,51 @@ static void put_names(const dl_scan *scan, char *block) {
   if (plan->n_pieces) memcpy(block + plan->pieces, scan->pieces, (size_t)plan->n_pieces * sizeof(dl_piece));
   char *names = block + plan->file_names;
   for (int64_t i = 0; i < plan->n_pieces; i++) {
-    const char *file = scan->source.files[scan->pieces[i].file], *y = scan->source.split[scan->pieces[i].split].y;
-    size_t length = strlen(file) + 1;
-    memcpy(names + scan->pieces[i].file_name, file, length);
-    memcpy(names + scan->pieces[i].file_name + length, y, strlen(y) + 1);
+    const dl_split_names *split = &scan->source.split[scan->pieces[i].split];
+    const char *part[] = {scan->source.files[scan->pieces[i].file], split->y, split->x};
+    char *to = names + scan->pieces[i].file_name;
+    for (int k = 0; k < 3; k++) to = stpcpy(to, part[k]) + 1;
   }
   if (plan->class_names) memcpy(block + plan->class_names, scan->class_names, (size_t)plan->class_names_bytes);
+}
+
+/* Cuts valid off train. */
+static dl_status cut_valid(const dl_scan *scan, const dl_config *config, int64_t classes, char *to) {
+  const dl_data_plan *plan = &scan->plan;
+  const dl_part_plan *train = &plan->part[DL_SPLIT_TRAIN];
+  int64_t *in_train = (int64_t *)(void *)(to + plan->order[DL_SPLIT_TRAIN]),
+          *in_valid = (int64_t *)(void *)(to + plan->order[DL_SPLIT_VALID]);
+  if (config->task == DL_TASK_LANGUAGE_MODEL) {
+    dl_valid_tail(train->samples, plan->samples[DL_SPLIT_VALID], in_train, in_valid);
+    return DL_OK;
+  }
+  return dl_valid_cut((uint64_t)config->seed, train->samples, plan->samples[DL_SPLIT_VALID],
+                      train->labels ? (const int32_t *)(void *)(to + train->labels) : NULL, classes, in_train,
+                      in_valid);
+}
+
+/* The samples of each split without those of damaged chunks. */
+static dl_status leave_out_bad(const dl_scan *scan, bool cut, char *to, dl_facts *facts) {
+  const dl_data_plan *plan = &scan->plan;
+  int64_t total = 0;
+  for (int s = 0; s < DL_SPLITS; s++) {
+    const int part = s == DL_SPLIT_VALID && cut ? DL_SPLIT_TRAIN : s;
+    const bool *bad = (const bool *)(const void *)(to + plan->part[part].bad);
+    int64_t *order = (int64_t *)(void *)(to + plan->order[s]), kept = 0;
+    const bool whole = part == s && !(cut && s == DL_SPLIT_TRAIN);
+    for (int64_t i = 0; plan->samples[s] && i < plan->samples[s]; i++) {
+      const int64_t sample = whole ? i : order[i];
+      if (!bad[sample]) order[kept++] = sample;
+    }
+    total += plan->samples[s] - kept;
+    facts->samples[s] = kept;
+  }
+  if (total)
+    dl_warn("corrupt_data", "%lld samples are left out: their chunks are damaged (data.on_corrupt: skip)",
+            (long long)total);
+  if (plan->samples[DL_SPLIT_TRAIN] && !facts->samples[DL_SPLIT_TRAIN])
+    return dl_fail(DL_ERR_DATA, "every chunk of the training split is damaged");
+  return DL_OK;
 }
 
 dl_status dl_scan_load(const dl_scan *scan, const dl_config *config, bool checksum, void *block) {
@@ -301,15 +373,8 @@ dl_status dl_scan_load(const dl_scan *scan, const dl_config *config, bool checks
   facts->classes = check.classes;
   int64_t first = plan->class_names ? plan->class_names : plan->file_names;
   if (checksum) facts->checksum = sum_up(to, first, plan->bytes);
-  if (!plan->order[DL_SPLIT_VALID]) return DL_OK;
-  const dl_part_plan *train = &plan->part[DL_SPLIT_TRAIN];
-  int64_t *in_train = (int64_t *)(void *)(to + plan->order[DL_SPLIT_TRAIN]),
-          *in_valid = (int64_t *)(void *)(to + plan->order[DL_SPLIT_VALID]);
-  if (config->task == DL_TASK_LANGUAGE_MODEL) {
-    dl_valid_tail(train->samples, plan->samples[DL_SPLIT_VALID], in_train, in_valid);
-    return DL_OK;
-  }
-  return dl_valid_cut((uint64_t)config->seed, train->samples, plan->samples[DL_SPLIT_VALID],
-                      train->labels ? (const int32_t *)(void *)(to + train->labels) : NULL, check.classes, in_train,
-                      in_valid);
+  for (int s = 0; s < DL_SPLITS; s++) facts->samples[s] = plan->samples[s];
+  const bool cut = scan->source.valid_fraction > 0 && plan->order[DL_SPLIT_VALID];
+  if (cut) DL_TRY(cut_valid(scan, config, check.classes, to));
+  return config->data.on_corrupt == DL_ON_CORRUPT_SKIP ? leave_out_bad(scan, cut, to, facts) : DL_OK;
 }

@@ -37,11 +37,13 @@ static dl_status make_empty(dl_norm *norm, int kind, int64_t n) {
   return DL_OK;
 }
 
-void dl_part_raw_row(const dl_data *data, int part, int64_t sample, float *out) {
-  size_t n = (size_t)data->plan.shape.x_size,
-         row = (size_t)data->plan.row_values * dl_element_bytes(data->plan.element);
-  const char *x = data->part[part].x;
-  DL_ISA_CHOOSE(dl_convert_kernels)->of[data->plan.element].uniform(out, x + (size_t)sample * row, n, 0, 1);
+dl_status dl_part_raw_row(const dl_data *data, int part, int64_t sample, float *out) {
+  const size_t row = (size_t)data->plan.row_values * dl_element_bytes(data->plan.element);
+  dl_row_run run = {.n = 0};
+  DL_TRY(dl_part_find(data, part, sample, -1, &run));
+  const char *x = run.x + (size_t)(sample - run.first) * row;
+  DL_ISA_CHOOSE(dl_convert_kernels)->of[data->plan.element].uniform(out, x, (size_t)data->plan.shape.x_size, 0, 1);
+  return DL_OK;
 }
 
 static int64_t train_sample(const dl_data *data, int64_t i) {
@@ -49,10 +51,10 @@ static int64_t train_sample(const dl_data *data, int64_t i) {
 }
 
 /* sums[f] += the f-th element of each training sample, or of its squared distance from `mean` of its figure. */
-static void add_pass(const dl_data *data, const double *mean, int64_t n, float *row, double *sums) {
+static dl_status add_pass(const dl_data *data, const double *mean, int64_t n, float *row, double *sums) {
   int64_t size = data->plan.shape.x_size, each = size / n;
   for (int64_t i = 0; i < data->plan.samples[DL_SPLIT_TRAIN]; i++) {
-    dl_part_raw_row(data, DL_SPLIT_TRAIN, train_sample(data, i), row);
+    DL_TRY(dl_part_raw_row(data, DL_SPLIT_TRAIN, train_sample(data, i), row));
     if (!mean)
       for (int64_t f = 0; f < size; f++) sums[f] += (double)row[f];
     else
@@ -60,6 +62,7 @@ static void add_pass(const dl_data *data, const double *mean, int64_t n, float *
         for (int64_t f = c * each; f < (c + 1) * each; f++)
           sums[f] += ((double)row[f] - mean[c]) * ((double)row[f] - mean[c]);
   }
+  return DL_OK;
 }
 
 /* figure[c] = the mean over its elements of sums; clears sums. */
@@ -79,10 +82,12 @@ static dl_status compute(const dl_data *data, dl_norm *norm) {
   double *sums = dl_calloc((size_t)size, sizeof *sums), *mean = dl_calloc((size_t)n, sizeof *mean);
   double *variance = dl_calloc((size_t)n, sizeof *variance);
   dl_status status = row && sums && mean && variance ? DL_OK : DL_ERR_NOMEM;
+  if (status == DL_OK) status = add_pass(data, NULL, n, row, sums);
   if (status == DL_OK) {
-    add_pass(data, NULL, n, row, sums);
     fold(sums, size, n, samples, mean);
-    add_pass(data, mean, n, row, sums);
+    status = add_pass(data, mean, n, row, sums);
+  }
+  if (status == DL_OK) {
     fold(sums, size, n, samples, variance);
     int64_t each = size / n;
     double count = (double)samples * (double)each;
@@ -107,13 +112,14 @@ static dl_status scale_wide_integers(const dl_data *data, dl_norm *norm) {
   int64_t size = data->plan.shape.x_size;
   float *row = dl_calloc((size_t)size, sizeof *row), most = 0;
   if (!row) return DL_ERR_NOMEM;
-  for (int64_t i = 0; i < data->plan.samples[DL_SPLIT_TRAIN]; i++) {
-    dl_part_raw_row(data, DL_SPLIT_TRAIN, train_sample(data, i), row);
-    for (int64_t f = 0; f < size; f++) most = fmaxf(most, fabsf(row[f]));
+  dl_status status = DL_OK;
+  for (int64_t i = 0; i < data->plan.samples[DL_SPLIT_TRAIN] && status == DL_OK; i++) {
+    status = dl_part_raw_row(data, DL_SPLIT_TRAIN, train_sample(data, i), row);
+    for (int64_t f = 0; f < size && status == DL_OK; f++) most = fmaxf(most, fabsf(row[f]));
   }
   free(row);
   norm->scale[0] = most > 0 ? (float)(1 / (double)most) : 1;
-  return DL_OK;
+  return status;
 }
 
 static dl_status prepare(dl_data *data, const dl_config *config) {

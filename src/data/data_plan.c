@@ -7,8 +7,15 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/vfs.h>
 
+#include "core/log.h"
 #include "data/hdf5_file.h"
+
+/* Bytes of a chunk: what is too much, too little, and recommended. */
+#define LARGE_CHUNK (32.0 * 1024 * 1024)
+#define SMALL_CHUNK (8.0 * 1024)
+#define GOOD_CHUNK (512.0 * 1024)
 
 /* What stands fixed once the first file of a split is seen. */
 typedef struct looked {
@@ -182,15 +189,45 @@ static dl_status look_companions(dl_scan *scan, looked *seen, int split, const d
   return status;
 }
 
-static dl_status add_piece(dl_scan *scan, int split, int file, int64_t rows) {
+static dl_status add_piece(dl_scan *scan, int split, int file, int64_t rows, const dl_h5_set *x) {
   dl_data_plan *plan = &scan->plan;
   dl_piece *more = dl_reallocarray(scan->pieces, (size_t)plan->n_pieces + 1, sizeof *more);
   if (!more) return DL_ERR_NOMEM;
   scan->pieces = more;
-  more[plan->n_pieces++] = (dl_piece){.split = split, .file = file, .first = plan->part[split].samples, .rows = rows};
+  more[plan->n_pieces++] = (dl_piece){.split = split,
+                                      .file = file,
+                                      .first = plan->part[split].samples,
+                                      .rows = rows,
+                                      .chunk_rows = x->chunk_rows,
+                                      .file_bytes = x->file->bytes};
   plan->part[split].samples += rows;
   if (plan->part[split].samples <= DL_H5_MAX_BYTES) return DL_OK;
   return dl_fail(DL_ERR_DATA, "the files together hold more samples than can be");
+}
+
+/* Chunks that no way of reading makes fast, with the command that mends them. */
+static void warn_of_chunks(const dl_h5_set *x) {
+  if (!x->chunked) return;
+  const double row = (double)(x->row_values * x->number.bytes);
+  double chunk = (double)x->number.bytes, whole = row * (double)x->dim[0];
+  for (int i = 0; i < x->dims; i++) chunk *= (double)x->chunk[i];
+  const bool large = chunk > LARGE_CHUNK && chunk < 2 * whole, small = chunk < SMALL_CHUNK && whole > 256 * SMALL_CHUNK;
+  if (!large && !small) return;
+  int64_t want = (int64_t)(GOOD_CHUNK / row), dim[DL_H5_MAX_DIMS];
+  char text[160];
+  memcpy(dim, x->dim, sizeof dim);
+  dim[0] = want < 1 ? 1 : want < x->dim[0] ? want : x->dim[0];
+  dl_h5_dims_text(x->dims, dim, text, sizeof text);
+  char *to = text; /* "(256, 28, 28)" becomes "256x28x28" */
+  for (const char *c = text; *c; c++)
+    if (*c >= '0' && *c <= '9')
+      *to++ = *c;
+    else if (*c == ',' && c[1] == ' ')
+      *to++ = 'x';
+  *to = 0;
+  dl_warn("chunks",
+          "%s: '%s' lies in chunks of %.1f %s, which are read slowly: mend it with `h5repack -l %s:CHUNK=%s IN OUT`",
+          x->file->path, x->name, large ? chunk / 1e6 : chunk, large ? "MB" : "bytes", x->name, text);
 }
 
 static dl_status look_split(dl_scan *scan, looked *seen, const dl_config *config, int split, int file_number,
@@ -203,7 +240,8 @@ static dl_status look_split(dl_scan *scan, looked *seen, const dl_config *config
   dl_status status =
       tokens ? check_tokens(scan, seen, &x, config, &rows) : check_x(scan, seen, &x, config->data.layout);
   if (status == DL_OK && !tokens) status = look_companions(scan, seen, split, &x, config->task);
-  if (status == DL_OK) status = add_piece(scan, split, file_number, rows);
+  if (status == DL_OK) status = add_piece(scan, split, file_number, rows, &x);
+  if (status == DL_OK) warn_of_chunks(&x);
   dl_h5_set_close(&x);
   return status;
 }
@@ -273,8 +311,32 @@ static int64_t place(int64_t *end, int64_t count, int64_t size) {
   return at;
 }
 
-static dl_status lay_out(dl_scan *scan, const looked *seen, int task) {
+/* The order, and whether x stays in the files: by its bytes alone, so that it is the same wherever the job runs. */
+static void choose_order(dl_scan *scan, const dl_config *config) {
   dl_data_plan *plan = &scan->plan;
+  const bool tokens = config->task == DL_TASK_LANGUAGE_MODEL; /* are always kept */
+  double bytes = 0;
+  for (int s = 0; s < DL_SPLITS; s++)
+    bytes += (double)plan->part[s].samples * (double)plan->row_values * (double)dl_element_bytes(plan->element);
+  const bool large = bytes > (double)DL_DATA_FULL_MOST && !tokens;
+  plan->shuffle = config->data.shuffle;
+  if (plan->shuffle == DL_SHUFFLE_AUTO) plan->shuffle = large ? DL_SHUFFLE_LANES : DL_SHUFFLE_FULL;
+  plan->streamed = (plan->shuffle == DL_SHUFFLE_LANES && !tokens) ||
+                   (large && (plan->shuffle == DL_SHUFFLE_NONE || scan->source.only_needed));
+}
+
+/* Where damage is skipped every split is a list of samples. */
+static void lay_out_lists(dl_data_plan *plan, int64_t *end) {
+  for (int s = 0; s < DL_SPLITS; s++) {
+    plan->part[s].bad = place(end, plan->part[s].samples, sizeof(bool));
+    if (!plan->order[s]) plan->order[s] = place(end, plan->samples[s], sizeof(int64_t));
+  }
+}
+
+static dl_status lay_out(dl_scan *scan, const looked *seen, const dl_config *config) {
+  const int task = config->task;
+  dl_data_plan *plan = &scan->plan;
+  choose_order(scan, config);
   int64_t end = 0, element = (int64_t)dl_element_bytes(plan->element);
   place(&end, 1, sizeof(dl_facts));
   for (int64_t i = 0; i < plan->n_pieces; i++) {
@@ -282,6 +344,7 @@ static dl_status lay_out(dl_scan *scan, const looked *seen, int task) {
     scan->pieces[i].file_name = plan->file_names_bytes;
     plan->file_names_bytes += (int64_t)strlen(scan->source.files[piece->file]) + 1;
     plan->file_names_bytes += (int64_t)strlen(scan->source.split[piece->split].y) + 1;
+    plan->file_names_bytes += (int64_t)strlen(scan->source.split[piece->split].x) + 1;
   }
   plan->pieces = place(&end, plan->n_pieces, sizeof(dl_piece));
   plan->file_names = place(&end, plan->file_names_bytes, 1);
@@ -292,7 +355,7 @@ static dl_status lay_out(dl_scan *scan, const looked *seen, int task) {
     if (n > DL_H5_MAX_BYTES / 8 / (plan->shape.x_size + plan->shape.y_size + 1))
       return dl_fail(DL_ERR_DATA, "the data set is too large to be kept in memory: %lld samples of %lld values",
                      (long long)n, (long long)plan->shape.x_size);
-    part->x = place(&end, n, plan->row_values * element);
+    if (!plan->streamed) part->x = place(&end, n, plan->row_values * element);
     if (seen->has_y[s] && task == DL_TASK_CLASSIFICATION) part->labels = place(&end, n, sizeof(int32_t));
     if (seen->has_y[s] && task != DL_TASK_CLASSIFICATION) part->y = place(&end, n, plan->shape.y_size * 4);
     if (seen->has_weight[s]) part->weight = place(&end, n, sizeof(float));
@@ -305,8 +368,20 @@ static dl_status lay_out(dl_scan *scan, const looked *seen, int task) {
     plan->order[DL_SPLIT_TRAIN] = place(&end, n - n_valid, sizeof(int64_t));
     plan->order[DL_SPLIT_VALID] = place(&end, n_valid, sizeof(int64_t));
   }
+  if (config->data.on_corrupt == DL_ON_CORRUPT_SKIP) lay_out_lists(plan, &end);
   plan->bytes = end;
   return DL_OK;
+}
+
+static void warn_of_network(const dl_scan *scan) {
+  static const long kinds[] = {0x6969, 0xFF534D42, 0x517B, 0xFE534D42, 0x5346414F}; /* NFS, CIFS, SMB, SMB2, AFS */
+  struct statfs about;
+  if (statfs(scan->source.files[0], &about) != 0) return;
+  for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+    if ((uint32_t)about.f_type == (uint32_t)kinds[i])
+      dl_warn("network_file_system",
+              "%s lies on a network file system and is read anew in every epoch: copy it to a local or a parallel one",
+              scan->source.files[0]);
 }
 
 dl_status dl_scan_make(const dl_config *config, unsigned need, dl_scan *out) {
@@ -321,7 +396,10 @@ dl_status dl_scan_make(const dl_config *config, unsigned need, dl_scan *out) {
   if (status == DL_OK) status = check_needed(out);
   if (status == DL_OK && !seen.x)
     status = dl_fail(DL_ERR_DATA, "the data files hold no samples under the names wanted");
-  if (status == DL_OK) status = lay_out(out, &seen, config->task);
+  if (status == DL_OK && config->task == DL_TASK_LANGUAGE_MODEL && config->data.on_corrupt == DL_ON_CORRUPT_SKIP)
+    status = dl_config_fail(config, "data.on_corrupt", "tokens cannot be left out: data.on_corrupt must be stop");
+  if (status == DL_OK) status = lay_out(out, &seen, config);
+  if (status == DL_OK && out->plan.streamed) warn_of_network(out);
   if (status == DL_OK && (need >> DL_SPLIT_TRAIN & 1) && !out->plan.samples[DL_SPLIT_TRAIN])
     status = dl_config_fail(config, "data.valid", "data.valid leaves no samples to train on");
   if (status == DL_OK && (need >> DL_SPLIT_VALID & 1) && !out->plan.samples[DL_SPLIT_VALID])

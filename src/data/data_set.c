@@ -6,14 +6,18 @@
  */
 #include "data/data_set.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/log.h"
 #include "core/mem.h"
 #include "data/data_plan.h"
 #include "data/data_source.h"
+#include "data/data_stream.h"
 #include "data/hdf5_file.h"
 
 /* ---- the plan and the block ---- */
@@ -52,8 +56,10 @@ static dl_status share_facts(dl_data *data) {
   dl_facts mine = *(const dl_facts *)data->block, first = mine;
   DL_TRY(dl_team_broadcast(data->team, &first, sizeof first, 0));
   data->plan.shape.classes = first.classes;
+  memcpy(data->plan.samples, first.samples, sizeof first.samples);
   dl_status status = DL_OK;
-  if (mine.classes != first.classes || mine.checksum != first.checksum)
+  if (mine.classes != first.classes || mine.checksum != first.checksum ||
+      memcmp(mine.samples, first.samples, sizeof first.samples) != 0)
     status = dl_fail(DL_ERR_DATA, "the data files on %s have another content than those on the first node",
                      data->team->host);
   return dl_team_agree(data->team, status);
@@ -68,7 +74,9 @@ static void bind_parts(dl_data *data) {
     const dl_part_plan *plan = &data->plan.part[s];
     data->part[s] =
         (dl_part){plan->samples, at(data, plan->x), at(data, plan->y), at(data, plan->labels), at(data, plan->weight)};
+    if (plan->bad) data->bad[s] = (bool *)((char *)data->block + plan->bad);
   }
+  data->pieces = at(data, data->plan.pieces);
 }
 
 /* Those who get the data from their node's leader could read them as well: whether a job runs must not depend on which
@@ -78,6 +86,13 @@ static dl_status check_access(const dl_config *config, unsigned need) {
   dl_h5_file file;
   dl_h5_turn turn;
   dl_status status = dl_source_make(config, need, &source);
+  for (int i = 0; i < source.n_files && status == DL_OK; i++) {
+    const int descriptor = open(source.files[i], O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0)
+      status = dl_fail_at(DL_ERR_DATA, source.files[i], 0, 0, "cannot open the data file: %s", strerror(errno));
+    else
+      close(descriptor);
+  }
   if (status == DL_OK) {
     dl_h5_enter(&turn);
     status = dl_h5_open(source.files[0], &file);
@@ -118,13 +133,16 @@ dl_status dl_data_finish(dl_data *data, const dl_config *config, bool trains) {
     data->source_part[s] = s;
     data->order[s] = at(data, data->plan.order[s]);
   }
-  if (data->order[DL_SPLIT_VALID]) data->source_part[DL_SPLIT_VALID] = DL_SPLIT_TRAIN;
+  if (!data->part[DL_SPLIT_VALID].samples) data->source_part[DL_SPLIT_VALID] = DL_SPLIT_TRAIN;
   data->task = config->task;
   data->ignores = dl_source_ignored_label(config, &data->ignored);
-  data->shuffle = config->data.shuffle == DL_SHUFFLE_NONE ? DL_SHUFFLE_NONE : DL_SHUFFLE_FULL;
-  data->order_key = dl_rng_stream((uint64_t)config->seed, DL_RNG_SHUFFLE, 0);
+  data->shuffle = data->plan.shuffle;
+  data->layout = config->data.layout;
+  data->seed = (uint64_t)config->seed;
+  data->order_key = dl_rng_stream(data->seed, DL_RNG_SHUFFLE, 0);
   DL_TRY(dl_team_agree(data->team, bind_class_names(data)));
   if (trains) DL_TRY(dl_team_agree(data->team, dl_augment_new(config, &data->plan.shape, &data->augment)));
+  if (data->plan.streamed) DL_TRY(dl_team_agree(data->team, dl_stream_new(data, &data->stream)));
   return dl_norm_make(data, config);
 }
 
@@ -147,6 +165,7 @@ dl_status dl_data_open(dl_team *team, const dl_config *config, unsigned need, dl
 void dl_data_destroy(dl_data **data) {
   dl_data *d = *data;
   if (!d) return;
+  dl_stream_destroy(&d->stream);
   if (d->shared.base) d->team->ops->shared_destroy(d->team, &d->shared);
   free(d->own_block);
   free(d->class_names);
@@ -162,7 +181,49 @@ const dl_data_shape *dl_data_shape_of(const dl_data *data) { return &data->plan.
 int64_t dl_data_samples(const dl_data *data, dl_split_kind split) { return data->plan.samples[split]; }
 int dl_data_shuffle(const dl_data *data) { return data->shuffle; }
 const dl_norm *dl_data_norm(const dl_data *data) { return &data->norm; }
-size_t dl_data_bytes(const dl_data *data) { return (size_t)data->plan.bytes; }
+size_t dl_data_bytes(const dl_data *data) {
+  const size_t buffers = data->stream ? dl_stream_bytes(data->stream) * (size_t)data->team->node_size : 0;
+  return (size_t)data->plan.bytes + buffers;
+}
+
+const char *dl_piece_file(const dl_data *data, const dl_piece *piece) {
+  return (const char *)at(data, data->plan.file_names) + piece->file_name;
+}
+const char *dl_piece_y(const dl_data *data, const dl_piece *piece) {
+  const char *file = dl_piece_file(data, piece);
+  return file + strlen(file) + 1;
+}
+const char *dl_piece_x(const dl_data *data, const dl_piece *piece) {
+  const char *y = dl_piece_y(data, piece);
+  return y + strlen(y) + 1;
+}
+
+dl_status dl_data_set_order(dl_data *data, const dl_config *config, int64_t shards) {
+  if (data->shuffle != DL_SHUFFLE_LANES || !data->plan.samples[DL_SPLIT_TRAIN]) return DL_OK;
+  const dl_team *team = data->team;
+  const dl_stream_lanes lanes = {.batch = config->train.batch,
+                                 .shards = shards,
+                                 .epochs = config->train.epochs,
+                                 .buffer_bytes = config->data.shuffle_buffer_mb << 20,
+                                 .drop_last = config->train.drop_last,
+                                 .begin = dl_rank_first_shard(shards, team->rank, team->size),
+                                 .end = dl_rank_first_shard(shards, team->rank + 1, team->size)};
+  data->lanes_batch = lanes.batch;
+  data->shards = shards;
+  if (!data->stream) DL_TRY(dl_stream_new(data, &data->stream));
+  return dl_stream_set_lanes(data->stream, &lanes);
+}
+
+dl_data_reading dl_data_reading_of(const dl_data *data) {
+  if (!data->stream) return (dl_data_reading){0};
+  const dl_stream_figures f = dl_stream_figures_of(data->stream);
+  return (dl_data_reading){.chunks = f.chunks,
+                           .packed_bytes = f.packed_bytes,
+                           .bytes = f.row_bytes,
+                           .busy_s = f.busy_s,
+                           .fetch_s = f.fetch_s,
+                           .wait_s = f.wait_s};
+}
 
 bool dl_data_has_y(const dl_data *data, dl_split_kind split) {
   const dl_part *part = &data->part[data->source_part[split]];
@@ -180,10 +241,10 @@ static dl_status fail_label(const dl_data *data, int split, int64_t row, int64_t
   const dl_piece *piece = at(data, data->plan.pieces);
   for (int64_t i = 0; piece && i < data->plan.n_pieces; i++, piece++) {
     if (piece->split != split || row < piece->first || row >= piece->first + piece->rows) continue;
-    const char *file = (const char *)at(data, data->plan.file_names) + piece->file_name, *y = file + strlen(file) + 1;
-    return dl_fail_at(DL_ERR_DATA, file, 0, 0,
+    return dl_fail_at(DL_ERR_DATA, dl_piece_file(data, piece), 0, 0,
                       "'%s' has the label %lld in row %lld, but the model has %lld outputs: labels run from 0 to %lld",
-                      y, label, (long long)(row - piece->first), (long long)classes, (long long)classes - 1);
+                      dl_piece_y(data, piece), label, (long long)(row - piece->first), (long long)classes,
+                      (long long)classes - 1);
   }
   return dl_fail(DL_ERR_DATA,
                  "sample %lld of %s has the label %lld, but the model has %lld outputs: labels run from 0 to %lld",
@@ -201,13 +262,17 @@ dl_status dl_data_check_labels(const dl_data *data, int64_t classes) {
 }
 
 dl_status dl_data_check_tokens(const dl_data *data, int64_t limit) {
+  if (data->plan.streamed) {
+    dl_stream_limit_tokens(data->stream, limit);
+    return DL_OK;
+  }
   const int64_t size = data->plan.shape.x_size;
   float *row = dl_calloc((size_t)size, sizeof *row);
   if (!row) return DL_ERR_NOMEM;
   dl_status status = DL_OK;
   for (int s = 0; s < DL_SPLITS; s++)
     for (int64_t i = 0; data->part[s].x && i < data->part[s].samples && status == DL_OK; i++) {
-      dl_part_raw_row(data, s, i, row);
+      status = dl_part_raw_row(data, s, i, row);
       for (int64_t k = 0; k < size && status == DL_OK; k++)
         if (!(row[k] >= 0 && row[k] < (float)limit && row[k] == floorf(row[k])))
           status =

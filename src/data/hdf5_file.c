@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "core/mem.h"
+#include "data/hdf5_chunks.h"
 
 #define MOST_PACKED 1100            /* bytes in memory for each byte of the file */
 #define ALWAYS_ALLOWED (16LL << 20) /* bytes in memory that any file may ask for */
@@ -227,7 +228,7 @@ static dl_element element_of(bool integer, bool is_signed, size_t bytes) {
 }
 
 /* Booleans of h5py are an enumeration over int8. */
-static bool number_of(hid_t type, dl_h5_number *out) {
+static bool number_of(hid_t type, dl_h5_number *out, bool *as_kept) {
   H5T_class_t kind = H5Tget_class(type);
   dl_h5_type_name(type, out->name, sizeof out->name);
   hid_t base = kind == H5T_ENUM ? H5Tget_super(type) : H5Tcopy(type);
@@ -241,6 +242,7 @@ static bool number_of(hid_t type, dl_h5_number *out) {
   for (size_t i = is_signed; i < bits && i < 64; i++) most *= 2;
   out->unit_max = !out->integer || kind == H5T_ENUM || most < 2 ? 1 : most - 1;
   bool good = bytes >= 1 && bytes <= 8 && (out->integer || H5Tget_class(base) == H5T_FLOAT);
+  *as_kept = H5Tequal(base, dl_h5_memory_type(out->element)) > 0;
   H5Tclose(base);
   return good;
 }
@@ -255,15 +257,23 @@ char *dl_h5_dims_text(int dims, const int64_t *dim, char *text, size_t size) {
   return text;
 }
 
-static dl_status check_filters(const dl_h5_set *set, hid_t made) {
+static dl_status check_filters(dl_h5_set *set, hid_t made) {
   int n = H5Pget_nfilters(made);
+  set->filters = (dl_unpack){.all_known = n <= DL_UNPACK_MOST};
   for (int i = 0; i < n; i++) {
-    unsigned flags, config;
-    size_t n_values = 0;
+    unsigned flags, config, values[4] = {0};
+    size_t n_values = 4;
     char name[64] = "";
-    H5Z_filter_t filter = H5Pget_filter2(made, (unsigned)i, &flags, &n_values, NULL, sizeof name, name, &config);
+    H5Z_filter_t filter = H5Pget_filter2(made, (unsigned)i, &flags, &n_values, values, sizeof name, name, &config);
     if (filter < 0) return dl_h5_fail(DL_ERR_DATA, set->file->path, "data set '%s': unreadable filter", set->name);
-    if (H5Zfilter_avail(filter) > 0) continue;
+    const int kind = n <= DL_UNPACK_MOST ? dl_unpack_kind_of(filter) : -1;
+    if (kind < 0) {
+      set->filters.all_known = false;
+    } else {
+      set->filters.width[set->filters.n] = n_values ? values[0] : 0;
+      set->filters.kind[set->filters.n++] = kind;
+    }
+    if (kind >= 0 || H5Zfilter_avail(filter) > 0) continue;
     dl_fail_at(DL_ERR_DATA, set->file->path, 0, 0,
                "data set '%s' is stored with filter %d%s%s%s, which this HDF5 has not", set->name, (int)filter,
                name[0] ? " (" : "", name, name[0] ? ")" : "");
@@ -293,7 +303,21 @@ static bool storage_fits(dl_h5_set *set, hid_t made, H5D_layout_t layout) {
   for (int i = 0; good && i < set->dims; i++) good = chunk[i] > 0 && (most[i] == H5S_UNLIMITED || chunk[i] <= most[i]);
   if (space >= 0) H5Sclose(space);
   set->chunk_rows = (int64_t)chunk[0];
+  set->chunked = true;
+  for (int i = 0; i < set->dims; i++) set->chunk[i] = (int64_t)chunk[i];
   return good;
+}
+
+static void look_at_edges_and_fill(dl_h5_set *set, hid_t made) {
+  unsigned options = 0;
+  hid_t type = H5Dget_type(set->id);
+  H5D_fill_value_t defined = H5D_FILL_VALUE_UNDEFINED;
+  set->plain_edges =
+      set->chunked && H5Pget_chunk_opts(made, &options) >= 0 && (options & H5D_CHUNK_DONT_FILTER_PARTIAL_CHUNKS) != 0;
+  if (type >= 0 && H5Pfill_value_defined(made, &defined) >= 0 && defined != H5D_FILL_VALUE_UNDEFINED &&
+      H5Pget_fill_value(made, type, set->fill) < 0)
+    memset(set->fill, 0, sizeof set->fill);
+  if (type >= 0) H5Tclose(type);
 }
 
 static dl_status check_storage(dl_h5_set *set) {
@@ -312,6 +336,7 @@ static dl_status check_storage(dl_h5_set *set) {
     if (status == DL_OK && !storage_fits(set, made, layout))
       status = dl_fail_at(DL_ERR_DATA, set->file->path, 0, 0,
                           "damaged HDF5 file: the storage of data set '%s' does not fit its shape", set->name);
+    if (status == DL_OK) look_at_edges_and_fill(set, made);
   }
   H5Pclose(made);
   return status;
@@ -351,7 +376,7 @@ static dl_status check_dims(dl_h5_set *set) {
 static dl_status check_number(dl_h5_set *set) {
   hid_t type = H5Dget_type(set->id);
   if (type < 0) return dl_h5_fail(DL_ERR_DATA, set->file->path, "data set '%s': unreadable type", set->name);
-  bool good = number_of(type, &set->number);
+  bool good = number_of(type, &set->number, &set->as_kept);
   H5Tclose(type);
   return good ? DL_OK
               : dl_fail_at(DL_ERR_DATA, set->file->path, 0, 0, "data set '%s' is of type %s; numbers are wanted",
@@ -407,7 +432,7 @@ int64_t dl_h5_block_rows(const dl_h5_set *set) {
   return rows < set->dim[0] ? rows : set->dim[0];
 }
 
-dl_status dl_h5_read(const dl_h5_set *set, int64_t first, int64_t rows, hid_t memory_type, void *out) {
+dl_status dl_h5_read_plainly(const dl_h5_set *set, int64_t first, int64_t rows, hid_t memory_type, void *out) {
   hsize_t start[DL_H5_MAX_DIMS] = {(hsize_t)first}, count[DL_H5_MAX_DIMS] = {(hsize_t)rows};
   for (int i = 1; i < set->dims; i++) count[i] = (hsize_t)set->dim[i];
   hid_t file_space = H5Dget_space(set->id);
@@ -420,4 +445,14 @@ dl_status dl_h5_read(const dl_h5_set *set, int64_t first, int64_t rows, hid_t me
   if (file_space >= 0) H5Sclose(file_space);
   if (memory_space >= 0) H5Sclose(memory_space);
   return status;
+}
+
+dl_status dl_h5_read(const dl_h5_set *set, int64_t first, int64_t rows, hid_t memory_type, void *out) {
+  if (dl_h5_chunks_fit(set)) {
+    dl_h5_buffers buffers = {.packed = NULL};
+    dl_status status = dl_h5_chunks_read(set, first, rows, memory_type, H5Tget_size(memory_type), true, &buffers, out);
+    dl_h5_buffers_clear(&buffers);
+    return status;
+  }
+  return dl_h5_read_plainly(set, first, rows, memory_type, out);
 }

@@ -13,6 +13,7 @@
 
 #include "core/status.h"
 #include "data/convert.h"
+#include "data/unpack.h"
 
 #define DL_H5_MAX_DIMS 6            /* of a data set: samples and DL_MAX_DIMS */
 #define DL_H5_MAX_BYTES (1LL << 40) /* of a data set */
@@ -55,6 +56,14 @@ typedef struct dl_h5_set {
   int64_t row_values; /* dim[1] * dim[2] ... */
   int64_t chunk_rows; /* 1 where it is not chunked */
   dl_h5_number number;
+  bool as_kept; /* the file's type is that of number.element */
+  bool chunked;
+  int64_t chunk[DL_H5_MAX_DIMS];
+  dl_unpack filters;
+  bool plain_edges;      /* chunks that reach beyond the shape are stored without filters */
+  unsigned char fill[8]; /* of chunks that were never written, in the file's type */
+  bool *bad;             /* borrowed, dim[0] of them, or NULL: rows of damaged chunks are marked, not an error */
+  bool bad_is_known;     /* they have been marked: damage elsewhere is an error */
 } dl_h5_set;
 
 /* Opens `name`. *found false and DL_OK where the file has no such name. */
@@ -64,7 +73,10 @@ void dl_h5_set_close(dl_h5_set *set);
 /* Fails saying that `name` is missing, with the names that the file has. */
 dl_status dl_h5_fail_missing(const dl_h5_file *file, const char *name);
 
-/* Rows [first, first + rows) as `memory_type` into `out`. */
+/* The same by HDF5 alone. */
+dl_status dl_h5_read_plainly(const dl_h5_set *set, int64_t first, int64_t rows, hid_t memory_type, void *out);
+
+/* Rows [first, first + rows) as `memory_type` into `out`: chunks by data/hdf5_chunks.h where that can be. */
 dl_status dl_h5_read(const dl_h5_set *set, int64_t first, int64_t rows, hid_t memory_type, void *out);
 
 /* Rows to read at a time: whole chunks, about 4 MiB of 8-byte values. */

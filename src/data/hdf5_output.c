@@ -144,3 +144,36 @@ void dl_h5_target_close(dl_h5_target *target) {
   if (target->id >= 0) H5Dclose(target->id);
   target->id = -1;
 }
+
+/* ---- texts ---- */
+
+static hid_t text_type(const char *const *texts, int64_t n, size_t *width) {
+  bool ascii = true;
+  *width = 1;
+  for (int64_t i = 0; i < n; i++) {
+    const size_t bytes = strlen(texts[i]);
+    if (bytes > *width) *width = bytes;
+    for (size_t k = 0; k < bytes; k++) ascii = ascii && (unsigned char)texts[i][k] < 0x80;
+  }
+  const hid_t type = H5Tcopy(H5T_C_S1);
+  if (type >= 0 && H5Tset_size(type, *width) >= 0 && H5Tset_strpad(type, H5T_STR_NULLPAD) >= 0 &&
+      H5Tset_cset(type, ascii ? H5T_CSET_ASCII : H5T_CSET_UTF8) >= 0)
+    return type;
+  if (type >= 0) H5Tclose(type);
+  return -1;
+}
+
+dl_status dl_h5_write_texts(hid_t file, const char *name, const char *const *texts, int64_t n) {
+  size_t width;
+  dl_h5_target target = {.id = -1};
+  const hid_t type = text_type(texts, n, &width);
+  if (type < 0) return dl_h5_fail(DL_ERR_SYSTEM, NULL, "data set '%s' cannot be made", name);
+  char *packed = dl_calloc((size_t)n, width);
+  dl_status status = packed ? dl_h5_target_make(file, name, type, 1, &n, false, &target) : DL_ERR_NOMEM;
+  for (int64_t i = 0; packed && i < n; i++) memcpy(packed + (size_t)i * width, texts[i], strlen(texts[i]));
+  if (status == DL_OK) status = dl_h5_target_write(&target, 0, n, type, packed);
+  dl_h5_target_close(&target);
+  H5Tclose(type);
+  free(packed);
+  return status;
+}

@@ -31,4 +31,7 @@ dl_status dl_h5_target_write(const dl_h5_target *target, int64_t first, int64_t 
                              const void *values);
 void dl_h5_target_close(dl_h5_target *target);
 
+/* `n` texts of a fixed length, padded with 0 bytes: h5py and numpy read them as they are. */
+dl_status dl_h5_write_texts(hid_t file, const char *name, const char *const *texts, int64_t n);
+
 #endif

@@ -1,6 +1,8 @@
 /* import.c - the table of formats, and the frame around each: the output is whole or absent. */
 #include "data/import.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,7 +10,10 @@
 #include "core/options.h"
 #include "data/hdf5_output.h"
 #include "data/import_cifar10.h"
+#include "data/import_csv.h"
+#include "data/import_fann.h"
 #include "data/import_idx.h"
+#include "data/import_npy.h"
 #include "data/import_text.h"
 
 static const dl_format formats[] = {
@@ -20,12 +25,39 @@ static const dl_format formats[] = {
     {"text", "FILE [--tokens char|byte] [--test-fraction F]",
      "a text as the row of its characters or bytes, for language models; the tail is the test split", 1, 1,
      dl_import_text, dl_text_rows, 2, sizeof(dl_text_options)},
+    {"csv",
+     "FILE [TEST_FILE] --target COLUMN [--task T] [--test-fraction F --seed S] [--split-file FILE] [--missing "
+     "mean|zero|drop] [--header yes|no] [--delimiter C] [--ignore COLUMNS] [--categorical COLUMNS] [--categories "
+     "onehot|integers] [--type float32|float64|uint8]",
+     "a table of numbers and categories as text, plain or packed with gzip", 1, 2, dl_import_csv, dl_csv_rows,
+     DL_CSV_N_ROWS, sizeof(dl_csv_options)},
+    {"fann", "FILE [TEST_FILE]", "training files of FANN, the Fast Artificial Neural Network library", 1, 2,
+     dl_import_fann, NULL, 0, 0},
+    {"npy", "X.npy Y.npy [TEST_X.npy TEST_Y.npy]", "arrays of numpy, samples first: integers, floats and booleans", 2,
+     4, dl_import_npy, NULL, 0, 0},
+    {"npz", "FILE.npz",
+     "an archive of numpy with x_train, y_train, x_test, y_test (or x and y, and what else they are called)", 1, 1,
+     dl_import_npz, NULL, 0, 0},
 };
 enum { N_FORMATS = sizeof formats / sizeof formats[0] };
 
 const dl_format *dl_formats(int *n) {
   *n = N_FORMATS;
   return formats;
+}
+
+void dl_import_say(const dl_import_job *job, const char *format, ...) {
+  if (!job->listener || !job->listener->say) return;
+  char line[512];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(line, sizeof line, format, arguments);
+  va_end(arguments);
+  job->listener->say(job->listener->context, line);
+}
+
+void dl_import_progress(const dl_import_job *job, const char *phase, int64_t done, int64_t total) {
+  if (job->listener && job->listener->progress) job->listener->progress(job->listener->context, phase, done, total);
 }
 
 static const dl_format *find_format(const char *name) {
@@ -39,34 +71,60 @@ static const dl_format *find_format(const char *name) {
   return NULL;
 }
 
+/* Every setting is known, every required one is given. */
+static dl_status check_settings(const dl_format *format, const dl_import_setting *settings, int n) {
+  const char *names[64];
+  for (int k = 0; k < format->n_options && k < 64; k++) names[k] = format->options[k].key;
+  for (int i = 0; i < n; i++) {
+    bool known = false;
+    for (int k = 0; k < format->n_options; k++) known = known || !strcmp(settings[i].key, names[k]);
+    if (known) continue;
+    dl_fail(DL_ERR_USAGE, "format %s takes no --%s", format->name, settings[i].key);
+    return dl_hint_nearest(settings[i].key, names, format->n_options, "see `dldist list formats`");
+  }
+  for (int k = 0; k < format->n_options; k++) {
+    bool given = format->options[k].fallback != NULL;
+    for (int i = 0; i < n; i++) given = given || !strcmp(settings[i].key, names[k]);
+    if (!given)
+      return dl_fail(DL_ERR_USAGE, "format %s needs --%s: %s", format->name, names[k], format->options[k].help);
+  }
+  return DL_OK;
+}
+
 /* Settings as the map that rows are bound to; `options` is zeroed. */
-static dl_status bind_settings(const dl_format *format, const dl_import_setting *settings, int n, void *options) {
-  dl_document document;
-  DL_TRY(dl_document_parse("", 0, "command line", &document));
+static dl_status bind_settings(const dl_format *format, const dl_import_setting *settings, int n, void *options,
+                               dl_document *document) {
+  DL_TRY(check_settings(format, settings, n));
+  DL_TRY(dl_document_parse("", 0, "command line", document));
   dl_status status = DL_OK;
   for (int i = 0; i < n && status == DL_OK; i++) {
-    dl_node *value = dl_node_new(document.root, DL_NODE_SCALAR, settings[i].value);
-    status = value ? dl_node_put(document.root, settings[i].key, value) : DL_ERR_NOMEM;
+    dl_node *value = dl_node_new(document->root, DL_NODE_SCALAR, settings[i].value);
+    status = value ? dl_node_put(document->root, settings[i].key, value) : DL_ERR_NOMEM;
   }
   const dl_option_set rows = {format->options, format->n_options, options};
-  if (status == DL_OK) status = dl_options_parse(&rows, 1, document.root, format->name);
-  dl_document_destroy(&document);
+  if (status == DL_OK) status = dl_options_parse(&rows, 1, document->root, format->name);
   return status;
 }
 
-static dl_status import_into(const dl_format *format, const char *const *inputs, int n_inputs, const void *options,
-                             const char *output) {
+static dl_status import_into(const dl_format *format, dl_import_job *job, const char *output) {
   dl_h5_turn turn;
   dl_h5_enter(&turn);
   dl_h5_output file;
   dl_status status = dl_h5_output_begin(output, &file);
-  if (status == DL_OK) status = dl_h5_output_end(&file, format->import(inputs, n_inputs, options, (int64_t)file.id));
+  job->file = (int64_t)file.id;
+  if (status == DL_OK) status = dl_h5_output_end(&file, format->import(job));
   dl_h5_leave(&turn);
   return status;
 }
 
 dl_status dl_import(const char *format, const char *const *inputs, int n_inputs, const dl_import_setting *settings,
                     int n_settings, const char *output, bool force) {
+  return dl_import_followed(format, inputs, n_inputs, settings, n_settings, output, force, NULL);
+}
+
+dl_status dl_import_followed(const char *format, const char *const *inputs, int n_inputs,
+                             const dl_import_setting *settings, int n_settings, const char *output, bool force,
+                             const dl_import_listener *listener) {
   const dl_format *chosen = find_format(format);
   if (!chosen) return DL_ERR_USAGE;
   if (n_inputs < chosen->min_inputs || n_inputs > chosen->max_inputs) {
@@ -80,8 +138,11 @@ dl_status dl_import(const char *format, const char *const *inputs, int n_inputs,
   }
   void *options = dl_calloc(1, chosen->options_size + 1);
   if (!options) return DL_ERR_NOMEM;
-  dl_status status = bind_settings(chosen, settings, n_settings, options);
-  if (status == DL_OK) status = import_into(chosen, inputs, n_inputs, options, output);
+  dl_import_job job = {.inputs = inputs, .n_inputs = n_inputs, .options = options, .listener = listener};
+  dl_document document = {.root = NULL}; /* holds the texts of the options */
+  dl_status status = bind_settings(chosen, settings, n_settings, options, &document);
+  if (status == DL_OK) status = import_into(chosen, &job, output);
+  dl_document_destroy(&document);
   free(options);
   return status;
 }

@@ -4,14 +4,30 @@
 
 #include "core/options.h"
 
+/* Who follows an import: may be NULL, or have NULL members. Called by one member, in its turn. */
+typedef struct dl_import_listener {
+  void (*say)(void *context, const char *line);                                    /* what was found, a line each */
+  void (*progress)(void *context, const char *phase, int64_t done, int64_t total); /* often; total 0: not known */
+  void *context;
+} dl_import_listener;
+
+typedef struct dl_import_job {
+  const char *const *inputs;
+  int n_inputs;
+  const void *options; /* options_size bytes, bound by the format's rows */
+  int64_t file;        /* the open output (a hid_t) */
+  const dl_import_listener *listener;
+} dl_import_job;
+void dl_import_say(const dl_import_job *job, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void dl_import_progress(const dl_import_job *job, const char *phase, int64_t done, int64_t total);
+
 /* One format: one file, one row of the table. */
 typedef struct dl_format {
   const char *name;  /* "idx" */
   const char *usage; /* "IMAGES LABELS [TEST_IMAGES TEST_LABELS]" */
   const char *help;  /* one sentence */
   int min_inputs, max_inputs;
-  /* Reads `inputs`, writes the open file `hdf5_file` (a hid_t). `options`: options_size bytes, bound by the rows. */
-  dl_status (*import)(const char *const *inputs, int n_inputs, const void *options, int64_t hdf5_file);
+  dl_status (*import)(const dl_import_job *job);
   const dl_option *options; /* keys as on the command line: "test-fraction" */
   int n_options;
   size_t options_size;
@@ -27,11 +43,16 @@ typedef struct dl_import_setting {
  * DL_ERR_USAGE for a setting that the format does not know. */
 dl_status dl_import(const char *format, const char *const *inputs, int n_inputs, const dl_import_setting *settings,
                     int n_settings, const char *output, bool force);
+/* The same with somebody who follows it. */
+dl_status dl_import_followed(const char *format, const char *const *inputs, int n_inputs,
+                             const dl_import_setting *settings, int n_settings, const char *output, bool force,
+                             const dl_import_listener *listener);
 
-/* Writing predictions: /scores float32 (samples, outputs), /labels int64 where labels is not NULL, /y as float32
+/* Writing predictions: /scores float32 (samples, outputs), /labels int64 where labels is not NULL, (samples) or
+ * with more than one label column (samples, label_columns), /y as float32
  * (samples, y_size) where y is not NULL, or int64 (samples) where y_labels is not NULL. Atomic. */
 typedef struct dl_predictions {
-  int64_t samples, outputs, y_size;
+  int64_t samples, outputs, y_size, label_columns;
   const float *scores, *y;
   const int64_t *labels, *y_labels;
 } dl_predictions;

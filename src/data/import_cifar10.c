@@ -19,7 +19,7 @@
 #include "data/hdf5_output.h"
 
 enum { CHANNELS = 3, SIDE = 32, IMAGE_BYTES = CHANNELS * SIDE * SIDE, RECORD_BYTES = 1 + IMAGE_BYTES, CLASSES = 10 };
-enum { MOST_FILES = 99, NAME_BYTES = 32 };
+enum { MOST_FILES = 99 };
 
 /* The files of one split: data_batch_1.bin to data_batch_N.bin, or test_batch.bin. */
 typedef struct split {
@@ -143,23 +143,13 @@ static dl_status copy_split(const split *s, hid_t file) {
 /* ---- names ---- */
 
 static dl_status write_names(hid_t file) {
-  static const char names[CLASSES][NAME_BYTES] = {"airplane", "automobile", "bird",  "cat",  "deer",
-                                                  "dog",      "frog",       "horse", "ship", "truck"};
-  const hid_t type = H5Tcopy(H5T_C_S1);
-  dl_h5_target to = {.id = -1};
-  dl_status status = type >= 0 && H5Tset_size(type, NAME_BYTES) >= 0
-                         ? DL_OK
-                         : dl_h5_fail(DL_ERR_SYSTEM, NULL, "data set 'class_names' cannot be made");
-  if (status == DL_OK) status = dl_h5_target_make(file, "class_names", type, 1, (int64_t[]){CLASSES}, false, &to);
-  if (status == DL_OK) status = dl_h5_target_write(&to, 0, CLASSES, type, names);
-  dl_h5_target_close(&to);
-  if (type >= 0) H5Tclose(type);
-  return status;
+  static const char *const names[CLASSES] = {"airplane", "automobile", "bird",  "cat",  "deer",
+                                             "dog",      "frog",       "horse", "ship", "truck"};
+  return dl_h5_write_texts(file, "class_names", names, CLASSES);
 }
 
-dl_status dl_import_cifar10(const char *const *inputs, int n_inputs, const void *options, int64_t hdf5_file) {
-  (void)options;
-  if (n_inputs != 1) return dl_fail(DL_ERR_USAGE, "format cifar10 takes 1 input, not %d", n_inputs);
+dl_status dl_import_cifar10(const dl_import_job *job) {
+  const char *const *inputs = job->inputs;
   split train = {.folder = inputs[0], .x = "train/x", .y = "train/y"};
   split test = {.folder = inputs[0], .x = "test/x", .y = "test/y", .test = true};
   if (!dl_path_is_dir(inputs[0]))
@@ -169,7 +159,7 @@ dl_status dl_import_cifar10(const char *const *inputs, int n_inputs, const void 
   if (strlen(inputs[0]) > PATH_MAX - 64) return dl_fail_at(DL_ERR_DATA, inputs[0], 0, 0, "its name is too long");
   DL_TRY(find_files(&train));
   DL_TRY(find_files(&test));
-  DL_TRY(copy_split(&train, (hid_t)hdf5_file));
-  DL_TRY(copy_split(&test, (hid_t)hdf5_file));
-  return write_names((hid_t)hdf5_file);
+  DL_TRY(copy_split(&train, (hid_t)job->file));
+  DL_TRY(copy_split(&test, (hid_t)job->file));
+  return write_names((hid_t)job->file);
 }

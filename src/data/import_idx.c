@@ -194,8 +194,9 @@ static dl_status check_alike(const idx_file *train, const idx_file *test) {
   return DL_OK;
 }
 
-dl_status dl_import_idx(const char *const *inputs, int n_inputs, const void *options, int64_t hdf5_file) {
-  (void)options;
+dl_status dl_import_idx(const dl_import_job *job) {
+  const char *const *inputs = job->inputs;
+  const int n_inputs = job->n_inputs;
   static const char *const names[] = {"train/x", "train/y", "test/x", "test/y"};
   if (n_inputs != 2 && n_inputs != 4) return dl_fail(DL_ERR_USAGE, "format idx takes 2 or 4 inputs, not %d", n_inputs);
   idx_file files[4] = {{.path = NULL}};
@@ -203,7 +204,7 @@ dl_status dl_import_idx(const char *const *inputs, int n_inputs, const void *opt
   for (int i = 0; i < n_inputs && status == DL_OK; i++) status = open_idx(inputs[i], &files[i]);
   for (int i = 0; i < n_inputs && status == DL_OK; i += 2) status = check_pair(&files[i], &files[i + 1]);
   if (status == DL_OK && n_inputs == 4) status = check_alike(&files[0], &files[2]);
-  for (int i = 0; i < n_inputs && status == DL_OK; i++) status = copy(&files[i], (hid_t)hdf5_file, names[i]);
+  for (int i = 0; i < n_inputs && status == DL_OK; i++) status = copy(&files[i], (hid_t)job->file, names[i]);
   for (int i = 0; i < n_inputs; i++) close_idx(&files[i]);
   return status;
 }

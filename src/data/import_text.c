@@ -135,11 +135,10 @@ static dl_status write_tokens(const text *t, hid_t file, const char *name, int64
   return status;
 }
 
-dl_status dl_import_text(const char *const *inputs, int n_inputs, const void *options, int64_t hdf5_file) {
-  const dl_text_options *o = options;
+dl_status dl_import_text(const dl_import_job *job) {
+  const dl_text_options *o = job->options;
   char *bytes = NULL;
-  text t = {.path = inputs[0], .by_byte = o->tokens == BYTE};
-  (void)n_inputs;
+  text t = {.path = job->inputs[0], .by_byte = o->tokens == BYTE};
   DL_TRY(dl_file_read(t.path, MOST_TEXT, DL_ERR_DATA, &bytes, &t.n_bytes));
   t.bytes = (const unsigned char *)bytes;
   t.token = dl_calloc(CODE_POINTS, sizeof *t.token);
@@ -148,9 +147,9 @@ dl_status dl_import_text(const char *const *inputs, int n_inputs, const void *op
   if (status == DL_OK) status = find_vocabulary(&t);
   const int64_t n_test = (int64_t)floor(o->test_fraction * (double)t.n_tokens);
   size_t at = 0;
-  if (status == DL_OK) status = write_vocabulary(&t, (hid_t)hdf5_file);
-  if (status == DL_OK) status = write_tokens(&t, (hid_t)hdf5_file, "train/tokens", t.n_tokens - n_test, &at);
-  if (status == DL_OK) status = write_tokens(&t, (hid_t)hdf5_file, "test/tokens", n_test, &at);
+  if (status == DL_OK) status = write_vocabulary(&t, (hid_t)job->file);
+  if (status == DL_OK) status = write_tokens(&t, (hid_t)job->file, "train/tokens", t.n_tokens - n_test, &at);
+  if (status == DL_OK) status = write_tokens(&t, (hid_t)job->file, "test/tokens", n_test, &at);
   free(t.token);
   free(bytes);
   return status;

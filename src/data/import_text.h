@@ -2,7 +2,7 @@
 #ifndef DL_DATA_IMPORT_TEXT_H
 #define DL_DATA_IMPORT_TEXT_H
 
-#include "core/options.h"
+#include "data/import.h"
 
 typedef struct dl_text_options {
   int tokens; /* index in "char|byte" */
@@ -11,7 +11,7 @@ typedef struct dl_text_options {
 extern const dl_option dl_text_rows[];
 extern const int dl_text_row_count;
 
-/* inputs: FILE; `options` is a dl_text_options, `hdf5_file` a hid_t. See dl_format. */
-dl_status dl_import_text(const char *const *inputs, int n_inputs, const void *options, int64_t hdf5_file);
+/* inputs: FILE; the options are a dl_text_options. See dl_format. */
+dl_status dl_import_text(const dl_import_job *job);
 
 #endif

@@ -14,7 +14,8 @@ static dl_status write_set(hid_t file, const char *name, hid_t file_type, hid_t 
 
 static dl_status write_all(hid_t file, const dl_predictions *p) {
   DL_TRY(write_set(file, "scores", H5T_IEEE_F32LE, H5T_NATIVE_FLOAT, 2, p->samples, p->outputs, p->scores));
-  DL_TRY(write_set(file, "labels", H5T_STD_I64LE, H5T_NATIVE_INT64, 1, p->samples, 1, p->labels));
+  DL_TRY(write_set(file, "labels", H5T_STD_I64LE, H5T_NATIVE_INT64, p->label_columns > 1 ? 2 : 1, p->samples,
+                   p->label_columns > 1 ? p->label_columns : 1, p->labels));
   if (p->y_labels) return write_set(file, "y", H5T_STD_I64LE, H5T_NATIVE_INT64, 1, p->samples, 1, p->y_labels);
   return write_set(file, "y", H5T_IEEE_F32LE, H5T_NATIVE_FLOAT, 2, p->samples, p->y_size, p->y);
 }

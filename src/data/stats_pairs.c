@@ -108,7 +108,7 @@ static void to_matrix(const double *sums, int n, double *matrix) {
     for (int j = 0; j < n; j++) {
       double below = sqrt(covariance(sums, n, i, i)) * sqrt(covariance(sums, n, j, j));
       double r = i == j && below > 0 ? 1 : covariance(sums, n, i, j) / below;
-      matrix[i * n + j] = below > 0 && isfinite(r) ? fmax(-1, fmin(1, r)) : NAN;
+      matrix[i * n + j] = below > 0 && isfinite(below) && isfinite(r) ? fmax(-1, fmin(1, r)) : NAN;
     }
 }
 

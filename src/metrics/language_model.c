@@ -4,47 +4,36 @@
  * perplexity = e^(mean of -log p), bits_per_token = mean of -log2 p.
  */
 #include <float.h>
-#include <math.h>
 
 #include "metrics/kinds.h"
 
 enum { RIGHT, TOKENS, COUNTERS };
 
-static int64_t counters(int64_t outputs) {
-  (void)outputs;
-  return COUNTERS;
-}
+static int64_t counters(int64_t outputs) { return COUNTERS + 0 * outputs; }
+static int sums_of(int64_t outputs) { return (int)(1 + 0 * outputs); }
 
-static int sums_of(int64_t outputs) {
-  (void)outputs;
-  return 1;
-}
-
-static void add(int64_t n, int64_t outputs, const float *scores, const int32_t *label, const float *y,
-                const float *reference, int64_t *counters, double *sums) {
-  (void)y, (void)reference;
+static void add(const dl_metrics_block *block, int64_t *counters, double *sums, double *maxima) {
+  (void)maxima;
   sums[0] = 0;
-  for (int64_t i = 0; i < n; i++) {
-    if (label[i] < 0) continue;
-    const float *row = scores + i * outputs;
-    counters[RIGHT] += dl_first_largest(row, outputs) == label[i];
+  for (int64_t i = 0; i < block->n; i++) {
+    const int32_t truth = block->label[i];
+    if (truth < 0) continue;
+    const float *row = block->scores + i * block->outputs;
+    counters[RIGHT] += dl_first_largest(row, block->outputs) == truth;
     counters[TOKENS]++;
-    sums[0] -= log(fmax((double)row[label[i]], (double)FLT_TRUE_MIN));
+    sums[0] -= log(fmax((double)row[truth], (double)FLT_TRUE_MIN));
   }
 }
 
-static int finish(int64_t samples, int64_t outputs, const int64_t *counters, const double *sums, dl_metric *out) {
-  (void)outputs;
-  if (samples <= 0 || counters[TOKENS] <= 0) return 0;
-  const double tokens = (double)counters[TOKENS], mean = sums[0] / tokens;
+static int finish(const dl_metrics_totals *totals, dl_metric *out) {
+  if (totals->samples <= 0 || totals->counters[TOKENS] <= 0) return 0;
+  const double tokens = (double)totals->counters[TOKENS], mean = totals->sums[0] / tokens;
   const dl_metric found[] = {
       {"perplexity", exp(mean)},
       {"bits_per_token", mean / log(2.0)},
-      {"accuracy", (double)counters[RIGHT] / tokens},
+      {"accuracy", (double)totals->counters[RIGHT] / tokens},
   };
-  int n_found = (int)(sizeof(found) / sizeof(found[0]));
-  for (int i = 0; i < n_found; i++) out[i] = found[i];
-  return n_found;
+  return DL_REPORT(found, out);
 }
 
 const dl_metrics_kind dl_metrics_language_model = {
@@ -53,6 +42,7 @@ const dl_metrics_kind dl_metrics_language_model = {
     .headline = "perplexity",
     .help = "the token that follows, at each step; means over tokens",
     .counters = counters,
+    .confusion = dl_no_counters,
     .sums = sums_of,
     .add = add,
     .finish = finish,

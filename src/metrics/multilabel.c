@@ -1,62 +1,100 @@
-/* Several yes-or-no labels a sample. Counters: [0] samples with every label right, then tp, fp, fn of each label.
+/* Several yes-or-no labels a sample, each yes where its probability is above the threshold. Sums: the weight of all
+ * samples, of those with every label right, then tp, fp, fn of each label.
  *
  * subset_accuracy is scikit-learn's accuracy_score of a label matrix; label_accuracy counts single labels (1 - Hamming
- * loss).
+ * loss). Areas are not defined for a label that all samples have, or none: their averages leave it out.
  */
 #include "metrics/kinds.h"
 
+enum { ALL, RIGHT, LABELS };
 enum { TP, FP, FN, PER_LABEL };
 
-static int64_t counters(int64_t outputs) { return 1 + PER_LABEL * outputs; }
+static int sums_of(int64_t outputs) { return (int)(LABELS + PER_LABEL * outputs); }
 
-static void add(int64_t n, int64_t outputs, const float *scores, const int32_t *label, const float *y,
-                const float *reference, int64_t *counters, double *sums) {
-  (void)label, (void)reference, (void)sums;
-  for (int64_t i = 0; i < n; i++) {
+static void add(const dl_metrics_block *block, int64_t *counters, double *sums, double *maxima) {
+  const int64_t outputs = block->outputs;
+  (void)counters, (void)maxima;
+  for (int64_t k = 0; k < LABELS + PER_LABEL * outputs; k++) sums[k] = 0;
+  for (int64_t i = 0; i < block->n; i++) {
+    const double weight = dl_weight(block, i);
     bool all_right = true;
     for (int64_t o = 0; o < outputs; o++) {
-      bool truth = y[i * outputs + o] > 0.5F, predicted = scores[i * outputs + o] > 0.5F;
-      int64_t *count = counters + 1 + PER_LABEL * o;
-      count[TP] += truth && predicted;
-      count[FP] += !truth && predicted;
-      count[FN] += truth && !predicted;
+      const bool truth = block->y[i * outputs + o] > 0.5F;
+      const bool predicted = (double)block->scores[i * outputs + o] > block->threshold;
+      double *of_label = sums + LABELS + PER_LABEL * o;
+      if (truth || predicted) of_label[truth && predicted ? TP : truth ? FN : FP] += weight;
       all_right &= truth == predicted;
     }
-    counters[0] += all_right;
+    sums[ALL] += weight;
+    if (all_right) sums[RIGHT] += weight;
   }
 }
 
-static int finish(int64_t samples, int64_t outputs, const int64_t *counters, const double *sums, dl_metric *out) {
-  (void)sums;
-  if (samples <= 0) return 0;
-  double tp = 0, fp = 0, fn = 0, macro_f1 = 0;
-  for (int64_t o = 0; o < outputs; o++) {
-    const int64_t *count = counters + 1 + PER_LABEL * o;
-    tp += (double)count[TP];
-    fp += (double)count[FP];
-    fn += (double)count[FN];
-    macro_f1 += dl_f1((double)count[TP], (double)count[FP], (double)count[FN]);
+static dl_hits hits_of(const double *sums, int64_t o) {
+  const double *w = sums + LABELS + PER_LABEL * o;
+  return (dl_hits){w[TP], w[FP], w[FN]};
+}
+
+static int finish(const dl_metrics_totals *totals, dl_metric *out) {
+  if (totals->samples <= 0) return 0;
+  const double *sums = totals->sums, outputs = (double)totals->outputs;
+  dl_hits all = {0, 0, 0};
+  double precision = 0, recall = 0, f1 = 0;
+  for (int64_t o = 0; o < totals->outputs; o++) {
+    const dl_hits h = hits_of(sums, o);
+    all.tp += h.tp;
+    all.fp += h.fp;
+    all.fn += h.fn;
+    precision += dl_precision(h);
+    recall += dl_recall(h);
+    f1 += dl_f1(h);
   }
   const dl_metric found[] = {
-      {"subset_accuracy", (double)counters[0] / (double)samples},
-      {"label_accuracy", 1 - (fp + fn) / ((double)samples * (double)outputs)},
-      {"micro_precision", dl_ratio(tp, tp + fp)},
-      {"micro_recall", dl_ratio(tp, tp + fn)},
-      {"micro_f1", dl_f1(tp, fp, fn)},
-      {"macro_f1", macro_f1 / (double)outputs},
+      {"subset_accuracy", sums[RIGHT] / sums[ALL]},
+      {"label_accuracy", 1 - (all.fp + all.fn) / (sums[ALL] * outputs)},
+      {"micro_precision", dl_precision(all)},
+      {"micro_recall", dl_recall(all)},
+      {"micro_f1", dl_f1(all)},
+      {"macro_precision", precision / outputs},
+      {"macro_recall", recall / outputs},
+      {"macro_f1", f1 / outputs},
+      {"macro_roc_auc", DL_MEAN_RANKED(totals, roc_auc)},
+      {"macro_pr_auc", DL_MEAN_RANKED(totals, pr_auc)},
   };
-  int n_found = (int)(sizeof(found) / sizeof(found[0]));
-  for (int i = 0; i < n_found; i++) out[i] = found[i];
-  return n_found;
+  return DL_REPORT(found, out);
+}
+
+enum { PRECISION, RECALL, F1, SUPPORT, ROC_AUC, PR_AUC, BEST_F1, BEST_F1_THRESHOLD, EACH };
+
+static void finish_each(const dl_metrics_totals *totals, double *out) {
+  for (int64_t o = 0; o < totals->outputs; o++) {
+    const dl_hits h = hits_of(totals->sums, o);
+    double *row = out + o * EACH;
+    row[PRECISION] = dl_precision(h);
+    row[RECALL] = dl_recall(h);
+    row[F1] = dl_f1(h);
+    row[SUPPORT] = h.tp + h.fn;
+    row[ROC_AUC] = DL_RANKED(totals, o, roc_auc);
+    row[PR_AUC] = DL_RANKED(totals, o, pr_auc);
+    row[BEST_F1] = DL_RANKED(totals, o, best_f1);
+    row[BEST_F1_THRESHOLD] = DL_RANKED(totals, o, best_f1_threshold);
+  }
 }
 
 const dl_metrics_kind dl_metrics_multilabel = {
     .task = "multilabel",
-    .metrics = "subset_accuracy|label_accuracy|micro_precision|micro_recall|micro_f1|macro_f1",
+    .metrics =
+        "subset_accuracy|label_accuracy|micro_precision|micro_recall|micro_f1|macro_precision|macro_recall|"
+        "macro_f1|macro_roc_auc|macro_pr_auc",
     .headline = "micro_f1",
-    .help = "several yes-or-no labels a sample; a label is predicted where its probability is above 0.5",
-    .counters = counters,
-    .sums = dl_no_sums,
+    .help = "several yes-or-no labels a sample; yes where the probability is above 0.5, or --threshold",
+    .counters = dl_no_counters,
+    .confusion = dl_no_counters,
+    .sums = sums_of,
+    .ranked = true,
     .add = add,
     .finish = finish,
+    .each_title = "per_label",
+    .each = "precision|recall|f1|support|roc_auc|pr_auc|best_f1|best_f1_threshold",
+    .finish_each = finish_each,
 };

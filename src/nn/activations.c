@@ -17,7 +17,7 @@ static size_t elements(const dl_layer *layer, const dl_layer_run *run) {
   return (size_t)(run->n * dl_shape_size(&layer->out));
 }
 
-#define ELEMENTWISE(f, makes_probabilities, text)                                                   \
+#define ELEMENTWISE(f, makes_probabilities, is_cheap, text)                                         \
   static void f##_forward(const dl_layer *layer, const dl_layer_run *run) {                         \
     dl_kernels_in_use()->f(elements(layer, run), run->x, run->y);                                   \
   }                                                                                                 \
@@ -29,13 +29,14 @@ static size_t elements(const dl_layer *layer, const dl_layer_run *run) {
                                       .order = DL_ORDER_EITHER,                                     \
                                       .by_sample = true,                                            \
                                       .squashes = makes_probabilities,                              \
+                                      .cheap = is_cheap,                                            \
                                       .setup = setup,                                               \
                                       .forward = f##_forward,                                       \
                                       .backward = f##_backward}
 
-ELEMENTWISE(relu, false, "max(x, 0)");
-ELEMENTWISE(sigmoid, true, "1 / (1 + e^-x)");
-ELEMENTWISE(tanh, false, "hyperbolic tangent");
+ELEMENTWISE(relu, false, true, "max(x, 0)");
+ELEMENTWISE(sigmoid, true, false, "1 / (1 + e^-x)");
+ELEMENTWISE(tanh, false, false, "hyperbolic tangent");
 
 static int64_t last_dim(const dl_layer *layer) { return layer->out.dims ? layer->out.dim[layer->out.dims - 1] : 1; }
 

@@ -1,8 +1,8 @@
 /* attention.c - multi-head self-attention, as torch.nn.MultiheadAttention computes it (batch first, no dropout).
  *
  * Vaswani et al., "Attention is all you need", 2017. One product makes queries, keys and values of all samples; per
- * sample and head the products work on the slices where they lie. With `causal` the scores are made in blocks of rows,
- * of which only the columns up to the block's end are computed: little more than half.
+ * sample and head the products work on the slices where they lie. With `causal` they are products of triangles
+ * (dl_gemm_part), of which little more than half is computed; what lies above the diagonal is 0 in p and ds.
  *
  *   qkv (n, T, 3 d)    p (n, heads, T, T)    o (n, T, d), all kept for the backward pass
  */
@@ -13,7 +13,6 @@
 #include "nn/kernels_seq.h"
 #include "nn/layer_kinds.h"
 
-enum { CAUSAL_BLOCK = 64 };
 enum { IN_WEIGHT, IN_BIAS, OUT_WEIGHT, OUT_BIAS }; /* without bias: IN_WEIGHT, then OUT_WEIGHT */
 
 typedef struct attention_options {
@@ -134,13 +133,6 @@ static float *gradient_of(const dl_layer *layer, const dl_layer_run *run, int ro
   return bias ? run->gradients[role] : role % 2 ? NULL : run->gradients[role / 2];
 }
 
-/* y (rows, out) = x (rows, in) W^T + b */
-static void project(const dl_layer_run *run, int64_t rows, int64_t in, int64_t out, const float *x, const float *w,
-                    const float *bias, float *y) {
-  run->gemm->sgemm(false, true, rows, out, in, 1, x, in, w, in, 0, y, out);
-  if (bias) dl_kernels_in_use()->bias_add(rows, out, bias, y);
-}
-
 /* ---- one head of one sample ---- */
 
 typedef struct head {
@@ -164,39 +156,28 @@ static head head_at(const plan *p, const dl_layer_run *run, int64_t sample, int6
                 .scale = (float)(1 / sqrt((double)p->size))};
 }
 
-static int64_t block_rows(const plan *p) { return p->o->causal && p->steps > CAUSAL_BLOCK ? CAUSAL_BLOCK : p->steps; }
+static dl_gemm_part part_of(const head *h, dl_gemm_part causal) { return h->p->o->causal ? causal : DL_GEMM_WHOLE; }
 
 static void forward_head(const head *h, float *out) {
   const plan *p = h->p;
-  const int64_t t = p->steps, ld = 3 * p->d, each = block_rows(p);
-  for (int64_t first = 0; first < t; first += each) {
-    const int64_t rows = t - first < each ? t - first : each, cols = p->o->causal ? first + rows : t;
-    float *scores = h->probability + first * t;
-    h->gemm->sgemm(false, true, rows, cols, p->size, h->scale, h->q + first * ld, ld, h->k, ld, 0, scores, t);
-    dl_seq_kernels_in_use()->attend(rows, cols, t, p->o->causal ? first + 1 : t, h->keys, scores);
-    h->gemm->sgemm(false, false, rows, p->size, cols, 1, scores, t, h->v, ld, 0, out + first * p->d, p->d);
-  }
+  const int64_t t = p->steps, ld = 3 * p->d, size = p->size;
+  dl_gemm_product(h->gemm, part_of(h, DL_GEMM_C_LOWER), false, true, t, t, size, h->scale, h->q, ld, h->k, ld,
+                  h->probability, t);
+  dl_seq_kernels_in_use()->attend(t, t, t, p->o->causal ? 1 : t, h->keys, h->probability);
+  dl_gemm_product(h->gemm, part_of(h, DL_GEMM_A_LOWER), false, false, t, size, t, 1, h->probability, t, h->v, ld, out,
+                  p->d);
 }
 
 /* d_out (T, size) rows d apart; dq, dk, dv as q, k, v; dp (T, T) is room. */
 static void backward_head(const head *h, const float *d_out, float *dp, float *dq, float *dk, float *dv) {
   const plan *p = h->p;
-  const int64_t t = p->steps, ld = 3 * p->d, each = block_rows(p);
-  for (int64_t first = 0; first < t; first += each) {
-    const int64_t rows = t - first < each ? t - first : each, cols = p->o->causal ? first + rows : t;
-    float *at = dp + first * t;
-    h->gemm->sgemm(false, true, rows, cols, p->size, 1, d_out + first * p->d, p->d, h->v, ld, 0, at, t);
-    dl_seq_kernels_in_use()->attend_backward(rows, cols, t, h->probability + first * t, at);
-    h->gemm->sgemm(false, false, rows, p->size, cols, h->scale, at, t, h->k, ld, 0, dq + first * ld, ld);
-  }
-  for (int64_t first = 0; first < t;
-       first += each) { /* keys [first, first + rows) are seen by the queries from `from` */
-    const int64_t rows = t - first < each ? t - first : each, from = p->o->causal ? first : 0, at = from * t + first;
-    h->gemm->sgemm(true, false, rows, p->size, t - from, 1, h->probability + at, t, d_out + from * p->d, p->d, 0,
-                   dv + first * ld, ld);
-    h->gemm->sgemm(true, false, rows, p->size, t - from, h->scale, dp + at, t, h->q + from * ld, ld, 0, dk + first * ld,
-                   ld);
-  }
+  const int64_t t = p->steps, ld = 3 * p->d, size = p->size;
+  const dl_gemm_part seen = part_of(h, DL_GEMM_A_LOWER), seeing = part_of(h, DL_GEMM_A_UPPER);
+  dl_gemm_product(h->gemm, part_of(h, DL_GEMM_C_LOWER), false, true, t, t, size, 1, d_out, p->d, h->v, ld, dp, t);
+  dl_seq_kernels_in_use()->attend_backward(t, t, t, p->o->causal ? 1 : t, h->probability, dp);
+  dl_gemm_product(h->gemm, seen, false, false, t, size, t, h->scale, dp, t, h->k, ld, dq, ld);
+  dl_gemm_product(h->gemm, seeing, true, false, t, size, t, 1, h->probability, t, d_out, p->d, dv, ld);
+  dl_gemm_product(h->gemm, seeing, true, false, t, size, t, h->scale, dp, t, h->q, ld, dk, ld);
 }
 
 /* ---- the whole ---- */
@@ -208,13 +189,15 @@ static void forward(const dl_layer *layer, const dl_layer_run *run) {
         *keys = run->work + (size_t)n * p.keys;
   for (int64_t i = 0; layer->n_inputs > 1 && i < rows; i++)
     keys[i] = run->xs[1][i] == (float)p.o->padding ? -INFINITY : 0;
-  project(run, rows, p.d, 3 * p.d, run->x, weight_of(layer, run, IN_WEIGHT), weight_of(layer, run, IN_BIAS), qkv);
+  dl_gemm_affine(run->gemm, rows, 3 * p.d, p.d, run->x, p.d, weight_of(layer, run, IN_WEIGHT), p.d,
+                 weight_of(layer, run, IN_BIAS), qkv, 3 * p.d);
   for (int64_t i = 0; i < n; i++)
     for (int64_t j = 0; j < p.heads; j++) {
       const head h = head_at(&p, run, i, j);
       forward_head(&h, out + i * p.steps * p.d + j * p.size);
     }
-  project(run, rows, p.d, p.d, out, weight_of(layer, run, OUT_WEIGHT), weight_of(layer, run, OUT_BIAS), run->y);
+  dl_gemm_affine(run->gemm, rows, p.d, p.d, out, p.d, weight_of(layer, run, OUT_WEIGHT), p.d,
+                 weight_of(layer, run, OUT_BIAS), run->y, p.d);
 }
 
 /* dW = dy^T x, db = sum of dy, dx = dy W, for a projection of `in` to `out`. */

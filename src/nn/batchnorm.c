@@ -10,6 +10,7 @@
  * Images lie as rows of channels, so both cases are a matrix (rows, channels) and statistics of its columns.
  */
 #include <math.h>
+#include <string.h>
 
 #include "nn/kernels_image.h"
 #include "nn/layer_kinds.h"
@@ -52,16 +53,16 @@ static int64_t rows_of(const dl_layer *layer, int64_t n) { return n * (dl_shape_
 
 /* What a pass works with, one number a channel each; the sums in float64 come first. */
 typedef struct scratch {
-  float *mean, *rstd, *scale, *shift, *slope;
+  float *mean, *rstd, *scale, *shift, *offset, *slope;
   double *sum, *other;
 } scratch;
-enum { SCRATCH_FLOATS = 9 };
+enum { SCRATCH_FLOATS = 10 };
 
 static scratch scratch_of(const dl_layer *layer, float *work) {
   const int64_t c = channels_of(layer);
   double *sums = (double *)(void *)work; /* the workspace starts at a multiple of 64 bytes */
   float *rest = work + 4 * c;
-  return (scratch){rest, rest + c, rest + 2 * c, rest + 3 * c, rest + 4 * c, sums, sums + c};
+  return (scratch){rest, rest + c, rest + 2 * c, rest + 3 * c, rest + 4 * c, rest + 5 * c, sums, sums + c};
 }
 
 static dl_status setup(dl_layer *layer, dl_layer_builder *builder) {
@@ -89,17 +90,20 @@ static void init(const dl_layer *layer, int tensor, dl_rng_key key, float *value
 }
 
 static bool uses_leaf(const dl_layer *layer, const dl_layer_run *run) {
-  return run->pass->training && layer->trainable && run->n > 0;
+  return run->pass->training && layer->trainable && run->total > 0;
 }
 
-/* Mean and 1 / sqrt(var + eps) of what is normalised; the leaf's variance is kept in s->other. */
+static void clear(const dl_layer *layer, const scratch *s) {
+  memset(s->sum, 0, (size_t)channels_of(layer) * sizeof *s->sum);
+  memset(s->other, 0, (size_t)channels_of(layer) * sizeof *s->other);
+}
+
+/* Mean and 1 / sqrt(var + eps) of what is normalised, and what follows for y = (x - mean) scale + shift; the leaf's
+ * variance is kept in s->other. */
 static void find_statistics(const dl_layer *layer, const dl_layer_run *run, const scratch *s) {
   const batchnorm_options *o = layer->options;
-  const int64_t channels = channels_of(layer);
-  const double rows = (double)rows_of(layer, run->n);
-  if (uses_leaf(layer, run))
-    dl_image_kernels_in_use()->moments(rows_of(layer, run->n), channels, run->x, s->sum, s->other);
-  for (int64_t c = 0; c < channels; c++) {
+  const double rows = (double)rows_of(layer, run->total);
+  for (int64_t c = 0; c < channels_of(layer); c++) {
     double mean = (double)run->weights[running_mean(layer)][c], variance = (double)run->weights[running_var(layer)][c];
     if (uses_leaf(layer, run)) {
       mean = s->sum[c] / rows;
@@ -109,25 +113,30 @@ static void find_statistics(const dl_layer *layer, const dl_layer_run *run, cons
     }
     s->mean[c] = (float)mean;
     s->rstd[c] = (float)(1 / sqrt(variance + o->eps));
+    s->scale[c] = is_affine(layer) ? s->rstd[c] * run->weights[WEIGHT][c] : s->rstd[c];
+    s->shift[c] = is_affine(layer) ? run->weights[BIAS][c] : 0;
   }
+}
+
+static void gather(const dl_layer *layer, const dl_layer_run *run) {
+  const scratch s = scratch_of(layer, run->work);
+  if (run->starts) clear(layer, &s);
+  if (uses_leaf(layer, run))
+    dl_image_kernels_in_use()->moments(rows_of(layer, run->n), channels_of(layer), run->x, s.sum, s.other);
+  if (run->ends) find_statistics(layer, run, &s);
 }
 
 static void forward(const dl_layer *layer, const dl_layer_run *run) {
   const scratch s = scratch_of(layer, run->work);
-  const int64_t channels = channels_of(layer), rows = rows_of(layer, run->n);
-  find_statistics(layer, run, &s);
-  for (int64_t c = 0; c < channels; c++) {
-    s.scale[c] = is_affine(layer) ? s.rstd[c] * run->weights[WEIGHT][c] : s.rstd[c];
-    s.shift[c] = is_affine(layer) ? run->weights[BIAS][c] : 0;
-  }
-  dl_image_kernels_in_use()->normalise(rows, channels, run->x, s.mean, s.scale, s.shift, run->y);
+  dl_image_kernels_in_use()->normalise(rows_of(layer, run->n), channels_of(layer), run->x, s.mean, s.scale, s.shift,
+                                       run->y);
 }
 
 /* n times the leaf's mean and unbiased variance (the biased one, 0, of a single row). Runs before s->sum and s->other
  * are written again; nothing comes of running averages themselves. */
 static void deliver_running(const dl_layer *layer, const dl_layer_run *run, const scratch *s) {
   const bool leaf = uses_leaf(layer, run);
-  const double n = (double)run->n, rows = (double)rows_of(layer, run->n);
+  const double n = (double)run->total, rows = (double)rows_of(layer, run->total);
   const double unbiased = rows > 1 ? rows / (rows - 1) : 1;
   for (int64_t c = 0; c < channels_of(layer); c++) {
     run->gradients[running_mean(layer)][c] = leaf ? (float)(n * (s->sum[c] / rows)) : 0;
@@ -137,25 +146,33 @@ static void deliver_running(const dl_layer *layer, const dl_layer_run *run, cons
 
 /* With g = dy, x' = (x - mean) rstd, N rows: dbias = sum g, dweight = sum g x',
  * dx = scale (g - dbias / N - x' dweight / N); with running averages dx = scale g. */
+static void find_slopes(const dl_layer *layer, const dl_layer_run *run, const scratch *s) {
+  const double share = uses_leaf(layer, run) ? 1 / (double)rows_of(layer, run->total) : 0;
+  for (int64_t c = 0; c < channels_of(layer); c++) {
+    const double scale = (double)s->scale[c], rstd = (double)s->rstd[c];
+    if (run->gradients && is_affine(layer)) {
+      run->gradients[WEIGHT][c] = (float)(s->other[c] * rstd);
+      run->gradients[BIAS][c] = (float)s->sum[c];
+    }
+    s->offset[c] = (float)(scale * s->sum[c] * share);
+    s->slope[c] = (float)(scale * s->other[c] * rstd * rstd * share);
+  }
+}
+
+static void gather_backward(const dl_layer *layer, const dl_layer_run *run) {
+  const scratch s = scratch_of(layer, run->work);
+  if (run->starts && run->gradients) deliver_running(layer, run, &s);
+  if (run->starts) clear(layer, &s);
+  dl_image_kernels_in_use()->normalise_sums(rows_of(layer, run->n), channels_of(layer), run->x, s.mean, run->dy, s.sum,
+                                            s.other);
+  if (run->ends) find_slopes(layer, run, &s);
+}
+
 static void backward(const dl_layer *layer, const dl_layer_run *run) {
   const scratch s = scratch_of(layer, run->work);
-  const int64_t channels = channels_of(layer), rows = rows_of(layer, run->n);
-  const dl_image_kernels *kernels = dl_image_kernels_in_use();
-  const bool leaf = uses_leaf(layer, run);
-  if (run->gradients) deliver_running(layer, run, &s);
-  kernels->normalise_sums(rows, channels, run->x, s.mean, run->dy, s.sum, s.other);
-  if (run->gradients && is_affine(layer))
-    for (int64_t c = 0; c < channels; c++) {
-      run->gradients[WEIGHT][c] = (float)(s.other[c] * (double)s.rstd[c]);
-      run->gradients[BIAS][c] = (float)s.sum[c];
-    }
-  if (!run->dx) return;
-  for (int64_t c = 0; c < channels; c++) {
-    const double scale = (double)s.scale[c], share = leaf ? 1 / (double)rows : 0, rstd = (double)s.rstd[c];
-    s.shift[c] = (float)(scale * s.sum[c] * share);
-    s.slope[c] = (float)(scale * s.other[c] * rstd * rstd * share);
-  }
-  kernels->normalise_backward(rows, channels, run->x, s.mean, s.scale, s.shift, s.slope, run->dy, run->dx);
+  if (run->dx)
+    dl_image_kernels_in_use()->normalise_backward(rows_of(layer, run->n), channels_of(layer), run->x, s.mean, s.scale,
+                                                  s.offset, s.slope, run->dy, run->dx);
 }
 
 const dl_layer_kind dl_layer_batchnorm = {
@@ -165,8 +182,12 @@ const dl_layer_kind dl_layer_batchnorm = {
     .n_options = 3,
     .options_size = sizeof(batchnorm_options),
     .order = DL_ORDER_CHANNELS_LAST,
+    .by_sample = true,
+    .cheap = true,
     .setup = setup,
     .init = init,
     .forward = forward,
     .backward = backward,
+    .gather = gather,
+    .gather_backward = gather_backward,
 };

@@ -14,6 +14,7 @@ typedef struct dl_conv_shape {
   int64_t ic, ih, iw, oc, oh, ow, groups;
   int64_t kh, kw, sh, sw, dh, dw;   /* kernel, stride, dilation (1: none) */
   int64_t top, left, bottom, right; /* zeros around the input */
+  bool bias;                        /* forward adds one, backward_weights gives its gradient: else they are NULL */
 } dl_conv_shape;
 
 typedef struct dl_conv dl_conv;
@@ -24,10 +25,9 @@ typedef struct dl_conv_ops {
   /* *out NULL with DL_OK: this form has nothing good for the shape. */
   dl_status (*new)(const dl_conv_shape *shape, const dl_gemm_backend *gemm, dl_conv **out);
   void (*destroy)(dl_conv *conv);
-  /* y = x * w + bias; bias may be NULL. */
+  /* y = x * w + bias. */
   void (*forward)(dl_conv *conv, int64_t n, const float *x, const float *w, const float *bias, float *y);
   void (*backward_data)(dl_conv *conv, int64_t n, const float *dy, const float *w, float *dx);
-  /* dbias may be NULL. */
   void (*backward_weights)(dl_conv *conv, int64_t n, const float *x, const float *dy, float *dw, float *dbias);
 } dl_conv_ops;
 

@@ -141,7 +141,8 @@ static dl_conv_shape shape_of(const dl_layer *layer, bool transpose, const exten
                          .top = e[0].begin,
                          .left = e[1].begin,
                          .bottom = e[0].end,
-                         .right = e[1].end};
+                         .right = e[1].end,
+                         .bias = o->bias && !transpose};
 }
 
 static dl_status setup(dl_layer *layer, dl_layer_builder *builder, bool transpose) {

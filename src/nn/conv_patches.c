@@ -112,7 +112,7 @@ static void forward(dl_conv *conv, int64_t n, const float *x, const float *w, co
       conv->gemm->sgemm(false, true, pixels, c->oc, c->depth, 1, c->direct ? x + first * s->ow * s->ic : c->rows,
                         c->depth, c->weights + g * c->oc * c->depth, c->depth, 0, to + g * c->oc, s->oc);
     }
-    if (bias) dl_kernels_in_use()->bias_add(pixels, s->oc, bias, to);
+    if (s->bias) dl_kernels_in_use()->bias_add(pixels, s->oc, bias, to);
   }
 }
 
@@ -145,7 +145,7 @@ static void backward_weights(dl_conv *conv, int64_t n, const float *x, const flo
     }
   }
   unpack(c, dw);
-  if (dbias) dl_image_kernels_in_use()->channel_sums(n * s->oh * s->ow, s->oc, dy, dbias);
+  if (s->bias) dl_image_kernels_in_use()->channel_sums(n * s->oh * s->ow, s->oc, dy, dbias);
 }
 
 const dl_conv_ops dl_conv_patches = {

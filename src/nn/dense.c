@@ -66,8 +66,7 @@ static void forward(const dl_layer *layer, const dl_layer_run *run) {
     dl_kernels_in_use()->transpose_bias(n, out, run->work, bias, run->y);
     return;
   }
-  run->gemm->sgemm(false, true, n, out, in, 1, run->x, in, run->weights[0], in, 0, run->y, out);
-  if (bias) dl_kernels_in_use()->bias_add(n, out, bias, run->y);
+  dl_gemm_affine(run->gemm, n, out, in, run->x, in, run->weights[0], in, bias, run->y, out);
 }
 
 static void backward(const dl_layer *layer, const dl_layer_run *run) {

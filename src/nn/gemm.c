@@ -6,6 +6,7 @@
 #include "core/config.h"
 #include "core/log.h"
 #include "nn/gemm_backends.h"
+#include "nn/kernels.h"
 
 const dl_gemm_backend *dl_gemm_choose(int backend) {
   static const dl_gemm_backend *const table[] = {
@@ -22,6 +23,37 @@ const dl_gemm_backend *dl_gemm_choose(int backend) {
   dl_fail(DL_ERR_USAGE, "compute.backend: this dldist is built without oneDNN");
   dl_hint("use compute.backend: auto or openblas, or build with libdnnl-dev installed");
   return NULL;
+}
+
+void dl_gemm_affine(const dl_gemm_backend *backend, int64_t m, int64_t n, int64_t k, const float *x, int64_t ldx,
+                    const float *w, int64_t ldw, const float *bias, float *y, int64_t ldy) {
+  const dl_product product = {false, true, DL_GEMM_WHOLE, m, n, k, 1, x, w, bias, ldx, ldw, ldy, y};
+  if (backend->with_tiles && dl_gemm_tiles_suit(&product) && dl_gemm_by_tiles(&product)) return;
+  backend->sgemm(false, true, m, n, k, 1, x, ldx, w, ldw, 0, y, ldy);
+  if (!bias) return;
+  if (ldy == n)
+    dl_kernels_in_use()->bias_add(m, n, bias, y);
+  else
+    for (int64_t i = 0; i < m; i++) dl_kernels_in_use()->bias_add(1, n, bias, y + i * ldy);
+}
+
+/* Rows of a triangle that libraries are asked for at once. */
+enum { TRIANGLE_ROWS = 64 };
+
+void dl_gemm_product(const dl_gemm_backend *backend, dl_gemm_part part, bool trans_a, bool trans_b, int64_t m,
+                     int64_t n, int64_t k, float alpha, const float *a, int64_t lda, const float *b, int64_t ldb,
+                     float *c, int64_t ldc) {
+  const dl_product product = {trans_a, trans_b, part, m, n, k, alpha, a, b, NULL, lda, ldb, ldc, c};
+  if (backend->with_tiles && dl_gemm_by_tiles(&product)) return;
+  const int64_t each = part == DL_GEMM_WHOLE ? m : TRIANGLE_ROWS;
+  for (int64_t row = 0; row < m; row += each) {
+    const int64_t rows = m - row < each ? m - row : each, end = row + rows;
+    const int64_t cols = part == DL_GEMM_C_LOWER && end < n ? end : n;
+    const int64_t from = part == DL_GEMM_A_UPPER && row < k ? row : 0,
+                  to = part == DL_GEMM_A_LOWER && end < k ? end : k;
+    backend->sgemm(trans_a, trans_b, rows, cols, to - from, alpha, a + (trans_a ? from * lda + row : row * lda + from),
+                   lda, b + (trans_b ? from : from * ldb), ldb, 0, c + row * ldc, ldc);
+  }
 }
 
 /* What a variable does to the libraries where a user has it set, most of the time without knowing. */

@@ -1,6 +1,7 @@
 /* gemm_onednn.c - matrix products by oneDNN, whose sgemm is row-major; the only user of dnnl.h.
  *
- * It is the faster of the two where a leaf has few rows. What is used here is the same in oneDNN 2.x and 3.x.
+ * It is the faster of the two libraries where a leaf has few rows; our own tiles take what suits them better. What is
+ * used here is the same in oneDNN 2.x and 3.x.
  */
 #ifdef DLDIST_HAVE_ONEDNN
 #include <math.h>
@@ -18,6 +19,8 @@
  * finds. */
 static void sgemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
                   const float *b, int64_t ldb, float beta, float *c, int64_t ldc) {
+  const dl_product product = {trans_a, trans_b, DL_GEMM_WHOLE, m, n, k, alpha, a, b, NULL, lda, ldb, ldc, c};
+  if (beta == 0 && dl_gemm_tiles_suit(&product) && dl_gemm_by_tiles(&product)) return;
   sigset_t signals;
   dl_signals_hold(&signals);
   dnnl_status_t status =
@@ -63,8 +66,12 @@ static void describe(char *text, size_t size) {
   snprintf(text, size, "oneDNN %d.%d.%d %s", version->major, version->minor, version->patch, name);
 }
 
-const dl_gemm_backend dl_gemm_onednn = {
-    .name = "onednn", .sgemm = sgemm, .better_swapped = better_swapped, .one_thread = one_thread, .describe = describe};
+const dl_gemm_backend dl_gemm_onednn = {.name = "onednn",
+                                        .sgemm = sgemm,
+                                        .better_swapped = better_swapped,
+                                        .with_tiles = true,
+                                        .one_thread = one_thread,
+                                        .describe = describe};
 #else
 typedef int dl_gemm_onednn_is_not_built_in;
 #endif

@@ -87,19 +87,18 @@ static void transpose_bias(int64_t rows, int64_t cols, const float *restrict x, 
   }
 }
 
-/* 64 columns at a time stay in registers over all rows. */
+/* Memory is read in its order: eight rows at a time, while the sums stay in the first cache. */
 static void column_sums(int64_t rows, int64_t cols, const float *restrict x, float *restrict out) {
-  int64_t c = 0;
-  for (; c + 64 <= cols; c += 64) {
-    float sum[64] = {0};
-    for (int64_t r = 0; r < rows; r++)
-      for (int j = 0; j < 64; j++) sum[j] += x[r * cols + c + j];
-    memcpy(out + c, sum, sizeof sum);
-  }
-  if (c == cols) return;
-  memset(out + c, 0, (size_t)(cols - c) * sizeof *out);
-  for (int64_t r = 0; r < rows; r++)
-    for (int64_t j = c; j < cols; j++) out[j] += x[r * cols + j];
+  memset(out, 0, (size_t)cols * sizeof *out);
+  int64_t r = 0;
+  for (; r + 8 <= rows; r += 8, x += 8 * cols)
+    for (int64_t c = 0; c < cols; c++) {
+      float sum = out[c];
+      for (int64_t j = 0; j < 8; j++) sum += x[j * cols + c];
+      out[c] = sum;
+    }
+  for (; r < rows; r++, x += cols)
+    for (int64_t c = 0; c < cols; c++) out[c] += x[c];
 }
 
 static void multiply(size_t n, const float *a, const float *x, float *y) {

@@ -30,12 +30,12 @@ typedef struct dl_image_kernels {
 
   /* Sums of each column, in float64 until the end. */
   void (*channel_sums)(int64_t rows, int64_t cols, const float *x, float *out);
-  /* Sums of each column and of its squares, in float64. */
+  /* Adds each column's sum and that of its squares, in float64, row by row. */
   void (*moments)(int64_t rows, int64_t cols, const float *x, double *sum, double *squares);
   /* y = (x - mean) * scale + shift, by column; y may be x. */
   void (*normalise)(int64_t rows, int64_t cols, const float *x, const float *mean, const float *scale,
                     const float *shift, float *y);
-  /* Sums of each column of dy, and of dy * (x - mean), in float64. */
+  /* Adds each column's sum of dy, and of dy * (x - mean), likewise. */
   void (*normalise_sums)(int64_t rows, int64_t cols, const float *x, const float *mean, const float *dy, double *sum,
                          double *product);
   /* dx = scale * dy - offset - (x - mean) * slope, by column; dx may be dy. */

@@ -239,8 +239,6 @@ enum { WIDTH = 16, TILE_ROWS = 128 };
 
 /* Adds to two sums of each column, over tiles of rows. `term` takes the element's place and its two values. */
 #define COLUMN_SUMS(one, two, WHAT_ONE, WHAT_TWO)                     \
-  memset(one, 0, (size_t)cols * sizeof *one);                         \
-  memset(two, 0, (size_t)cols * sizeof *two);                         \
   for (int64_t r0 = 0; r0 < rows; r0 += TILE_ROWS) {                  \
     const int64_t r1 = rows - r0 < TILE_ROWS ? rows : r0 + TILE_ROWS; \
     int64_t c0 = 0;                                                   \

@@ -83,11 +83,14 @@ static inline float largest(int64_t n, const float *x) {
   for (int j = 0; j < 16; j++) lane[j] = -INFINITY;
   int64_t i = 0;
   for (; i + 16 <= n; i += 16)
+#pragma GCC unroll 1 /* gcc makes vectors of the loop, not of its sixteen copies */
     for (int j = 0; j < 16; j++) lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
   for (int j = 0; i < n; i++, j++) lane[j] = x[i] > lane[j] ? x[i] : lane[j];
-  float most = lane[0];
-  for (int j = 1; j < 16; j++) most = lane[j] > most ? lane[j] : most;
-  return most;
+  float four[4];
+  for (int j = 0; j < 8; j++) lane[j] = lane[j + 8] > lane[j] ? lane[j + 8] : lane[j];
+  for (int j = 0; j < 4; j++) four[j] = lane[j + 4] > lane[j] ? lane[j + 4] : lane[j];
+  const float even = four[2] > four[0] ? four[2] : four[0], odd = four[3] > four[1] ? four[3] : four[1];
+  return odd > even ? odd : even;
 }
 
 static inline void add_to_lanes(double lane[LANES], int64_t n, const float *x) {

@@ -20,8 +20,6 @@ typedef struct dl_seq_kernels {
   dl_activation_slope_fn *leaky_relu_backward, *elu_backward, *gelu_backward, *gelu_tanh_backward, *silu_backward,
       *softplus_backward;
 
-  void (*erf)(size_t n, const float *x, float *y); /* to 2 ulp */
-
   /* y = (x - mean) / sqrt(variance + eps) * weight + bias, a row at a time; stats (rows, 2) keeps mean and 1 / sqrt for
    * the backward pass. weight and bias (cols) or NULL, both or neither. */
   void (*layernorm)(int64_t rows, int64_t cols, float eps, const float *weight, const float *bias, const float *x,
@@ -33,8 +31,9 @@ typedef struct dl_seq_kernels {
   /* Softmax in place over the first min(cols, limit + r) scores of row r (0 ..), the rest of the row's cols become 0.
    * keys (cols) or NULL: 0 for a key to look at, -inf for one to leave out; a row without any becomes 0. */
   void (*attend)(int64_t rows, int64_t cols, int64_t ld, int64_t limit, const float *keys, float *scores);
-  /* ds = p * (dp - sum(dp * p)), in place of dp. */
-  void (*attend_backward)(int64_t rows, int64_t cols, int64_t ld, const float *p, float *dp);
+  /* ds = p * (dp - sum(dp * p)), in place of dp, over the first min(cols, limit + r) of row r; the rest of the row's
+   * cols becomes 0, whatever it was. */
+  void (*attend_backward)(int64_t rows, int64_t cols, int64_t ld, int64_t limit, const float *p, float *dp);
 
   /* LSTM: gates (n, 4h) hold i, f, g, o before their functions, and after them when done. */
   void (*lstm)(int64_t n, int64_t h, float *gates, const float *c_before, float *c, float *tanh_c, float *out);

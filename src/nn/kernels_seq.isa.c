@@ -1,8 +1,8 @@
 /* kernels_seq.isa.c - arithmetic of sequence layers: plain loops on the functions of kernels_math.h.
  *
- * The error function is an odd polynomial below 1 and 1 - e^q(x) above, with q a polynomial for log erfc; log(1 + e)
- * for e in [0, 1] is 2 artanh(e / (2 + e)); all are minimax fits of their own (relative error below 2^-29 before
- * rounding).
+ * The normal distribution function is a polynomial times the density (minimax fit, absolute error 2^-26 before
+ * rounding), so that gelu and its slope need one exponential; log(1 + e) for e in [0, 1] is 2 artanh(e / (2 + e)) by a
+ * minimax fit (relative error below 2^-29 before rounding).
  */
 #include "nn/kernels_seq.h"
 
@@ -11,27 +11,33 @@
 
 /* ---- functions of one number ---- */
 
-static inline float erf1(float x) {
-  float a = fabsf(x);
-  a = a > 4.1f ? 4.1f : a; /* NaN passes */
-  float z = a * a;
-  float p = 0x1.4ae4c6p-14f;
-  p = p * z + -0x1.a485e8p-11f;
-  p = p * z + 0x1.5419f4p-8f;
-  p = p * z + -0x1.b7fbb4p-6f;
-  p = p * z + 0x1.ce2d2p-4f;
-  p = p * z + -0x1.81273ep-2f;
-  p = p * z + 0x1.06eba8p-3f;
-  float small = a + a * p;
-  float q = 0x1.919d84p-13f;
-  q = q * a + -0x1.89282ep-9f;
-  q = q * a + 0x1.694cecp-6f;
-  q = q * a + -0x1.a835d4p-4f;
-  q = q * a + -0x1.46738p-1f;
-  q = q * a + -0x1.209fp+0f;
-  q = q * a + -0x1.0ce488p-12f;
-  float large = 1.0f - exp1(q);
-  return copysignf(a < 1.0f ? small : large, x);
+/* e^x for x <= 0, and 0 below -88: exp1's own steps, with one scaling by 2^k. */
+static inline float exp_to_zero(float x) {
+  const float shifter = 0x1.8p23f;
+  x = x < -88.0f ? -88.0f : x; /* NaN passes */
+  float t = x * 0x1.715476p0f + shifter;
+  float k = t - shifter;
+  float r = (x - k * 0x1.62e4p-1f) - k * 0x1.7f7d1cp-20f;
+  float p = 0x1.6a21acp-10f;
+  p = p * r + 0x1.123b6ap-7f;
+  p = p * r + 0x1.5558fap-5f;
+  p = p * r + 0x1.55549p-3f;
+  p = p * r + 0x1.fffffcp-2f;
+  return (1.0f + (r + r * r * p)) * float_of((bits_of(t) - bits_of(shifter) + 127u) << 23);
+}
+
+/* The normal distribution function at -a, for a >= 0: e^(-a a / 2) t P(t) with t = 1 / (1 + c a), as Abramowitz and
+ * Stegun 7.1.26. Also gives e^(-a a / 2). */
+static inline float normal_tail(float a, float *density) {
+  *density = exp_to_zero(-0.5f * (a * a));
+  float u = 1.0f / (1.0f + 0x1.8a0474p-2f * a);
+  float q = 0x1.ab7a28p-5f;
+  q = q * u + -0x1.090ec4p-2f;
+  q = q * u + 0x1.927558p-2f;
+  q = q * u + -0x1.0d5d6ap-5f;
+  q = q * u + 0x1.95692p-3f;
+  q = q * u + 0x1.304286p-3f;
+  return *density * (u * q);
 }
 
 /* e^x - 1 for x <= 0: exp1's own steps, with 1 taken off before the scaling by 2^k. */
@@ -76,12 +82,13 @@ static inline float elu_slope(float x, float p) {
 /* x times the normal distribution function. */
 static inline float gelu1(float x, float p) {
   (void)p;
-  return x * (0.5f + 0.5f * erf1(x * 0x1.6a09e6p-1f));
+  float density, tail = normal_tail(fabsf(x), &density);
+  return x * (x > 0 ? 1.0f - tail : tail);
 }
 static inline float gelu_slope(float x, float p) {
   (void)p;
-  float density = 0x1.988454p-2f * exp1(-0.5f * (x * x));
-  return (0.5f + 0.5f * erf1(x * 0x1.6a09e6p-1f)) + x * density;
+  float density, tail = normal_tail(fabsf(x), &density);
+  return (x > 0 ? 1.0f - tail : tail) + x * (0x1.988454p-2f * density);
 }
 
 /* u = sqrt(2 / pi) (x + 0.044715 x^3) */
@@ -127,10 +134,6 @@ ACTIVATION(gelu)
 ACTIVATION(gelu_tanh)
 ACTIVATION(silu)
 ACTIVATION(softplus)
-
-static void erf_all(size_t n, const float *x, float *y) {
-  INDEPENDENT for (size_t i = 0; i < n; i++) y[i] = erf1(x[i]);
-}
 
 /* ---- normalisation ---- */
 
@@ -206,31 +209,86 @@ static void layernorm_backward(int64_t rows, int64_t cols, const float *weight, 
 
 /* ---- attention ---- */
 
-static void attend(int64_t rows, int64_t cols, int64_t ld, int64_t limit, const float *keys, float *scores) {
-  for (int64_t r = 0; r < rows; r++, scores += ld) {
-    const int64_t n = limit + r < cols ? limit + r : cols;
+/* Rows of a triangle have all lengths: they are filled up to whole vectors, with what adds nothing. */
+static inline int64_t filled(int64_t n, int64_t cols) {
+  const int64_t up = (n + 15) / 16 * 16;
+  return up < cols ? up : cols;
+}
+
+/* Each row waits for its largest, its sum and its factor: rows take each step side by side, so that nothing waits. */
+enum { SIDE_BY_SIDE = 8 };
+
+static inline int64_t seen_by(int64_t row, int64_t cols, int64_t limit) {
+  return limit + row < cols ? limit + row : cols;
+}
+
+/* The next matrix, which usually follows this one in memory, is asked for in time. */
+static inline void ask_for(const float *x, int64_t n) {
+  for (int64_t c = 0; c < n; c += 16) __builtin_prefetch(x + c);
+}
+
+/* Row `row` and as many as `count` after it. */
+static void attend_rows(int64_t row, int64_t count, int64_t cols, int64_t ld, int64_t limit, const float *keys,
+                        float *scores) {
+  float most[SIDE_BY_SIDE], factor[SIDE_BY_SIDE];
+  for (int64_t r = 0; r < count; r++) {
+    float *x = scores + r * ld;
+    const int64_t seen = seen_by(row + r, cols, limit), n = filled(seen, cols);
     if (keys)
-      for (int64_t c = 0; c < n; c++) scores[c] += keys[c];
-    const float most = largest(n, scores);
-    if (most > -INFINITY || most != most) {
-      const float factor = (float)(1.0 / exp_shifted(n, scores, most, scores));
-      for (int64_t c = 0; c < n; c++) scores[c] *= factor;
-      memset(scores + n, 0, (size_t)(cols - n) * sizeof *scores);
-    } else {
-      memset(scores, 0, (size_t)cols * sizeof *scores);
-    }
+      for (int64_t c = 0; c < seen; c++) x[c] += keys[c];
+    for (int64_t c = seen; c < n; c++) x[c] = -INFINITY;
+    most[r] = largest(n, x);
+    if (most[r] == -INFINITY) most[r] = 0; /* nobody to look at: all become 0 */
+  }
+  for (int64_t r = 0; r < count; r++) {
+    const int64_t n = filled(seen_by(row + r, cols, limit), cols);
+    INDEPENDENT for (int64_t c = 0; c < n; c++) scores[r * ld + c] = exp_to_zero(scores[r * ld + c] - most[r]);
+  }
+  for (int64_t r = 0; r < count; r++) {
+    const double sum = sum_of(filled(seen_by(row + r, cols, limit), cols), scores + r * ld);
+    factor[r] = sum == 0 ? 0 : (float)(1.0 / sum);
+  }
+  for (int64_t r = 0; r < count; r++) {
+    const int64_t n = filled(seen_by(row + r, cols, limit), cols);
+    for (int64_t c = 0; c < n; c++) scores[r * ld + c] *= factor[r];
+    for (int64_t c = n; c < cols; c++) scores[r * ld + c] = 0;
   }
 }
 
-static void attend_backward(int64_t rows, int64_t cols, int64_t ld, const float *restrict p, float *restrict dp) {
-  for (int64_t r = 0; r < rows; r++, p += ld, dp += ld) {
+static void attend(int64_t rows, int64_t cols, int64_t ld, int64_t limit, const float *keys, float *scores) {
+  for (int64_t r = 0; r < rows; r += SIDE_BY_SIDE) {
+    const int64_t count = rows - r < SIDE_BY_SIDE ? rows - r : SIDE_BY_SIDE;
+    for (int64_t i = 0; i < count; i++) ask_for(scores + (rows + r + i) * ld, seen_by(r + i, cols, limit));
+    attend_rows(r, count, cols, ld, limit, keys, scores + r * ld);
+  }
+}
+
+static void attend_backward_rows(int64_t row, int64_t count, int64_t cols, int64_t ld, int64_t limit,
+                                 const float *restrict p, float *restrict dp) {
+  float dot[SIDE_BY_SIDE];
+  for (int64_t r = 0; r < count; r++) {
+    const int64_t seen = seen_by(row + r, cols, limit), n = filled(seen, cols);
+    const float *restrict x = p + r * ld;
+    float *restrict dx = dp + r * ld;
     double lane[LANES] = {0};
     int64_t i = 0;
-    for (; i + LANES <= cols; i += LANES)
-      for (int j = 0; j < LANES; j++) lane[j] += (double)dp[i + j] * (double)p[i + j];
-    for (int j = 0; i < cols; i++, j++) lane[j] += (double)dp[i] * (double)p[i];
-    const float dot = (float)add_lanes(lane);
-    for (i = 0; i < cols; i++) dp[i] = p[i] * (dp[i] - dot);
+    for (int64_t c = seen; c < cols; c++) dx[c] = 0;
+    for (; i + LANES <= n; i += LANES)
+      for (int j = 0; j < LANES; j++) lane[j] += (double)dx[i + j] * (double)x[i + j];
+    for (int j = 0; i < n; i++, j++) lane[j] += (double)dx[i] * (double)x[i];
+    dot[r] = (float)add_lanes(lane);
+  }
+  for (int64_t r = 0; r < count; r++) {
+    const int64_t n = filled(seen_by(row + r, cols, limit), cols);
+    for (int64_t c = 0; c < n; c++) dp[r * ld + c] = p[r * ld + c] * (dp[r * ld + c] - dot[r]);
+  }
+}
+
+static void attend_backward(int64_t rows, int64_t cols, int64_t ld, int64_t limit, const float *p, float *dp) {
+  for (int64_t r = 0; r < rows; r += SIDE_BY_SIDE) {
+    const int64_t count = rows - r < SIDE_BY_SIDE ? rows - r : SIDE_BY_SIDE;
+    for (int64_t i = 0; i < count; i++) ask_for(p + (rows + r + i) * ld, seen_by(r + i, cols, limit));
+    attend_backward_rows(r, count, cols, ld, limit, p + r * ld, dp + r * ld);
   }
 }
 
@@ -322,7 +380,6 @@ const dl_seq_kernels DL_ISA_NAME(dl_seq_kernel_table) = {
     .gelu_tanh_backward = gelu_tanh_backward,
     .silu_backward = silu_backward,
     .softplus_backward = softplus_backward,
-    .erf = erf_all,
     .layernorm = layernorm,
     .layernorm_backward = layernorm_backward,
     .attend = attend,

@@ -74,7 +74,9 @@ typedef struct dl_layer {
 typedef struct dl_layer_run {
   const dl_gemm_backend *gemm;
   const dl_pass *pass;
-  int64_t n;
+  int64_t n;                   /* samples of this block */
+  int64_t total;               /* samples of the leaf */
+  bool starts, ends;           /* first and last block of the leaf */
   const float *const *weights; /* per tensor of the layer */
   float *const *gradients;     /* per tensor; NULL in forward and where the layer is frozen. Written, not added to */
   const float *x;              /* (n, in) */
@@ -108,8 +110,9 @@ struct dl_layer_kind {
   bool composite;           /* its option `layers` is a list of layers, whose end and `shortcut`'s end it reads */
   dl_order order;           /* how it takes images */
   bool takes_relu;          /* can do the relu before it as well (with_relu) */
-  bool by_sample;     /* forward on some of the samples is the same as on all: (n, work_count) of workspace alone */
+  bool by_sample;     /* a pass over some of the samples is the same as over all (gradients of weights: their sum) */
   bool forgets_input; /* backward does not read x */
+  bool cheap;         /* forward costs no more than reading its output from memory; it may run twice on a block */
   bool squashes;      /* makes probabilities: not allowed at the end before a loss on logits */
   /* Checks layer->in, sets layer->out, work_count, multiply_adds, in_place; declares tensors. */
   dl_status (*setup)(dl_layer *layer, dl_layer_builder *builder);
@@ -117,6 +120,10 @@ struct dl_layer_kind {
   void (*init)(const dl_layer *layer, int tensor, dl_rng_key key, float *values, size_t count);
   void (*forward)(const dl_layer *layer, const dl_layer_run *run);
   void (*backward)(const dl_layer *layer, const dl_layer_run *run);
+  /* For kinds whose passes by sample need sums over the leaf first: reads x (and dy) of every block before
+   * forward (backward) of the first one. Such a kind writes its gradients in gather_backward. NULL: none. */
+  void (*gather)(const dl_layer *layer, const dl_layer_run *run);
+  void (*gather_backward)(const dl_layer *layer, const dl_layer_run *run);
   void (*destroy)(dl_layer *layer); /* takes state away; NULL: it has none */
 };
 const dl_layer_kind *const *dl_layer_kinds(int *n);

@@ -15,6 +15,9 @@ typedef struct dl_net_spec {
   int64_t max_batch;           /* largest number of samples of a pass */
   const int64_t *class_counts; /* samples of each class in the training split, where the loss balances classes */
   int64_t n_class_counts;
+  /* How a pass goes through memory, 0: what is fastest. Floats of the largest value of a block of samples (net_runs.c),
+   * and of all values that are kept from which on they are written past the caches (net_layout.c). */
+  int64_t block_floats, stage_floats;
 } dl_net_spec;
 
 /* Builds the network: checks the shapes (DL_ERR_USAGE at the YAML line, with the layer and its shapes), lays out
@@ -71,7 +74,14 @@ char *dl_net_layer_text(const dl_net *net, int number, char *text, size_t size);
  * them, in place of the outputs' own buffer; (n, outputs), borrowed until the next pass. */
 const float *dl_net_scores(dl_net *net, int64_t n);
 
-/* A table of the layers as text (name, output shape, parameters, multiply-adds), for --dry-run; freed by the caller. */
+/* From now on adds the seconds of each layer's passes to times[2 i] (forward) and times[2 i + 1] (backward), turning of
+ * images included; times has room for 2 * dl_net_layers, is borrowed, and NULL ends it. */
+void dl_net_time_layers(dl_net *net, double *times);
+/* Multiply-adds of a forward pass of one sample through layer `number`. */
+double dl_net_layer_multiply_adds(const dl_net *net, int number);
+
+/* A table of the layers as text (name, output shape, parameters, multiply-adds, memory), for --dry-run; freed by the
+ * caller. */
 dl_status dl_net_summary(const dl_net *net, char **out);
 
 #endif

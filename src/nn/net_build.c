@@ -352,6 +352,8 @@ dl_status dl_net_build(const dl_net_spec *spec, dl_net *net) {
     return dl_fail(DL_ERR_INTERNAL, "dl_net_new: a specification that cannot be");
   net->task = config->task;
   net->max_batch = spec->max_batch;
+  net->block_floats = spec->block_floats;
+  net->stage_floats = spec->stage_floats;
   net->gemm = dl_gemm_choose(config->compute.backend);
   if (!net->gemm) return DL_ERR_USAGE;
   dl_value input = {.shape = {.dims = 1, .dim = {1}}};

@@ -14,20 +14,33 @@ typedef struct dl_value {
   int buffer;          /* several values may live in one buffer of outputs, one after another */
   int slot;            /* its gradient's place, -1: none */
   bool passing;        /* nobody reads it after its block of samples: blocks take turns at the front of its buffer */
-  float *y, *dy;       /* (max_batch, shape) */
+  bool dy_passing;     /* the same of its gradient, in the backward pass */
+  float *y, *dy;       /* (max_batch, shape), or (block, shape) where passing */
+  float *stage;        /* (block, shape): y of a block within the forward run that writes it; NULL: y itself */
+  int stage_run;       /* that run */
+  bool sends;          /* the last of its buffer: brings the stage to y when the block is done */
 } dl_value;
+
+/* Some layers, one after another, on a block of samples at a time (net_runs.c). */
+typedef struct dl_net_run {
+  int begin, end; /* layers [begin, end) of the list; the backward pass takes them from the end */
+  int gathers;    /* the layer that takes sums of every block at the end, -1: none */
+  int64_t block;  /* samples at a time; INT64_MAX: all of them */
+  bool downwards; /* the last block first */
+} dl_net_run;
 
 /* What a layer works with, fixed when the network is laid out. */
 typedef struct dl_net_step {
   const float *x[DL_LAYER_MAX_INPUTS];
   float *turned[DL_LAYER_MAX_INPUTS]; /* where turns: the copy that x is */
   float *dx[DL_LAYER_MAX_INPUTS];
-  int dx_slot[DL_LAYER_MAX_INPUTS]; /* -1: nobody needs it */
-  bool adds[DL_LAYER_MAX_INPUTS];   /* dx is scratch, to be added to the gradient that another reader has written */
-  bool turns[DL_LAYER_MAX_INPUTS];  /* x is a copy of the value in the other order, and dx is turned back */
+  int dx_slot[DL_LAYER_MAX_INPUTS];     /* -1: nobody needs it */
+  bool adds[DL_LAYER_MAX_INPUTS];       /* dx is scratch, to be added to the gradient that another reader has written */
+  bool turns[DL_LAYER_MAX_INPUTS];      /* x is a copy of the value in the other order, and dx is turned back */
+  bool dx_passing[DL_LAYER_MAX_INPUTS]; /* blocks take turns at the front of dx */
   float *work;
-  int run_end;   /* first layer after the run that starts here (net_runs.c) */
-  int64_t block; /* of samples at a time, in a run of several layers */
+  size_t floats; /* of the workspace that are this layer's: outputs, copies, work */
+  int again;     /* the run of the backward pass that does the layer's forward pass once more, -1: none */
 } dl_net_step;
 
 struct dl_net {
@@ -35,6 +48,8 @@ struct dl_net {
   dl_layer *layers;
   dl_net_step *steps; /* one a layer */
   int n_layers;
+  dl_net_run *forward, *backward; /* backward: the last layers first */
+  int n_forward, n_backward;
   const dl_node *model; /* while the network is built: the list, and what the composites around a layer say */
   bool frozen;
   double lr_scale;
@@ -46,12 +61,14 @@ struct dl_net {
   const dl_loss *loss;
   void *loss_options;
   int task;
-  int64_t max_batch;
+  int64_t max_batch, block_floats, stage_floats;
   int64_t rows; /* of outputs a sample: the steps of a sequence for language_model, else 1 */
   float *workspace, *scratch;
+  float *block_gradients; /* of a layer's tensors, of a block that is not the first */
   size_t workspace_count;
   float *y, *dy; /* the outputs and their gradient, in plain order */
   bool scored;   /* the outputs have become scores */
+  double *times; /* dl_net_time_layers: forward and backward of each layer, NULL: nobody asked */
 };
 
 /* Whether an image of this shape is the same memory in both orders; what is no image is. */
@@ -65,7 +82,14 @@ static inline dl_value *dl_net_output_value(const dl_net *net) { return &net->va
 dl_status dl_net_build(const dl_net_spec *spec, dl_net *net);
 /* Buffers for outputs, gradients and work in one workspace (net_layout.c). */
 dl_status dl_net_layout(dl_net *net);
-/* Runs of layers that go through a batch block by block, forward (net_runs.c). */
+/* Runs of layers that go through a batch block by block, and which values outlive a block (net_runs.c). Reads the order
+ * and the buffers of the outputs. */
 dl_status dl_net_plan_runs(dl_net *net);
+/* Rows of a buffer whose values live for a block of `run` alone. */
+static inline int64_t dl_net_block_rows(const dl_net *net, const dl_net_run *run) {
+  return run->block < net->max_batch ? run->block : net->max_batch;
+}
+/* Floats of the tensors of a layer, gaps between them included. */
+size_t dl_net_layer_floats(const dl_net *net, const dl_layer *layer);
 
 #endif

@@ -21,8 +21,18 @@ static void write_kind(const dl_net *net, const dl_layer *layer, char *text, siz
                            layer->inputs[i] < 0 ? "input" : net->layers[layer->inputs[i]].name);
 }
 
+/* "512 B", "1.5 MB" */
+static const char *bytes_text(size_t bytes, char *text, size_t size) {
+  static const char *const units[] = {"B", "KB", "MB", "GB", "TB"};
+  double value = (double)bytes;
+  int unit = 0;
+  for (; value >= 1000 && unit < 4; unit++) value /= 1000;
+  snprintf(text, size, unit ? "%.1f %s" : "%.0f %s", value, units[unit]);
+  return text;
+}
+
 dl_status dl_net_summary(const dl_net *net, char **out) {
-  char *text = NULL, shape[96], kind[160];
+  char *text = NULL, shape[96], kind[160], memory[32];
   size_t bytes = 0;
   FILE *file = open_memstream(&text, &bytes);
   if (!file) return dl_fail(DL_ERR_NOMEM, "out of memory: no room for the table of layers");
@@ -37,19 +47,24 @@ dl_status dl_net_summary(const dl_net *net, char **out) {
     if ((int)strlen(kind) > kind_width) kind_width = (int)strlen(kind);
     if ((int)strlen(shape) > shape_width) shape_width = (int)strlen(shape);
   }
-  fprintf(file, "%-*s  %-*s  %-*s  %12s  %14s\n", name_width, "layer", kind_width, "kind", shape_width, "output",
-          "parameters", "multiply-adds");
+  fprintf(file, "%-*s  %-*s  %-*s  %12s  %14s  %10s\n", name_width, "layer", kind_width, "kind", shape_width, "output",
+          "parameters", "multiply-adds", "memory");
   dl_shape_text(&net->values[0].shape, shape, sizeof shape);
   fprintf(file, "%-*s  %-*s  %s\n", name_width, "input", kind_width, "", shape);
   for (int i = 0; i < net->n_layers; i++) {
     const dl_layer *layer = &net->layers[i];
     write_kind(net, layer, kind, sizeof kind);
-    fprintf(file, "%-*s  %-*s  %-*s  %12lld  %14.0f\n", name_width, layer->name, kind_width, kind, shape_width,
+    fprintf(file, "%-*s  %-*s  %-*s  %12lld  %14.0f  %10s\n", name_width, layer->name, kind_width, kind, shape_width,
             dl_shape_text(&layer->out, shape, sizeof shape), (long long)layer_parameters(net, layer),
-            layer->multiply_adds);
+            layer->multiply_adds, bytes_text(net->steps[i].floats * sizeof(float), memory, sizeof memory));
   }
-  fprintf(file, "%-*s  %-*s  %-*s  %12lld  %14.0f\n", name_width, "total", kind_width, "", shape_width, "",
-          (long long)dl_net_parameters(net), dl_net_multiply_adds(net));
+  fprintf(file, "%-*s  %-*s  %-*s  %12lld  %14.0f  %10s\n", name_width, "total", kind_width, "", shape_width, "",
+          (long long)dl_net_parameters(net), dl_net_multiply_adds(net),
+          bytes_text(dl_net_bytes(net), memory, sizeof memory));
+  fprintf(file,
+          "multiply-adds: of one sample, forward. memory: of a member that works on %lld sample%s at a time; what lies "
+          "in a layer's buffer without copy counts 0; the total has gradients and scratch too\n",
+          (long long)net->max_batch, net->max_batch == 1 ? "" : "s");
   if (fclose(file) || !text) {
     free(text);
     return dl_fail(DL_ERR_NOMEM, "out of memory: no room for the table of layers");

@@ -40,22 +40,23 @@ static bool desc_make(desc *d, int dims, const dnnl_dims_t dim, dnnl_format_tag_
 static void desc_free(desc *d) { (void)d; }
 #endif
 
-/* What a convolution of n samples is to oneDNN. `w` has the order that oneDNN chooses. */
+/* What a convolution of n samples is to oneDNN. `w` has the order that oneDNN chooses. `bias` where there is one. */
 typedef struct geometry {
   desc x, w, bias, y, plain;
+  bool biased;
   dnnl_dims_t stride, dilation, begin, end;
 } geometry;
 
 typedef enum pass { FORWARD, BACKWARD_DATA, BACKWARD_WEIGHTS, PASSES } pass;
 
-/* With a bias always: forward adds zeros and backward throws the sums away where there is none. */
 static bool primitive_desc(pass which, const geometry *g, dnnl_engine_t engine, dnnl_primitive_attr_t attr,
                            dnnl_primitive_desc_t forward, dnnl_primitive_desc_t *out) {
+  const desc_ref bias = g->biased ? REF(g->bias) : NULL;
 #if DNNL_VERSION_MAJOR >= 3
   switch (which) {
     case FORWARD:
       return dnnl_convolution_forward_primitive_desc_create(out, engine, dnnl_forward_training, dnnl_convolution_direct,
-                                                            g->x, g->w, g->bias, g->y, g->stride, g->dilation, g->begin,
+                                                            g->x, g->w, bias, g->y, g->stride, g->dilation, g->begin,
                                                             g->end, attr) == dnnl_success;
     case BACKWARD_DATA:
       return dnnl_convolution_backward_data_primitive_desc_create(out, engine, dnnl_convolution_direct, g->x, g->w,
@@ -63,22 +64,21 @@ static bool primitive_desc(pass which, const geometry *g, dnnl_engine_t engine, 
                                                                   forward, attr) == dnnl_success;
     default:
       return dnnl_convolution_backward_weights_primitive_desc_create(out, engine, dnnl_convolution_direct, g->x, g->w,
-                                                                     g->bias, g->y, g->stride, g->dilation, g->begin,
+                                                                     bias, g->y, g->stride, g->dilation, g->begin,
                                                                      g->end, forward, attr) == dnnl_success;
   }
 #else
   dnnl_convolution_desc_t d;
   dnnl_status_t status;
   if (which == FORWARD)
-    status =
-        dnnl_dilated_convolution_forward_desc_init(&d, dnnl_forward_training, dnnl_convolution_direct, &g->x, &g->w,
-                                                   &g->bias, &g->y, g->stride, g->dilation, g->begin, g->end);
+    status = dnnl_dilated_convolution_forward_desc_init(&d, dnnl_forward_training, dnnl_convolution_direct, &g->x,
+                                                        &g->w, bias, &g->y, g->stride, g->dilation, g->begin, g->end);
   else if (which == BACKWARD_DATA)
     status = dnnl_dilated_convolution_backward_data_desc_init(&d, dnnl_convolution_direct, &g->x, &g->w, &g->y,
                                                               g->stride, g->dilation, g->begin, g->end);
   else
-    status = dnnl_dilated_convolution_backward_weights_desc_init(&d, dnnl_convolution_direct, &g->x, &g->w, &g->bias,
-                                                                 &g->y, g->stride, g->dilation, g->begin, g->end);
+    status = dnnl_dilated_convolution_backward_weights_desc_init(&d, dnnl_convolution_direct, &g->x, &g->w, bias, &g->y,
+                                                                 g->stride, g->dilation, g->begin, g->end);
   return status == dnnl_success && dnnl_primitive_desc_create(out, &d, attr, engine, forward) == dnnl_success;
 #endif
 }
@@ -110,8 +110,7 @@ typedef struct onednn_conv {
   int n_entries;
   uint64_t clock;
   size_t w_bytes, scratch_bytes;
-  void *w, *scratch;       /* weights in oneDNN's order, scratch memory: for the largest need */
-  float *zeros, *unwanted; /* a bias of zeros, and where sums go that nobody wants */
+  void *w, *scratch; /* weights in oneDNN's order, scratch memory: for the largest need */
 } onednn_conv;
 
 static void job_free(job *j) {
@@ -137,7 +136,6 @@ static void destroy(dl_conv *conv) {
   if (c->engine) dnnl_engine_destroy(c->engine);
   free(c->w);
   free(c->scratch);
-  free(c->zeros);
   free(c);
 }
 
@@ -151,12 +149,13 @@ static bool geometry_make(const dl_conv_shape *s, int64_t n, geometry *g) {
   const dnnl_dims_t x = {n, s->ic, s->ih, s->iw}, y = {n, s->oc, s->oh, s->ow}, bias = {s->oc};
   const dnnl_dims_t w = {s->oc, s->ic, s->kh, s->kw};
   const dnnl_dims_t grouped_w = {s->groups, s->oc / s->groups, s->ic / s->groups, s->kh, s->kw};
-  *g = (geometry){.stride = {s->sh, s->sw},
+  *g = (geometry){.biased = s->bias,
+                  .stride = {s->sh, s->sw},
                   .dilation = {s->dh - 1, s->dw - 1},
                   .begin = {s->top, s->left},
                   .end = {s->bottom, s->right}};
   return desc_make(&g->x, 4, x, dnnl_nhwc) && desc_make(&g->y, 4, y, dnnl_nhwc) &&
-         desc_make(&g->bias, 1, bias, dnnl_a) &&
+         (!s->bias || desc_make(&g->bias, 1, bias, dnnl_a)) &&
          desc_make(&g->w, grouped ? 5 : 4, grouped ? grouped_w : w, dnnl_format_tag_any) &&
          desc_make(&g->plain, grouped ? 5 : 4, grouped ? grouped_w : w, grouped ? dnnl_goihw : dnnl_oihw);
 }
@@ -190,9 +189,9 @@ static bool job_make(onednn_conv *c, pass which, const geometry *g, dnnl_primiti
   const desc_ref scratch = dnnl_primitive_desc_query_md(j->desc, dnnl_query_scratchpad_md, 0);
   j->w_bytes = dnnl_memory_desc_get_size(w);
   j->scratch_bytes = scratch ? dnnl_memory_desc_get_size(scratch) : 0;
-  return memory_make(c, REF(g->x), &j->x) && memory_make(c, w, &j->w) && memory_make(c, REF(g->bias), &j->bias) &&
-         memory_make(c, REF(g->y), &j->y) && memory_make(c, REF(g->plain), &j->plain) &&
-         (!j->scratch_bytes || memory_make(c, scratch, &j->scratch)) &&
+  return memory_make(c, REF(g->x), &j->x) && memory_make(c, w, &j->w) &&
+         (!g->biased || memory_make(c, REF(g->bias), &j->bias)) && memory_make(c, REF(g->y), &j->y) &&
+         memory_make(c, REF(g->plain), &j->plain) && (!j->scratch_bytes || memory_make(c, scratch, &j->scratch)) &&
          (gradient ? reorder_make(c, w, REF(g->plain), j) : reorder_make(c, REF(g->plain), w, j)) &&
          dnnl_primitive_create(&j->convolution, j->desc) == dnnl_success;
 }
@@ -246,10 +245,8 @@ static dl_status new (const dl_conv_shape *shape, const dl_gemm_backend *gemm, d
   onednn_conv *c = dl_calloc(1, sizeof *c);
   if (!c) return DL_ERR_NOMEM;
   c->base = (dl_conv){&dl_conv_onednn, *shape, gemm};
-  c->zeros = dl_calloc_aligned(2 * (size_t)shape->oc, sizeof(float));
-  c->unwanted = c->zeros ? c->zeros + shape->oc : NULL;
   gemm->one_thread();
-  const bool made = c->zeros && dnnl_engine_create(&c->engine, dnnl_cpu, 0) == dnnl_success &&
+  const bool made = dnnl_engine_create(&c->engine, dnnl_cpu, 0) == dnnl_success &&
                     dnnl_stream_create(&c->stream, c->engine, dnnl_stream_default_flags) == dnnl_success &&
                     dnnl_primitive_attr_create(&c->attr) == dnnl_success &&
                     dnnl_primitive_attr_set_scratchpad_mode(c->attr, dnnl_scratchpad_mode_user) == dnnl_success;
@@ -286,13 +283,13 @@ static bool run(onednn_conv *c, job *j, pass which, const operands *o) {
                {DNNL_ARG_SRC, DNNL_ARG_DIFF_WEIGHTS, DNNL_ARG_DIFF_BIAS, DNNL_ARG_DIFF_DST}};
   put(j->x, o->x);
   put(j->y, o->y);
-  put(j->bias, o->bias);
+  if (j->bias) put(j->bias, o->bias);
   put(j->plain, o->w);
   put(j->w, j->reorder ? c->w : o->w);
   if (j->scratch) put(j->scratch, c->scratch);
   dnnl_exec_arg_t args[5] = {{names[which].x, j->x}, {names[which].w, j->w}, {names[which].y, j->y}};
   int n = 3;
-  if (names[which].bias) args[n++] = (dnnl_exec_arg_t){names[which].bias, j->bias};
+  if (names[which].bias && j->bias) args[n++] = (dnnl_exec_arg_t){names[which].bias, j->bias};
   if (j->scratch) args[n++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, j->scratch};
   const bool gradient = which == BACKWARD_WEIGHTS;
   const dnnl_exec_arg_t copy[] = {{DNNL_ARG_FROM, gradient ? j->w : j->plain},
@@ -315,14 +312,14 @@ static void make_nan(float *values, int64_t n) {
 static void forward(dl_conv *conv, int64_t n, const float *x, const float *w, const float *bias, float *y) {
   onednn_conv *c = (onednn_conv *)conv;
   entry *e = entry_of(c, n);
-  const operands o = {x, w, bias ? bias : c->zeros, y};
+  const operands o = {x, w, bias, y};
   if (!e || !run(c, &e->jobs[FORWARD], FORWARD, &o)) make_nan(y, n * conv->shape.oc * conv->shape.oh * conv->shape.ow);
 }
 
 static void backward_data(dl_conv *conv, int64_t n, const float *dy, const float *w, float *dx) {
   onednn_conv *c = (onednn_conv *)conv;
   entry *e = entry_of(c, n);
-  const operands o = {dx, w, c->zeros, dy};
+  const operands o = {dx, w, NULL, dy};
   if (!e || !run(c, &e->jobs[BACKWARD_DATA], BACKWARD_DATA, &o))
     make_nan(dx, n * conv->shape.ic * conv->shape.ih * conv->shape.iw);
 }
@@ -331,7 +328,7 @@ static void backward_weights(dl_conv *conv, int64_t n, const float *x, const flo
   onednn_conv *c = (onednn_conv *)conv;
   const dl_conv_shape *s = &conv->shape;
   entry *e = entry_of(c, n);
-  const operands o = {x, dw, dbias ? dbias : c->unwanted, dy};
+  const operands o = {x, dw, dbias, dy};
   if (!e || !run(c, &e->jobs[BACKWARD_WEIGHTS], BACKWARD_WEIGHTS, &o))
     make_nan(dw, s->oc * (s->ic / s->groups) * s->kh * s->kw);
 }

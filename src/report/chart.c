@@ -272,10 +272,11 @@ void dl_chart_bars(FILE *s, const char *const *names, const double *values, int 
 
 static void cell(FILE *s, double x, double y, double size, double value, double strength) {
   double shade = isfinite(strength) ? fmin(1, fabs(strength)) : 0;
+  char text[32];
   fprintf(s,
-          "<rect x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\" style=\"fill:var(--%s);opacity:%.3f\"><title>%.4g"
+          "<rect x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\" style=\"fill:var(--%s);opacity:%.3f\"><title>%s"
           "</title></rect>",
-          x, y, size - 0.5, size - 0.5, strength < 0 ? "cold" : "hot", shade, value);
+          x, y, size - 0.5, size - 0.5, strength < 0 ? "cold" : "hot", shade, dl_page_number(value, text));
 }
 
 void dl_chart_heat(FILE *s, const char *const *names, const double *values, int n, bool counts) {

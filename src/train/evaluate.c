@@ -4,14 +4,18 @@
  * is a row of doubles (loss, normaliser, the metrics' sums) and integer counts: rows are summed along the canonical
  * tree over blocks, counts exactly, so that nothing depends on who evaluated what.
  */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/mem.h"
 #include "train/model.h"
+#include "train/ranked.h"
 
 void dl_evaluation_clear(dl_evaluation *evaluation) {
   free(evaluation->confusion);
+  free(evaluation->each);
+  free(evaluation->curves);
   *evaluation = (dl_evaluation){0};
 }
 
@@ -46,58 +50,131 @@ static dl_status reference_point(dl_model *model, dl_split_kind split, float *re
   return DL_OK;
 }
 
-static dl_status my_blocks(dl_model *model, dl_split_kind split, const dl_metrics_kind *kind, int64_t begin,
-                           int64_t end, int width, const float *reference, double *rows, int64_t *counters) {
-  int64_t outputs = dl_net_outputs(model->net), n;
-  for (int64_t block = begin; block < end; block++) {
-    double *row = rows + (block - begin) * width;
-    DL_TRY(run_block(model, split, block, true, &n));
-    dl_net_loss(model->net, n, model->batch.label, model->batch.y, model->batch.weight, &row[0], &row[1]);
-    if (model->batch.label) dl_net_drop_ignored(model->net, n, model->batch.label);
-    kind->add(n * dl_net_rows(model->net), outputs, dl_net_scores(model->net, n), model->batch.label, model->batch.y,
-              reference, counters, row + 2);
+/* One evaluation's buffers. */
+typedef struct job {
+  dl_model *model;
+  dl_split_kind split;
+  const dl_metrics_kind *kind;
+  double threshold;
+  int64_t begin, end, counts; /* my blocks; integers counted */
+  int width;                  /* doubles a row: loss, normaliser, the kind's sums */
+  double *rows, *totals, *maxima;
+  float *reference;
+  int64_t *counters;
+  dl_rank_figures *figures;
+  dl_ranked ranked;
+  bool is_ranked;
+} job;
+
+static void job_clear(job *j) {
+  free(j->rows);
+  free(j->totals);
+  free(j->maxima);
+  free(j->reference);
+  free(j->counters);
+  free(j->figures);
+  dl_ranked_clear(&j->ranked);
+}
+
+/* Not collective. */
+static dl_status job_begin(job *j, const dl_evaluation *e) {
+  const int64_t blocks = blocks_of(e->samples, dl_eval_block(j->model->config));
+  const dl_team *team = j->model->team;
+  j->begin = blocks * team->rank / team->size;
+  j->end = blocks * (team->rank + 1) / team->size;
+  j->width = 2 + j->kind->sums(e->outputs);
+  j->counts = j->kind->counters(e->outputs);
+  const int64_t mine = j->end - j->begin, outputs = e->outputs;
+  j->rows = dl_calloc((size_t)(mine * j->width), sizeof *j->rows);
+  j->totals = dl_calloc((size_t)j->width, sizeof *j->totals);
+  j->maxima = dl_calloc((size_t)j->kind->maxima + 1, sizeof *j->maxima);
+  j->reference = dl_calloc((size_t)outputs, sizeof *j->reference);
+  j->counters = dl_calloc((size_t)j->counts + 1, sizeof *j->counters);
+  j->figures = dl_calloc((size_t)outputs, sizeof *j->figures);
+  bool there = j->rows && j->totals && j->maxima && j->reference && j->counters && j->figures;
+  j->is_ranked = j->kind->ranked && e->samples > 0 && outputs <= DL_RANKED_SCORES / e->samples;
+  if (!there || !j->is_ranked) return there ? DL_OK : DL_ERR_NOMEM;
+  return dl_ranked_begin(&j->ranked, mine * dl_eval_block(j->model->config), outputs,
+                         dl_task_has_labels(j->model->config->task));
+}
+
+static dl_status my_blocks(job *j) {
+  dl_model *model = j->model;
+  const dl_batch *batch = &model->batch;
+  for (int64_t b = j->begin; b < j->end; b++) {
+    double *row = j->rows + (b - j->begin) * j->width;
+    int64_t n = 0;
+    DL_TRY(run_block(model, j->split, b, true, &n));
+    dl_net_loss(model->net, n, batch->label, batch->y, batch->weight, &row[0], &row[1]);
+    if (batch->label) dl_net_drop_ignored(model->net, n, batch->label);
+    const dl_metrics_block block = {.n = n * dl_net_rows(model->net),
+                                    .outputs = dl_net_outputs(model->net),
+                                    .scores = dl_net_scores(model->net, n),
+                                    .label = batch->label,
+                                    .y = batch->y,
+                                    .weight = dl_net_rows(model->net) == 1 ? batch->weight : NULL,
+                                    .reference = j->reference,
+                                    .threshold = j->threshold};
+    j->kind->add(&block, j->counters, row + 2, j->maxima);
+    if (j->is_ranked) dl_ranked_add(&j->ranked, &block);
   }
   return DL_OK;
 }
 
-static dl_status evaluate(dl_model *model, dl_split_kind split, double *rows, double *totals, float *reference,
-                          int width, int64_t begin, int64_t end, dl_evaluation *out) {
-  const dl_metrics_kind *kind = dl_metrics_for(model->config->task);
-  int64_t outputs = dl_net_outputs(model->net), n_counters = kind->counters(outputs);
-  dl_status status = reference_point(model, split, reference);
-  if (status == DL_OK) status = my_blocks(model, split, kind, begin, end, width, reference, rows, out->confusion);
-  DL_TRY(dl_team_agree(model->team, status));
-  DL_TRY(dl_team_tree_sum(model->team, blocks_of(out->samples, dl_eval_block(model->config)), begin, end, width, rows,
-                          totals));
-  DL_TRY(dl_team_sum_i64(model->team, out->confusion, (size_t)n_counters));
-  out->loss = totals[1] > 0 ? totals[0] / totals[1] : 0;
-  out->n_metrics = kind->finish(out->samples, outputs, out->confusion, totals + 2, out->metrics);
+/* Totals over all members. */
+static dl_status meet(job *j, dl_evaluation *out, bool curves) {
+  dl_team *team = j->model->team;
+  const int64_t blocks = blocks_of(out->samples, dl_eval_block(j->model->config));
+  DL_TRY(dl_team_tree_sum(team, blocks, j->begin, j->end, j->width, j->rows, j->totals));
+  DL_TRY(dl_team_sum_i64(team, j->counters, (size_t)j->counts));
+  for (int k = 0; k < j->kind->maxima; k++) DL_TRY(dl_team_max_f64(team, &j->maxima[k]));
+  if (!j->is_ranked) return DL_OK;
+  if (curves && team->rank == 0) out->curves = dl_calloc(1, sizeof *out->curves);
+  DL_TRY(dl_team_agree(team, curves && team->rank == 0 && !out->curves ? DL_ERR_NOMEM : DL_OK));
+  return dl_ranked_finish(team, &j->ranked, j->figures, out->curves);
+}
+
+static dl_status report(job *j, dl_evaluation *out) {
+  const dl_metrics_totals totals = {.samples = out->samples,
+                                    .outputs = out->outputs,
+                                    .counters = j->counters,
+                                    .sums = j->totals + 2,
+                                    .maxima = j->maxima,
+                                    .ranked = j->is_ranked ? j->figures : NULL};
+  out->loss = j->totals[1] > 0 ? j->totals[0] / j->totals[1] : 0;
+  out->n_metrics = j->kind->finish(&totals, out->metrics);
+  out->confusion_side = j->kind->confusion(out->outputs);
+  if (out->confusion_side) {
+    out->confusion = j->counters;
+    j->counters = NULL;
+  }
+  if (!j->kind->each) return DL_OK;
+  for (const char *at = j->kind->each; at; at = strchr(at + 1, '|')) out->n_each++;
+  out->each = dl_calloc((size_t)(out->outputs * out->n_each), sizeof *out->each);
+  if (!out->each) return DL_ERR_NOMEM;
+  j->kind->finish_each(&totals, out->each);
   return DL_OK;
+}
+
+dl_status dl_evaluate_at(dl_model *model, dl_split_kind split, double threshold, bool curves, dl_evaluation *out) {
+  *out = (dl_evaluation){.samples = dl_data_samples(model->data, split), .outputs = dl_net_outputs(model->net)};
+  out->threshold = dl_task_is_yes_or_no(model->config->task) ? threshold : NAN;
+  job j = {.model = model, .split = split, .kind = dl_metrics_for(model->config->task), .threshold = threshold};
+  dl_status status = dl_team_agree(model->team, job_begin(&j, out));
+  if (status == DL_OK) {
+    status = reference_point(model, split, j.reference);
+    if (status == DL_OK) status = my_blocks(&j);
+    status = dl_team_agree(model->team, status);
+  }
+  if (status == DL_OK) status = meet(&j, out, curves && model->config->task == DL_TASK_BINARY);
+  if (status == DL_OK) status = dl_team_agree(model->team, report(&j, out));
+  job_clear(&j);
+  if (status != DL_OK) dl_evaluation_clear(out);
+  return status;
 }
 
 dl_status dl_evaluate(dl_model *model, dl_split_kind split, dl_evaluation *out) {
-  const dl_metrics_kind *kind = dl_metrics_for(model->config->task);
-  int64_t outputs = dl_net_outputs(model->net);
-  int width = 2 + kind->sums(outputs);
-  *out = (dl_evaluation){.samples = dl_data_samples(model->data, split), .outputs = outputs};
-  int64_t blocks = blocks_of(out->samples, dl_eval_block(model->config));
-  int64_t begin = blocks * model->team->rank / model->team->size,
-          end = blocks * (model->team->rank + 1) / model->team->size;
-  double *rows = dl_calloc((size_t)((end - begin) * width), sizeof *rows),
-         *totals = dl_calloc((size_t)width, sizeof *totals);
-  float *reference = dl_calloc((size_t)outputs, sizeof *reference);
-  out->confusion = dl_calloc((size_t)kind->counters(outputs), sizeof *out->confusion);
-  bool there = rows && totals && reference && out->confusion;
-  dl_status status = dl_team_agree(model->team, there ? DL_OK : DL_ERR_NOMEM);
-  if (status == DL_OK) status = evaluate(model, split, rows, totals, reference, width, begin, end, out);
-  free(rows);
-  free(totals);
-  free(reference);
-  if (model->config->task != DL_TASK_CLASSIFICATION || status != DL_OK) {
-    free(out->confusion);
-    out->confusion = NULL;
-  }
-  return status;
+  return dl_evaluate_at(model, split, DL_THRESHOLD, false, out);
 }
 
 dl_status dl_predict(dl_model *model, dl_split_kind split, float **scores) {

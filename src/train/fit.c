@@ -225,31 +225,17 @@ void dl_run_put_speed(dl_json *event, const dl_model *model, double samples_per_
     dl_json_put_real(event, "tokens_per_s", samples_per_s * (double)model->config->data.sequence);
 }
 
-void dl_run_put_evaluation(dl_json *event, const char *split, int64_t epoch, const dl_evaluation *e) {
-  dl_json_put_string(event, "split", split);
-  dl_json_put_int(event, "epoch", epoch);
-  dl_json_put_int(event, "samples", e->samples);
-  dl_json_put_real(event, "loss", e->loss);
-  for (int i = 0; i < e->n_metrics; i++) dl_json_put_real(event, e->metrics[i].name, e->metrics[i].value);
-  if (!e->confusion || e->outputs > 100) return;
-  dl_json *matrix = dl_json_array();
-  for (int64_t r = 0; r < e->outputs; r++) {
-    dl_json *row = dl_json_array();
-    for (int64_t c = 0; c < e->outputs; c++) dl_json_put_int(row, NULL, e->confusion[r * e->outputs + c]);
-    dl_json_put(matrix, NULL, row);
-  }
-  dl_json_put(event, "confusion", matrix);
-}
-
-static dl_status evaluate_split(loop *l, dl_split_kind split, dl_evaluation *out) {
+/* `last`: the one that the run ends with, which leaves evaluation.json. */
+static dl_status evaluate_split(loop *l, dl_split_kind split, bool last, dl_evaluation *out) {
   char name[16];
   DL_TRY(flush_line(l));
-  DL_TRY(dl_evaluate(l->model, split, out));
+  DL_TRY(dl_evaluate_at(l->model, split, DL_THRESHOLD, last, out));
   dl_status status = DL_OK;
   if (l->run->events) {
     dl_json *event = dl_event_new("eval", l->model->at.step);
-    dl_run_put_evaluation(event, dl_choice_name(DL_SPLIT_NAMES, split, name, sizeof name), l->model->at.epoch, out);
+    dl_run_put_evaluation(event, dl_choice_name(DL_SPLIT_NAMES, split, name, sizeof name), l->model, out);
     status = dl_events_write(l->run->events, event);
+    if (status == DL_OK && last) status = dl_run_write_evaluation(l->run, name, out);
   }
   return dl_team_agree(l->run->team, status);
 }
@@ -267,7 +253,8 @@ static dl_status end_epoch(loop *l) {
   dl_evaluation valid = {0};
   DL_TRY(flush_line(l));
   bool has_valid = dl_data_has_y(m->data, DL_SPLIT_VALID);
-  if (has_valid) DL_TRY(evaluate_split(l, DL_SPLIT_VALID, &valid));
+  bool last = m->at.epoch == m->config->train.epochs && !dl_data_has_y(m->data, DL_SPLIT_TEST);
+  if (has_valid) DL_TRY(evaluate_split(l, DL_SPLIT_VALID, last, &valid));
   if (l->run->progress) {
     dl_progress_row row = {.epoch = m->at.epoch,
                            .steps = m->at.step,
@@ -316,7 +303,7 @@ static dl_status train(loop *l) {
 static dl_status final_test(loop *l) {
   dl_evaluation test = {0};
   if (!dl_data_has_y(l->model->data, DL_SPLIT_TEST)) return DL_OK; /* absent, or there for predictions */
-  dl_status status = evaluate_split(l, DL_SPLIT_TEST, &test);
+  dl_status status = evaluate_split(l, DL_SPLIT_TEST, true, &test);
   if (status == DL_OK && l->run->progress) {
     dl_progress_clear(l->run->progress);
     dl_figure figures[DL_METRICS_MAX + 1] = {{"loss", test.loss}};

@@ -147,18 +147,27 @@ static dl_status read_truth(dl_model *model, dl_split_kind split, int64_t sample
   return status;
 }
 
-static dl_status write_predictions(dl_model *model, dl_split_kind split, const float *scores, const char *path) {
+/* What the scores decide: a class a row, yes or no for each output, or nothing (*columns 0). */
+static dl_status decide(const dl_model *model, int64_t rows, const float *scores, double threshold, int64_t **labels,
+                        int64_t *columns) {
+  const int64_t outputs = dl_net_outputs(model->net);
+  const int task = model->config->task;
+  *columns = dl_task_has_labels(task) ? 1 : dl_task_is_yes_or_no(task) ? outputs : 0;
+  if (!*columns) return DL_OK;
+  *labels = dl_calloc((size_t)(rows * *columns), sizeof **labels);
+  if (!*labels) return DL_ERR_NOMEM;
+  for (int64_t i = 0; i < rows * *columns; i++)
+    (*labels)[i] =
+        dl_task_has_labels(task) ? dl_first_largest(scores + i * outputs, outputs) : (double)scores[i] > threshold;
+  return DL_OK;
+}
+
+static dl_status write_predictions(dl_model *model, dl_split_kind split, const float *scores, double threshold,
+                                   const char *path) {
   const int64_t samples = dl_data_samples(model->data, split), rows = samples * dl_net_rows(model->net);
-  int64_t outputs = dl_net_outputs(model->net), *labels = NULL, *truth = NULL;
+  int64_t outputs = dl_net_outputs(model->net), *labels = NULL, *truth = NULL, columns;
   float *y = NULL;
-  dl_status status = DL_OK;
-  if (dl_task_has_labels(model->config->task)) {
-    labels = dl_calloc((size_t)rows, sizeof *labels);
-    if (labels)
-      for (int64_t i = 0; i < rows; i++) labels[i] = dl_first_largest(scores + i * outputs, outputs);
-    else
-      status = DL_ERR_NOMEM;
-  }
+  dl_status status = decide(model, rows, scores, threshold, &labels, &columns);
   if (status == DL_OK && dl_data_has_y(model->data, split))
     status = read_truth(model, split, samples, outputs, &y, &truth);
   dl_predictions p = {.samples = rows,
@@ -166,6 +175,7 @@ static dl_status write_predictions(dl_model *model, dl_split_kind split, const f
                       .y_size = outputs,
                       .scores = scores,
                       .labels = labels,
+                      .label_columns = columns,
                       .y = y,
                       .y_labels = truth};
   if (status == DL_OK) status = dl_predictions_write(path, &p);
@@ -198,11 +208,18 @@ static dl_status spare_data(const dl_model *model, const char *path) {
   return dl_hint("name another file");
 }
 
-dl_status dl_judge_predict(dl_model *model, dl_split_kind split, const char *path) {
+dl_status dl_judge_check_threshold(const dl_model *model) {
+  char task[32];
+  if (dl_task_is_yes_or_no(model->config->task)) return DL_OK;
+  return dl_fail(DL_ERR_USAGE, "--threshold goes with the tasks binary and multilabel; this model's is %s",
+                 dl_choice_name(DL_TASK_NAMES, model->config->task, task, sizeof task));
+}
+
+dl_status dl_judge_predict(dl_model *model, dl_split_kind split, double threshold, const char *path) {
   float *scores = NULL;
   DL_TRY(dl_team_agree(model->team, model->team->rank == 0 ? spare_data(model, path) : DL_OK));
   DL_TRY(dl_predict(model, split, &scores));
-  dl_status status = model->team->rank == 0 ? write_predictions(model, split, scores, path) : DL_OK;
+  dl_status status = model->team->rank == 0 ? write_predictions(model, split, scores, threshold, path) : DL_OK;
   free(scores);
   return dl_team_agree(model->team, status);
 }

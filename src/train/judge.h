@@ -20,7 +20,11 @@ dl_status dl_judge_open(dl_team *team, const dl_judge_options *options, bool nee
 /* The network of a checkpoint (or of a run's newest) without any data: for arrays that come later. Collective. */
 dl_status dl_judge_open_bare(dl_team *team, const char *folder, dl_model **out);
 
-/* Predictions of the split into `path` (import.h's form); truth is added where the split has it. Collective. */
-dl_status dl_judge_predict(dl_model *model, dl_split_kind split, const char *path);
+/* Predictions of the split into `path` (import.h's form); truth is added where the split has it. binary and multilabel:
+ * yes where the probability is above `threshold`. Collective. */
+dl_status dl_judge_predict(dl_model *model, dl_split_kind split, double threshold, const char *path);
+
+/* DL_ERR_USAGE where the model's task judges nothing by a threshold. Not collective. */
+dl_status dl_judge_check_threshold(const dl_model *model);
 
 #endif

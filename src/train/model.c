@@ -12,6 +12,8 @@
 
 bool dl_task_has_labels(int task) { return task == DL_TASK_CLASSIFICATION || task == DL_TASK_LANGUAGE_MODEL; }
 
+bool dl_task_is_yes_or_no(int task) { return task == DL_TASK_BINARY || task == DL_TASK_MULTILABEL; }
+
 int64_t dl_eval_block(const dl_config *config) {
   if (config->task != DL_TASK_LANGUAGE_MODEL) return DL_EVAL_BLOCK;
   const int64_t samples = DL_EVAL_TOKENS / config->data.sequence;
@@ -295,6 +297,7 @@ static int64_t outputs_wanted(const dl_model *model) {
 static dl_status make_training(dl_model *model) {
   dl_config *config = model->config;
   DL_TRY(dl_optimizer_new(config, &model->optimizer));
+  DL_TRY(dl_data_set_order(model->data, config, model->shards));
   int64_t epoch_steps = dl_model_steps_per_epoch(model);
   if (epoch_steps < 1)
     return dl_config_fail(config, "train.batch",

@@ -70,6 +70,7 @@ void dl_model_destroy(dl_model **model); /* Not collective */
 dl_pass dl_model_pass(const dl_model *model, int64_t first);
 int64_t dl_model_steps_per_epoch(const dl_model *model);
 bool dl_task_has_labels(int task);              /* whether truth is class labels (or tokens), not values */
+bool dl_task_is_yes_or_no(int task);            /* whether scores are judged by a threshold */
 int64_t dl_eval_block(const dl_config *config); /* samples of a block of evaluation, by the configuration alone */
 
 /* Builds the network without data or weights, for --dry-run: the data is opened for its shape. */
@@ -89,18 +90,28 @@ dl_status dl_model_digest(dl_model *model, dl_digest *out);
 
 /* ---- evaluation (evaluate.c) ---- */
 
+#define DL_THRESHOLD 0.5 /* yes where the probability is above it, unless another one is asked for */
+
 typedef struct dl_evaluation {
   int64_t samples;
   double loss;
   dl_metric metrics[DL_METRICS_MAX];
   int n_metrics;
-  int64_t *confusion; /* classification: outputs x outputs, row = truth, column = predicted; owned, else NULL */
   int64_t outputs;
+  double threshold;   /* binary, multilabel; else NaN */
+  int64_t *confusion; /* classification, binary: side x side, row = truth, column = predicted; owned, else NULL */
+  int64_t confusion_side;
+  double *each; /* figures of each class or label, (outputs, n_each), by the names of dl_metrics_kind.each; owned */
+  int n_each;
+  dl_curves *curves; /* binary, on member 0, where asked for; owned, else NULL */
 } dl_evaluation;
 void dl_evaluation_clear(dl_evaluation *evaluation);
 
-/* Exact over a split, at any number of members: the same bits. Every member gets the result. */
+/* Exact over a split, at any number of members: the same bits. Every member gets the result. Areas under curves take
+ * the memory that ranked.h says; they are NaN for a split of more than DL_RANKED_SCORES scores. */
 dl_status dl_evaluate(dl_model *model, dl_split_kind split, dl_evaluation *out);
+/* The same with another threshold, and with the curves of a binary model. */
+dl_status dl_evaluate_at(dl_model *model, dl_split_kind split, double threshold, bool curves, dl_evaluation *out);
 
 /* Scores of all samples of a split in file order: *scores (samples x rows x outputs; rows: dl_net_rows) on member 0
  * alone, freed by the caller.

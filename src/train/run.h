@@ -59,7 +59,12 @@ void dl_run_put_speed(dl_json *event, const dl_model *model, double samples_per_
  * with this state.json. Not collective. */
 dl_status dl_run_compare_config(const dl_run *run, const dl_json *state);
 
-/* An event of an evaluation. */
-void dl_run_put_evaluation(dl_json *event, const char *split, int64_t epoch, const dl_evaluation *evaluation);
+/* The fields of an evaluation: split, epoch, samples, loss, every metric; the confusion counts and the figures of each
+ * class or label where there are at most 100 (evaluation_json.c). */
+void dl_run_put_evaluation(dl_json *event, const char *split, const dl_model *model, const dl_evaluation *evaluation);
+/* What is too long for a line of metrics.jsonl: class names, and the curves where they were asked for. */
+void dl_run_put_details(dl_json *object, const dl_model *model, const dl_evaluation *evaluation);
+/* Member 0: both into evaluation.json of the run's folder. Not collective. */
+dl_status dl_run_write_evaluation(const dl_run *run, const char *split, const dl_evaluation *evaluation);
 
 #endif

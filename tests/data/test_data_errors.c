@@ -325,7 +325,9 @@ static void test_a_damaged_chunk_is_found_by_its_checksum(void) {
   CU_ASSERT_PTR_NOT_NULL_FATAL(at);
   at[5] ^= 1;
   write_bytes("sum.h5", bytes, n);
-  expect("data: {file: sum.h5}", DL_ERR_DATA, "sum.h5|'train/x' cannot be read|damaged");
+  expect("data: {file: sum.h5}", DL_ERR_DATA,
+         "sum.h5|'train/x' is damaged in rows 0 to 5|chunk at (0, 0)|Fletcher32 checksum is wrong|on_corrupt: "
+         "skip|damaged");
 }
 
 static const dl_test tests[] = {

@@ -17,7 +17,7 @@ def array(kind, name, values):
 
 
 def golden(name, values):
-    body = ", ".join(f'{{"{k}", {float(v)!r}}}' for k, v in values.items())
+    body = ", ".join(f'{{"{k}", {number(v)}}}' for k, v in values.items())
     print(f"static const dl_metric {name}[] = {{{body}}};\n")
 
 
@@ -26,50 +26,139 @@ def softmax(z):
     return (e / e.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def classification(name, truth, scores):
+EPS = float(np.finfo(np.float32).eps)
+
+
+def mean_defined(values):
+    values = [v for v in values if v is not None]
+    return np.mean(values) if values else np.nan
+
+
+def areas(truth, scores, weight):
+    """ROC AUC and average precision of yes or no, None where not defined."""
+    kept = truth if weight is None else truth[weight > 0]
+    roc = m.roc_auc_score(truth, scores, sample_weight=weight) if 0 < kept.sum() < len(kept) else None
+    return roc, m.average_precision_score(truth, scores, sample_weight=weight) if kept.sum() else None
+
+
+def best_f1(truth, scores, weight):
+    precision, recall, _ = m.precision_recall_curve(truth, scores, sample_weight=weight)
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-300)
+    return f1.max()
+
+
+def number(v):
+    return "NAN" if v is None or np.isnan(v) else repr(float(v))
+
+
+def table(name, rows):
+    print(f"static const double {name}[] = {{{', '.join(number(v) for row in rows for v in row)}}};")
+
+
+def classification(name, truth, scores, weight=None):
     predicted = scores.argmax(axis=1)
-    common = {"zero_division": 0}
+    classes = range(scores.shape[1])
+    common = {"zero_division": 0, "sample_weight": weight}
     array("float", name + "_scores", scores)
     array("int32_t", name + "_truth", truth)
-    array("int64_t", name + "_confusion", m.confusion_matrix(truth, predicted, labels=range(scores.shape[1])))
+    if weight is not None:
+        array("float", name + "_weight", weight)
+    array("int64_t", name + "_confusion", m.confusion_matrix(truth, predicted, labels=classes))
     recall = m.recall_score(truth, predicted, average=None, labels=sorted(set(truth)), **common)
-    golden(name, {
-        "accuracy": m.accuracy_score(truth, predicted),
+    ranked = [areas((truth == c).astype(int), scores[:, c], weight) for c in classes]
+    each = m.precision_recall_fscore_support(truth, predicted, labels=classes, **common)
+    table(name + "_each", [[each[k][c] for k in range(4)] + list(ranked[c]) for c in classes])
+    values = {
+        "accuracy": m.accuracy_score(truth, predicted, sample_weight=weight),
         "balanced_accuracy": recall.mean(),
         "macro_precision": m.precision_score(truth, predicted, average="macro", **common),
         "macro_recall": m.recall_score(truth, predicted, average="macro", **common),
         "macro_f1": m.f1_score(truth, predicted, average="macro", **common),
+        "micro_f1": m.f1_score(truth, predicted, average="micro", **common),
+        "weighted_precision": m.precision_score(truth, predicted, average="weighted", **common),
+        "weighted_recall": m.recall_score(truth, predicted, average="weighted", **common),
         "weighted_f1": m.f1_score(truth, predicted, average="weighted", **common),
-    })
+        "mcc": m.matthews_corrcoef(truth, predicted, sample_weight=weight),
+        "macro_roc_auc": mean_defined([r[0] for r in ranked]),
+    }
+    if scores.shape[1] > 5:
+        # Of equal scores the lower class comes first, as in the prediction; scikit-learn takes the higher one.
+        first = np.argsort(-scores, axis=1, kind="stable")[:, :5]
+        values["top5_accuracy"] = np.average((first == np.asarray(truth)[:, None]).any(axis=1), weights=weight)
+        if all(len(set(row)) == len(row) for row in scores):
+            assert values["top5_accuracy"] == m.top_k_accuracy_score(truth, scores, k=5, labels=classes)
+    elif weight is None and set(truth) == set(classes):  # sums to 1 as roc_auc_score wants it
+        wide = scores.astype(np.float64)
+        whole = m.roc_auc_score(truth, wide / wide.sum(axis=1, keepdims=True), multi_class="ovr", average="macro")
+        assert abs(whole - values["macro_roc_auc"]) < 1e-3
+    golden(name, values)
 
 
-def binary(name, truth, scores):
-    predicted = (scores > 0.5).astype(int)
+def binary(name, truth, scores, weight=None, threshold=0.5):
+    predicted = (scores > threshold).astype(int)
+    common = {"sample_weight": weight}
     array("float", name + "_scores", scores)
     array("float", name + "_truth", truth)
+    if weight is not None:
+        array("float", name + "_weight", weight)
+    wide = scores.astype(np.float64)
+    roc, pr = areas(truth, scores, weight)
     golden(name, {
-        "accuracy": m.accuracy_score(truth, predicted),
-        "precision": m.precision_score(truth, predicted, zero_division=0),
-        "recall": m.recall_score(truth, predicted, zero_division=0),
-        "f1": m.f1_score(truth, predicted, zero_division=0),
+        "accuracy": m.accuracy_score(truth, predicted, **common),
+        "precision": m.precision_score(truth, predicted, zero_division=0, **common),
+        "recall": m.recall_score(truth, predicted, zero_division=0, **common),
+        "f1": m.f1_score(truth, predicted, zero_division=0, **common),
+        "mcc": m.matthews_corrcoef(truth, predicted, **common),
+        "log_loss": m.log_loss(truth, wide, eps=EPS, labels=[0, 1], **common),
+        "brier": m.brier_score_loss(truth, wide, pos_label=1, **common),
+        "roc_auc": np.nan if roc is None else roc,
+        "pr_auc": np.nan if pr is None else pr,
+        "best_f1": best_f1(truth, scores, weight),
     })
 
 
-def regression(name, truth, scores, reference):
+def multilabel(name, truth, scores, weight=None):
+    predicted = (scores > 0.5).astype(int)
+    common = {"zero_division": 0, "sample_weight": weight}
+    array("float", name + "_scores", scores)
+    array("float", name + "_truth", truth)
+    if weight is not None:
+        array("float", name + "_weight", weight)
+    labels = range(truth.shape[1])
+    ranked = [areas(truth[:, o], scores[:, o], weight) for o in labels]
+    each = m.precision_recall_fscore_support(truth, predicted, labels=list(labels), **common)
+    table(name + "_each", [[each[k][o] for k in range(4)] + list(ranked[o]) for o in labels])
+    values = {"subset_accuracy": m.accuracy_score(truth, predicted, sample_weight=weight),
+              "label_accuracy": 1 - m.hamming_loss(truth, predicted, sample_weight=weight)}
+    for average in ("micro", "macro"):
+        values[average + "_precision"] = m.precision_score(truth, predicted, average=average, **common)
+        values[average + "_recall"] = m.recall_score(truth, predicted, average=average, **common)
+        values[average + "_f1"] = m.f1_score(truth, predicted, average=average, **common)
+    values["macro_roc_auc"] = mean_defined([r[0] for r in ranked])
+    values["macro_pr_auc"] = mean_defined([r[1] for r in ranked])
+    golden(name, values)
+
+
+def regression(name, truth, scores, reference, weight=None):
     t, s = truth.astype(np.float64), scores.astype(np.float64)
     array("float", name + "_scores", scores)
     array("float", name + "_truth", truth)
     array("float", name + "_reference", reference)
+    if weight is not None:
+        array("float", name + "_weight", weight)
+    common = {"sample_weight": weight}
     golden(name, {
-        "mse": m.mean_squared_error(t, s),
-        "rmse": np.sqrt(m.mean_squared_error(t, s)),
-        "mae": m.mean_absolute_error(t, s),
-        "r2": m.r2_score(t, s),
+        "mse": m.mean_squared_error(t, s, **common),
+        "rmse": np.sqrt(m.mean_squared_error(t, s, **common)),
+        "mae": m.mean_absolute_error(t, s, **common),
+        "r2": m.r2_score(t, s, **common),
+        "explained_variance": m.explained_variance_score(t, s, **common),
+        "max_error": np.abs(t - s).max(),
     })
 
 
 print("/* Made by make_metrics.py with scikit-learn; do not edit. */\n#ifndef DL_METRICS_GOLDEN_H\n#define DL_METRICS_GOLDEN_H\n")
-print('#include "metrics/metrics.h"\n\n/* clang-format off */')
+print('#include <math.h>\n\n#include "metrics/metrics.h"\n\n/* clang-format off */')
 
 n, c = 60, 5
 truth = rng.integers(0, c, n)
@@ -88,17 +177,7 @@ truth = rng.integers(0, 2, (30, 4))
 truth[:, 3] = 0
 scores = (1 / (1 + np.exp(-(rng.normal(size=(30, 4)) + 3.0 * truth - 1.5)))).astype(np.float32)
 scores[:, 3] *= 0.5
-predicted = (scores > 0.5).astype(int)
-array("float", "golden_labels_scores", scores)
-array("float", "golden_labels_truth", truth)
-golden("golden_labels", {
-    "subset_accuracy": m.accuracy_score(truth, predicted),
-    "label_accuracy": 1 - m.hamming_loss(truth, predicted),
-    "micro_precision": m.precision_score(truth, predicted, average="micro"),
-    "micro_recall": m.recall_score(truth, predicted, average="micro"),
-    "micro_f1": m.f1_score(truth, predicted, average="micro"),
-    "macro_f1": m.f1_score(truth, predicted, average="macro", zero_division=0),
-})
+multilabel("golden_labels", truth, scores)
 
 truth = rng.normal(size=40).astype(np.float32)
 regression("golden_values", truth, (truth + 0.3 * rng.normal(size=40)).astype(np.float32), [0.1])
@@ -106,4 +185,27 @@ regression("golden_values", truth, (truth + 0.3 * rng.normal(size=40)).astype(np
 truth = np.stack([rng.normal(size=40), 100000 + rng.normal(size=40), np.full(40, 2.5)], axis=1).astype(np.float32)
 scores = (truth + 0.5 * rng.normal(size=(40, 3))).astype(np.float32)
 regression("golden_outputs", truth, scores, [0.0, 100000.0, 2.25])
+
+# Weights, ties in all places (scores of two digits), a sample of weight 0, scores of 0 and 1.
+def weights(n):
+    w = rng.uniform(0.1, 3, n).astype(np.float32)
+    w[n // 2] = 0
+    return w.astype(np.float64)  # the values of float32, for sums that are not
+
+
+n = 120
+truth = rng.integers(0, 7, n)
+scores = softmax(np.round(rng.normal(size=(n, 7)) + 1.2 * np.eye(7)[truth], 1))
+classification("golden_weighted_classes", truth, scores, weights(n))
+truth = rng.integers(0, 2, n)
+scores = np.clip(np.round(0.5 + 0.35 * rng.normal(size=n) + 0.2 * (truth - 0.5), 2), 0, 1).astype(np.float32)
+binary("golden_ties", truth, scores)
+binary("golden_weighted_ties", truth, scores, weights(n))
+binary("golden_threshold", truth, scores, threshold=0.25)
+truth = rng.integers(0, 2, (50, 3))
+scores = np.clip(np.round(0.5 + 0.3 * rng.normal(size=(50, 3)) + 0.4 * (truth - 0.5), 1), 0, 1).astype(np.float32)
+multilabel("golden_weighted_labels", truth, scores, weights(50))
+truth = (3 + rng.normal(size=(40, 2))).astype(np.float32)
+regression("golden_weighted_values", truth, (truth + 0.3 * rng.normal(size=(40, 2)) + 0.2).astype(np.float32), [3.0, 3.0],
+           np.float64(np.float32(weights(40)[::-1] + 0.5)))
 print("#endif")

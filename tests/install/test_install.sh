@@ -78,6 +78,9 @@ for way in by-pkg-config by-find-package; do
     check "$way: $program gives them on 2 ranks" "$expected" "$(output mpirun -np 2 "$way/$program")"
   done
 done
+tokens=$(output by-find-package/tokens)
+contains 'the example over tokens has learnt to count' 'after 5 comes 6' <(printf '%s\n' "$tokens")
+check 'with the same weights on 3 ranks' "$tokens" "$(output mpirun -np 3 by-find-package/tokens)"
 check 'and on 5' "$expected" "$(output mpirun -np 5 by-pkg-config/c)"
 
 run alone train "$sources/examples/digits.yaml" --run digits --set train.epochs=4 --set "data.file=$DIGITS" --quiet

@@ -41,10 +41,13 @@ static void test_perplexity_bits_and_accuracy_equal_their_definitions(void) {
     CU_ASSERT_FATAL(kind->counters(V) <= 8 && kind->sums(V) == 1);
     for (int first = 0; first < N; first += block) {
       double sum;
-      kind->add(N - first < block ? N - first : block, V, p + first * V, label + first, NULL, NULL, counters, &sum);
+      const dl_metrics_block piece = {
+          .n = N - first < block ? N - first : block, .outputs = V, .scores = p + first * V, .label = label + first};
+      kind->add(&piece, counters, &sum, NULL);
       sums += sum;
     }
-    const int n = kind->finish(10, V, counters, &sums, found);
+    const dl_metrics_totals totals = {.samples = 10, .outputs = V, .counters = counters, .sums = &sums};
+    const int n = kind->finish(&totals, found);
     CU_ASSERT_DOUBLE_EQUAL(value_of(found, n, "perplexity"), exp(nll / tokens), 1e-12 * exp(nll / tokens));
     CU_ASSERT_DOUBLE_EQUAL(value_of(found, n, "bits_per_token"), nll / tokens / log(2), 1e-12);
     CU_ASSERT_DOUBLE_EQUAL(value_of(found, n, "accuracy"), (double)right / tokens, 1e-15);
@@ -57,7 +60,8 @@ static void test_a_token_held_impossible_costs_much_but_not_all(void) {
   const int32_t label = 1;
   int64_t counters[8] = {0};
   double sum;
-  kind->add(1, 2, p, &label, NULL, NULL, counters, &sum);
+  const dl_metrics_block block = {.n = 1, .outputs = 2, .scores = p, .label = &label};
+  kind->add(&block, counters, &sum, NULL);
   CU_ASSERT(isfinite(sum) && sum > 100);
 }
 
@@ -65,8 +69,10 @@ static void test_without_tokens_there_is_no_metric(void) {
   const int64_t counters[8] = {0};
   const double sums = 0;
   dl_metric found[DL_METRICS_MAX];
-  CU_ASSERT_EQUAL(dl_metrics_for(DL_TASK_LANGUAGE_MODEL)->finish(0, V, counters, &sums, found), 0);
-  CU_ASSERT_EQUAL(dl_metrics_for(DL_TASK_LANGUAGE_MODEL)->finish(3, V, counters, &sums, found), 0);
+  dl_metrics_totals totals = {.samples = 0, .outputs = V, .counters = counters, .sums = &sums};
+  CU_ASSERT_EQUAL(dl_metrics_for(DL_TASK_LANGUAGE_MODEL)->finish(&totals, found), 0);
+  totals.samples = 3;
+  CU_ASSERT_EQUAL(dl_metrics_for(DL_TASK_LANGUAGE_MODEL)->finish(&totals, found), 0);
 }
 
 static const dl_test tests[] = {

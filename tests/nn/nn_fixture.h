@@ -29,12 +29,22 @@ typedef struct fixture {
   float *weights, *gradients;
 } fixture;
 
-static inline dl_status fixture_new(fixture *f, const char *yaml, int dims, const int64_t *shape, int64_t outputs,
-                                    int64_t max_batch) {
+/* How fine a batch is cut, and from what size on stages are used (dl_net_spec). */
+typedef struct fixture_cut {
+  int64_t block_floats, stage_floats;
+} fixture_cut;
+
+static inline dl_status fixture_new_cut(fixture *f, const char *yaml, int dims, const int64_t *shape, int64_t outputs,
+                                        int64_t max_batch, fixture_cut cut) {
   *f = (fixture){0};
   dl_status status = dl_config_parse(yaml, strlen(yaml), "c.yaml", NULL, 0, &f->config);
   if (status != DL_OK) return status;
-  dl_net_spec spec = {.config = f->config, .x_dims = dims, .outputs = outputs, .max_batch = max_batch};
+  dl_net_spec spec = {.config = f->config,
+                      .x_dims = dims,
+                      .outputs = outputs,
+                      .max_batch = max_batch,
+                      .block_floats = cut.block_floats,
+                      .stage_floats = cut.stage_floats};
   for (int i = 0; i < dims; i++) spec.x_shape[i] = shape[i];
   status = dl_net_new(&spec, &f->net);
   if (status != DL_OK) return status;
@@ -43,6 +53,11 @@ static inline dl_status fixture_new(fixture *f, const char *yaml, int dims, cons
   f->weights = dl_calloc_aligned(f->count, sizeof(float));
   f->gradients = dl_calloc_aligned(f->count, sizeof(float));
   return f->weights && f->gradients ? DL_OK : DL_ERR_NOMEM;
+}
+
+static inline dl_status fixture_new(fixture *f, const char *yaml, int dims, const int64_t *shape, int64_t outputs,
+                                    int64_t max_batch) {
+  return fixture_new_cut(f, yaml, dims, shape, outputs, max_batch, (fixture_cut){0});
 }
 
 static inline void fixture_clear(fixture *f) {

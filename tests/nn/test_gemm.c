@@ -78,8 +78,8 @@ static double worst_error(const dl_gemm_backend *backend, bool ta, bool tb, int6
 }
 
 static void test_products_equal_float64_sums_for_all_forms_and_odd_sizes(void) {
-  static const int64_t sizes[][3] = {{1, 1, 1},   {1, 10, 33}, {7, 5, 3},     {16, 16, 16}, {17, 1, 64},
-                                     {33, 65, 9}, {3, 129, 1}, {128, 10, 50}, {31, 47, 200}};
+  static const int64_t sizes[][3] = {{1, 1, 1},   {1, 10, 33}, {7, 5, 3},     {16, 16, 16},  {17, 1, 64},
+                                     {33, 65, 9}, {3, 129, 1}, {128, 10, 50}, {31, 47, 200}, {97, 83, 301}};
   for (int b = 0; b < n_backends; b++)
     for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++)
       for (int form = 0; form < 8; form++) {
@@ -87,6 +87,56 @@ static void test_products_equal_float64_sums_for_all_forms_and_odd_sizes(void) {
                                          form & 4 ? -0.5f : 1.0f, form & 4 ? 2.0f : 0.0f);
         CU_ASSERT(error < 1e-6);
       }
+}
+
+/* The parts that attention asks for, y of the lower half alone where it is C's; ds and p are 0 above the diagonal. */
+static void test_products_of_parts_equal_float64_sums(void) {
+  enum { T = 101, SIZE = 24, LD = T + 3 };
+  static float square[T * LD], tall[T * LD], c[T * LD];
+  for (int b = 0; b < n_backends; b++)
+    for (int part = DL_GEMM_WHOLE; part <= DL_GEMM_A_UPPER; part++) {
+      const bool scores = part == DL_GEMM_C_LOWER, ta = part == DL_GEMM_A_UPPER;
+      const int64_t n = scores ? T : SIZE, k = scores ? SIZE : T;
+      lcg g = {9};
+      for (int i = 0; i < T * LD; i++) square[i] = part > DL_GEMM_C_LOWER && i % LD > i / LD ? 0 : lcg_value(&g);
+      for (int i = 0; i < T * LD; i++) tall[i] = lcg_value(&g);
+      for (int i = 0; i < T * LD; i++) c[i] = NAN;
+      dl_gemm_product(backends[b], (dl_gemm_part)part, ta, scores, T, n, k, 0.5f, square, LD, tall, LD, c, LD);
+      double worst = 0;
+      for (int64_t i = 0; i < T; i++)
+        for (int64_t j = 0; j < (scores ? i + 1 : n); j++) {
+          double want = 0;
+          for (int64_t p = 0; p < k; p++) want += 0.5 * at(square, ta, LD, i, p) * at(tall, scores, LD, p, j);
+          const double error = fabs((double)c[i * LD + j] - want);
+          if (!(error <= worst)) worst = error;
+        }
+      CU_ASSERT(worst < 1e-5);
+    }
+}
+
+static void test_an_affine_product_adds_its_offsets_to_every_row(void) {
+  enum { M = 70, N = 35, K = 40, LDY = N + 2 };
+  static float x[M * K], w[N * K], bias[N], y[M * LDY];
+  lcg g = {3};
+  for (int i = 0; i < M * K; i++) x[i] = lcg_value(&g);
+  for (int i = 0; i < N * K; i++) w[i] = lcg_value(&g);
+  for (int i = 0; i < N; i++) bias[i] = lcg_value(&g);
+  for (int b = 0; b < n_backends; b++)
+    for (int with = 0; with < 2; with++) {
+      for (int i = 0; i < M * LDY; i++) y[i] = 77;
+      dl_gemm_affine(backends[b], M, N, K, x, K, w, K, with ? bias : NULL, y, LDY);
+      double worst = 0;
+      for (int64_t i = 0; i < M; i++) {
+        for (int64_t j = 0; j < N; j++) {
+          double want = with ? (double)bias[j] : 0;
+          for (int64_t p = 0; p < K; p++) want += (double)x[i * K + p] * (double)w[j * K + p];
+          const double error = fabs((double)y[i * LDY + j] - want);
+          if (!(error <= worst)) worst = error;
+        }
+        for (int64_t j = N; j < LDY; j++) CU_ASSERT_EQUAL(y[i * LDY + j], 77);
+      }
+      CU_ASSERT(worst < 1e-5);
+    }
 }
 
 static void test_beta_zero_overwrites_nan(void) {
@@ -193,6 +243,8 @@ static const dl_test tests[] = {
     DL_TEST(test_auto_is_onednn_where_it_is_built_in_and_openblas_is_always_there),
     DL_TEST(test_each_backend_names_its_version_and_its_processor),
     DL_TEST(test_products_equal_float64_sums_for_all_forms_and_odd_sizes),
+    DL_TEST(test_products_of_parts_equal_float64_sums),
+    DL_TEST(test_an_affine_product_adds_its_offsets_to_every_row),
     DL_TEST(test_beta_zero_overwrites_nan),
     DL_TEST(test_bits_repeat_at_any_address),
     DL_TEST(test_products_keep_their_bits_while_signals_arrive),

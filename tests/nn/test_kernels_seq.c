@@ -55,24 +55,6 @@ static double error_of(float got, double want, double scale) {
   return fabs((double)got - want) / unit;
 }
 
-static void test_erf_is_near_float64_over_the_whole_range(void) {
-  static float x[PIECE], y[PIECE];
-  double worst = 0;
-  lcg g = {1};
-  find_tables();
-  for (int round = 0; round < 64; round++) {
-    for (int i = 0; i < PIECE; i++) x[i] = (round % 4 ? 5.0f : round % 8 ? 1.1f : 1e-3f) * lcg_value(&g);
-    tables[n_tables - 1]->erf(PIECE, x, y);
-    for (int i = 0; i < PIECE; i++) worst = fmax(worst, error_of(y[i], erf((double)x[i]), 0));
-  }
-  const float special[8] = {0, -0.0f, 100, -100, INFINITY, -INFINITY, FLT_TRUE_MIN, NAN};
-  tables[n_tables - 1]->erf(8, special, y);
-  CU_ASSERT(y[0] == 0 && y[1] == 0 && signbit(y[1]) && y[2] == 1 && y[3] == -1 && y[4] == 1 && y[5] == -1);
-  CU_ASSERT(y[6] >= FLT_TRUE_MIN && isnan(y[7]));
-  CU_ASSERT(worst <= 4.0); /* of half ulps */
-  printf("(%.2f half ulp) ", worst);
-}
-
 typedef struct unary {
   const char *name;
   size_t function, slope; /* offsets in the table */
@@ -159,7 +141,6 @@ static void run_activations(const dl_seq_kernels *k, field *s) {
     slope_of(k, &functions[f])(N, functions[f].p, s->a, s->c, s->c);
     for (int i = 0; i < N; i++) s->d[i] += s->b[i];
   }
-  k->erf(N, s->a, s->e);
 }
 static void run_rows(const dl_seq_kernels *k, field *s) {
   k->layernorm(ROWS, COLS - 1, 1e-5f, s->b, s->c, s->a, s->d, s->e);
@@ -168,7 +149,7 @@ static void run_rows(const dl_seq_kernels *k, field *s) {
   k->layernorm_backward(ROWS, COLS - 1, NULL, s->f, s->e, s->c, s->b, NULL, NULL);
   k->attend(ROWS, 37, COLS, 11, NULL, s->a);
   k->attend(ROWS, 37, COLS, 37, s->d, s->c);
-  k->attend_backward(ROWS, 37, COLS, s->a, s->c);
+  k->attend_backward(ROWS, 37, COLS, 11, s->a, s->c);
 }
 static void run_cells(const dl_seq_kernels *k, field *s) {
   enum { H = 15 }; /* gates (ROWS, 4 H) fill a field */
@@ -235,12 +216,33 @@ static void test_a_row_attends_to_what_it_may_see_and_to_no_hidden_key(void) {
   }
 }
 
+/* What lies beyond the seen keys may be anything, NaN included. */
+static void test_gradients_of_scores_see_no_further_than_scores(void) {
+  enum { T = 37, LD = 40 };
+  float p[T * LD], dp[T * LD];
+  lcg g = {4};
+  for (int i = 0; i < T * LD; i++) {
+    p[i] = i % LD <= i / LD ? lcg_value(&g) : 0;
+    dp[i] = i % LD <= i / LD ? lcg_value(&g) : NAN;
+  }
+  float before[T * LD];
+  memcpy(before, dp, sizeof dp);
+  dl_seq_kernels_in_use()->attend_backward(T, T, LD, 1, p, dp);
+  for (int r = 0; r < T; r++) {
+    double dot = 0;
+    for (int c = 0; c <= r; c++) dot += (double)p[r * LD + c] * (double)before[r * LD + c];
+    for (int c = 0; c <= r; c++)
+      CU_ASSERT_DOUBLE_EQUAL((double)dp[r * LD + c], (double)p[r * LD + c] * ((double)before[r * LD + c] - dot), 1e-6);
+    for (int c = r + 1; c < T; c++) CU_ASSERT_EQUAL(dp[r * LD + c], 0);
+  }
+}
+
 static const dl_test tests[] = {
-    DL_TEST(test_erf_is_near_float64_over_the_whole_range),
     DL_TEST(test_activations_and_their_slopes_are_near_float64),
     DL_TEST(test_activations_let_nan_through_and_keep_their_limits),
     DL_TEST(test_all_instruction_sets_give_the_same_bits),
     DL_TEST(test_element_wise_kernels_have_the_same_bits_at_any_length_and_in_place),
     DL_TEST(test_a_row_attends_to_what_it_may_see_and_to_no_hidden_key),
+    DL_TEST(test_gradients_of_scores_see_no_further_than_scores),
 };
 DL_TEST_MAIN("kernels_seq", tests)

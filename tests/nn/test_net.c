@@ -328,13 +328,15 @@ static void test_the_effective_configuration_holds_defaults_and_builds_the_same_
 
 static void test_the_summary_is_a_table_of_the_layers(void) {
   static const char want[] =
-      "layer     kind                output       parameters   multiply-adds\n"
+      "layer     kind                output       parameters   multiply-adds      memory\n"
       "input                         (1, 4, 5)\n"
-      "layers.0  flatten             (20)                  0               0\n"
-      "a         dense               (6)                 126             120\n"
-      "layers.2  dense (frozen)      (6)                  42              36\n"
-      "layers.3  add <- a, layers.2  (6)                   0               0\n"
-      "total                                             168             156\n";
+      "layers.0  flatten             (20)                  0               0         0 B\n"
+      "a         dense               (6)                 126             120        48 B\n"
+      "layers.2  dense (frozen)      (6)                  42              36        48 B\n"
+      "layers.3  add <- a, layers.2  (6)                   0               0        24 B\n"
+      "total                                             168             156       640 B\n"
+      "multiply-adds: of one sample, forward. memory: of a member that works on 1 sample at a time; what lies in a "
+      "layer's buffer without copy counts 0; the total has gradients and scratch too\n";
   fixture f;
   char *text = NULL;
   DL_ASSERT_OK(fixture_new(&f,

@@ -81,7 +81,9 @@ static inline bool same_evaluation(const dl_evaluation *a, const dl_evaluation *
   for (int i = 0; same && i < a->n_metrics; i++)
     same = !strcmp(a->metrics[i].name, b->metrics[i].name) &&
            !memcmp(&a->metrics[i].value, &b->metrics[i].value, sizeof a->metrics[i].value);
-  size_t cells = (size_t)(a->outputs * a->outputs);
+  size_t cells = (size_t)(a->confusion_side * a->confusion_side);
+  const size_t each = (size_t)(a->outputs * a->n_each) * sizeof *a->each;
+  same = same && !a->each == !b->each && (!a->each || !memcmp(a->each, b->each, each));
   return same && (!a->confusion || !memcmp(a->confusion, b->confusion, cells * sizeof *a->confusion));
 }
 

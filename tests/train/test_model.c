@@ -209,6 +209,18 @@ static void test_classification_is_judged_exactly_with_the_same_bits_on_any_team
   }
 }
 
+/* The area under the ROC curve is the share of pairs of a yes and a no that are in order. */
+static double share_of_pairs(const problem *p, int split, const float *scores) {
+  double right = 0, all = 0;
+  for (int64_t i = 0; i < p->samples[split]; i++)
+    for (int64_t k = 0; k < p->samples[split]; k++) {
+      if (p->y[split][i] < 0.5F || p->y[split][k] > 0.5F) continue;
+      all++;
+      right += scores[i] > scores[k] ? 1 : scores[i] == scores[k] ? 0.5 : 0;
+    }
+  return right / all;
+}
+
 static void test_binary_accuracy_is_exact_with_the_same_bits_on_any_team(void) {
   problem p;
   said s = {0};
@@ -219,7 +231,9 @@ static void test_binary_accuracy_is_exact_with_the_same_bits_on_any_team(void) {
   CU_ASSERT_EQUAL(e->unclear, 0);
   CU_ASSERT_EQUAL(metric_of(&s.evaluation, "accuracy"), (double)e->right / 333.0);
   CU_ASSERT(e->right > 250 && e->right < 333);
-  CU_ASSERT_PTR_NULL(s.evaluation.confusion);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(s.evaluation.confusion);
+  CU_ASSERT_EQUAL(s.evaluation.confusion[0] + s.evaluation.confusion[3], e->right);
+  CU_ASSERT(near(metric_of(&s.evaluation, "roc_auc"), share_of_pairs(&p, DL_SPLIT_VALID, s.scores), 1e-13));
   said_clear(&s);
   problem_clear(&p);
   free(e);

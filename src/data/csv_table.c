@@ -1,0 +1,562 @@
+/* csv_table.c - one pass over all records decides what a column is: numbers while every value is one, else categories.
+ *
+ * Both possibilities are kept open while there are few different values; a column with many of them can only hold
+ * numbers, and its first text is an error at its place. So memory depends on the width of a record, not on their number
+ * (but for a byte a row where a split file is given).
+ */
+#include "data/csv_table.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "core/config.h"
+#include "core/mem.h"
+
+enum { MOST_CATEGORIES = 1024, MOST_CLASSES = 65536, MOST_NAME = 255, AUTO_CLASSES = 50, PROGRESS_ROWS = 4096 };
+
+bool dl_csv_missing(const dl_csv_field *field) {
+  static const char *const words[] = {"", "?", "NA", "N/A", "NaN", "-NaN", "null"};
+  if (field->bytes > 4) return false;
+  for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+    if (!strcasecmp(field->text, words[i])) return true;
+  return false;
+}
+
+dl_status dl_csv_fail(const dl_csv_table *table, int input, const dl_csv_field *field, const dl_csv_column *column,
+                      const char *what) {
+  return dl_fail_at(DL_ERR_DATA, table->job->inputs[input], field->line, field->column, "column '%.80s': '%.60s' %s",
+                    column->name, field->text, what);
+}
+
+/* ---- passes ---- */
+
+static dl_status check_count(const dl_csv_table *table, const char *path, const dl_csv_field *fields, int n) {
+  if (n == table->n) return DL_OK;
+  dl_fail_at(DL_ERR_DATA, path, fields[0].line, 0, "%d field%s where the first record has %d", n, n == 1 ? "" : "s",
+             table->n);
+  return dl_hint("fields are cut at '%c'; another one is named with --delimiter",
+                 table->delimiter == '\t' ? ' ' : table->delimiter);
+}
+
+/* Whether the record is kept: with --missing drop it lacks nothing that is used. */
+static bool is_kept(const dl_csv_table *table, const dl_csv_field *fields) {
+  if (table->options->missing != DL_CSV_DROP) return true;
+  for (int i = 0; i < table->n; i++)
+    if (table->columns[i].role != DL_CSV_IGNORED && dl_csv_missing(&fields[i])) return false;
+  return true;
+}
+
+static dl_status check_header(const dl_csv_table *table, const char *path, const dl_csv_field *fields, int n) {
+  DL_TRY(check_count(table, path, fields, n));
+  for (int i = 0; i < n; i++)
+    if (strcmp(fields[i].text, table->columns[i].name) != 0)
+      return dl_fail_at(DL_ERR_DATA, path, fields[i].line, fields[i].column,
+                        "the header names column %d '%.60s', but '%.60s' in '%.120s'", i + 1, fields[i].text,
+                        table->columns[i].name, table->job->inputs[0]);
+  return DL_OK;
+}
+
+static dl_status read_rows(dl_csv_table *table, dl_csv *csv, int input, const char *phase, dl_csv_row_fn each,
+                           void *context, int64_t *row) {
+  const char *path = table->job->inputs[input];
+  dl_csv_field *fields;
+  int n;
+  if (table->header) {
+    DL_TRY(dl_csv_next(csv, &fields, &n));
+    if (n && input) DL_TRY(check_header(table, path, fields, n));
+  }
+  for (;; (*row)++) {
+    DL_TRY(dl_csv_next(csv, &fields, &n));
+    if (!n) return DL_OK;
+    DL_TRY(check_count(table, path, fields, n));
+    if (is_kept(table, fields)) DL_TRY(each(table, fields, input, *row, context));
+    if (*row % PROGRESS_ROWS == 0) dl_import_progress(table->job, phase, dl_csv_position(csv), dl_csv_size(csv));
+  }
+}
+
+dl_status dl_csv_table_rows(dl_csv_table *table, const char *phase, dl_csv_row_fn each, void *context) {
+  int64_t row = 0;
+  dl_split_rule_begin(&table->rule);
+  for (int input = 0; input < table->job->n_inputs; input++) {
+    dl_csv *csv;
+    DL_TRY(dl_csv_open(table->job->inputs[input], table->delimiter, &csv));
+    dl_status status = read_rows(table, csv, input, phase, each, context, &row);
+    dl_csv_close(&csv);
+    DL_TRY(status);
+  }
+  if (table->rows && row != table->rows)
+    return dl_fail_at(DL_ERR_DATA, table->job->inputs[0], 0, 0, "changed while it was read");
+  table->rows = row;
+  return DL_OK;
+}
+
+/* ---- the header ---- */
+
+static int find_column(const dl_csv_table *table, const char *word) {
+  for (int i = 0; i < table->n; i++)
+    if (!strcmp(table->columns[i].name, word)) return i;
+  char *end;
+  const long number = strtol(word, &end, 10);
+  if (end == word || *end || number == 0 || number > table->n || number < -table->n) return -1;
+  return (int)(number > 0 ? number - 1 : table->n + number);
+}
+
+static dl_status fail_column(const dl_csv_table *table, const char *option, const char *word) {
+  const char *names[64];
+  const int n = table->n < 64 ? table->n : 64;
+  for (int i = 0; i < n; i++) names[i] = table->columns[i].name;
+  dl_fail_at(DL_ERR_USAGE, table->job->inputs[0], 0, 0, "there is no column '%.60s' (--%s)", word, option);
+  if (!table->header) return dl_hint("it has %d columns and no header: 1 is the first, -1 the last", table->n);
+  if (!word[strspn(word, "+-0123456789")])
+    return dl_hint("it has %d columns: 1 is the first ('%.60s'), -1 the last ('%.60s')", table->n, names[0],
+                   table->columns[table->n - 1].name);
+  return dl_hint_nearest(word, names, n, "it has %d columns: 1 is the first ('%.60s'), -1 the last ('%.60s')", table->n,
+                         names[0], table->columns[table->n - 1].name);
+}
+
+typedef void (*column_fn)(dl_csv_table *table, int column);
+static void take_target(dl_csv_table *table, int i) {
+  if (table->columns[i].role == DL_CSV_TARGET || table->n_targets == DL_CSV_MOST_TARGETS) return;
+  table->columns[i].role = DL_CSV_TARGET;
+  table->targets[table->n_targets++] = i;
+}
+static void take_ignored(dl_csv_table *table, int i) { table->columns[i].role = DL_CSV_IGNORED; }
+static void take_categorical(dl_csv_table *table, int i) { table->columns[i].numeric = false; }
+
+/* `list`: a name, or names between commas. */
+static dl_status for_columns(dl_csv_table *table, const char *option, const char *list, column_fn take) {
+  if (!list || !*list) return DL_OK;
+  const int whole = find_column(table, list);
+  if (whole >= 0) return take(table, whole), DL_OK;
+  char *copy = dl_strdup(list), *rest = copy;
+  dl_status status = copy ? DL_OK : DL_ERR_NOMEM;
+  for (char *word; status == DL_OK && (word = strsep(&rest, ","));) {
+    word += strspn(word, " ");
+    const int i = find_column(table, word);
+    if (i < 0)
+      status = fail_column(table, option, word);
+    else
+      take(table, i);
+  }
+  free(copy);
+  return status;
+}
+
+/* A header names columns: no field of it is a number or missing, and the next record has a number or a target is named
+ * by it. */
+static bool looks_like_header(const dl_csv_table *table, const dl_csv_field *first, int n, const dl_csv_field *second,
+                              int n_second) {
+  double value;
+  bool numbers = false, named = false;
+  for (int i = 0; i < n; i++) {
+    if (dl_csv_missing(&first[i]) && i) return false; /* pandas leaves the name of the first one empty */
+    if (dl_csv_number(first[i].text, first[i].bytes, &value)) return false;
+    named = named || (table->options->target && strstr(table->options->target, first[i].text) && first[i].bytes);
+  }
+  for (int i = 0; i < n_second; i++) numbers = numbers || dl_csv_number(second[i].text, second[i].bytes, &value);
+  return numbers || named;
+}
+
+static dl_status make_columns(dl_csv_table *table, const dl_csv_field *fields, int n) {
+  table->columns = dl_calloc((size_t)n, sizeof *table->columns);
+  if (!table->columns) return DL_ERR_NOMEM;
+  for (; table->n < n; table->n++) {
+    const int i = table->n;
+    const char *text = fields[i].text;
+    dl_csv_column *column = &table->columns[i];
+    *column = (dl_csv_column){.numeric = true, .whole = true, .least = INFINITY, .most = -INFINITY};
+    column->name = table->header && *text ? dl_strdup(text) : dl_asprintf("x%d", i + 1);
+    if (!column->name) return DL_ERR_NOMEM;
+    if (strlen(column->name) > MOST_NAME) column->name[MOST_NAME] = 0;
+  }
+  return DL_OK;
+}
+
+static dl_status begin_columns(dl_csv_table *table, dl_csv *csv, dl_csv *ahead) {
+  dl_csv_field *first, *second;
+  int n, n_second;
+  DL_TRY(dl_csv_next(csv, &first, &n));
+  if (!n) return dl_fail_at(DL_ERR_DATA, table->job->inputs[0], 0, 0, "holds no records");
+  DL_TRY(dl_csv_next(ahead, &second, &n_second));
+  DL_TRY(dl_csv_next(ahead, &second, &n_second));
+  table->delimiter = dl_csv_delimiter(csv);
+  table->header = table->options->header == DL_CSV_HEADER_YES || (table->options->header == DL_CSV_HEADER_AUTO &&
+                                                                  looks_like_header(table, first, n, second, n_second));
+  DL_TRY(make_columns(table, first, n));
+  DL_TRY(for_columns(table, "ignore", table->options->ignore, take_ignored));
+  DL_TRY(for_columns(table, "categorical", table->options->categorical, take_categorical));
+  DL_TRY(for_columns(table, "target", table->options->target, take_target));
+  for (int i = 0; i < table->n; i++) {
+    dl_csv_column *column = &table->columns[i];
+    if (column->role != DL_CSV_IGNORED) DL_TRY(dl_text_table_new(&column->values));
+  }
+  return DL_OK;
+}
+
+static dl_status parse_delimiter(const char *text, char *out) {
+  static const char *const names[] = {"auto", "comma", "semicolon", "tab", "space", "pipe"};
+  static const char chars[] = {0, ',', ';', '\t', ' ', '|'};
+  for (size_t i = 0; i < sizeof chars; i++)
+    if (!strcmp(text, names[i])) return *out = chars[i], DL_OK;
+  *out = text[0];
+  if (text[0] && !text[1] && !strchr("\"\r\n.+-", text[0]) && !((unsigned char)text[0] & 0x80)) return DL_OK;
+  if (!strcmp(text, "\\t")) return *out = '\t', DL_OK;
+  dl_fail(DL_ERR_USAGE, "--delimiter: '%.20s' cannot be one", text);
+  return dl_hint("one character, or comma, semicolon, tab, pipe, space (runs of blanks)");
+}
+
+static dl_status read_header(dl_csv_table *table) {
+  char delimiter = 0;
+  dl_csv *csv = NULL, *ahead = NULL;
+  DL_TRY(parse_delimiter(table->options->delimiter, &delimiter));
+  dl_status status = dl_csv_open(table->job->inputs[0], delimiter, &csv);
+  if (status == DL_OK) status = dl_csv_open(table->job->inputs[0], delimiter, &ahead);
+  if (status == DL_OK) status = begin_columns(table, csv, ahead);
+  dl_csv_close(&csv);
+  dl_csv_close(&ahead);
+  return status;
+}
+
+/* ---- values ---- */
+
+static dl_status count_value(dl_csv_column *column, const dl_csv_field *field, int most) {
+  int number;
+  if (field->bytes > MOST_NAME || dl_text_table_size(column->values) > most) {
+    dl_text_table_destroy(&column->values);
+    return DL_OK;
+  }
+  DL_TRY(dl_text_table_add(column->values, field->text, field->bytes, &number));
+  if (number >= column->counts) {
+    const int counts = column->counts ? 2 * column->counts : 16;
+    int64_t *more = dl_reallocarray(column->count, (size_t)counts, sizeof *more);
+    if (!more) return DL_ERR_NOMEM;
+    memset(more + column->counts, 0, (size_t)(counts - column->counts) * sizeof *more);
+    column->count = more;
+    column->counts = counts;
+  }
+  column->count[number]++;
+  return DL_OK;
+}
+
+static void note_number(dl_csv_column *column, double value) {
+  column->whole = column->whole && value == rint(value);
+  if (value < column->least) column->least = value;
+  if (value > column->most) column->most = value;
+}
+
+static dl_status fail_text(const dl_csv_table *table, int input, const dl_csv_column *column) {
+  if (!column->text_line)
+    return dl_fail_at(DL_ERR_DATA, table->job->inputs[input], 0, 0,
+                      "column '%.80s' has too many different values for categories", column->name);
+  dl_fail_at(DL_ERR_DATA, table->job->inputs[input], column->text_line, column->text_column,
+             "column '%.80s': '%.48s' is no number, and the column has too many different values for categories",
+             column->name, column->text);
+  return dl_hint("mend the value, or leave the column out: --ignore '%.80s'", column->name);
+}
+
+static dl_status note_value(const dl_csv_table *table, dl_csv_column *column, const dl_csv_field *field, int input) {
+  double value;
+  if (dl_csv_number(field->text, field->bytes, &value)) {
+    if (!isfinite(value)) return dl_csv_fail(table, input, field, column, "is larger than a float64 can be");
+    note_number(column, value);
+  } else {
+    if (!column->text_line) {
+      column->text_line = field->line;
+      column->text_column = field->column;
+      snprintf(column->text, sizeof column->text, "%s", field->text);
+    }
+    column->numeric = false;
+  }
+  if (column->values)
+    DL_TRY(count_value(column, field, column->role == DL_CSV_TARGET ? MOST_CLASSES : MOST_CATEGORIES));
+  return column->values || column->numeric ? DL_OK : fail_text(table, input, column);
+}
+
+static dl_status note_missing(const dl_csv_table *table, dl_csv_column *column, const dl_csv_field *field, int input) {
+  column->missing++;
+  const bool target = column->role == DL_CSV_TARGET;
+  if (!target && table->options->missing != DL_CSV_ERROR) return DL_OK;
+  dl_fail_at(DL_ERR_DATA, table->job->inputs[input], field->line, field->column,
+             "%scolumn '%.80s': the value is missing%s%s%s", target ? "target " : "", column->name,
+             field->bytes ? " ('" : "", field->text, field->bytes ? "')" : "");
+  return dl_hint(target ? "leave such rows out: --missing drop" : "say what to do: --missing mean, zero or drop");
+}
+
+static dl_status scan_row(dl_csv_table *table, const dl_csv_field *fields, int input, int64_t row, void *context) {
+  (void)context;
+  for (int i = 0; i < table->n; i++) {
+    dl_csv_column *column = &table->columns[i];
+    if (column->role == DL_CSV_IGNORED) continue;
+    DL_TRY(dl_csv_missing(&fields[i]) ? note_missing(table, column, &fields[i], input)
+                                      : note_value(table, column, &fields[i], input));
+  }
+  table->input_rows[input]++;
+  if (table->split_of && row < table->split_rows) table->size[table->split_of[row]]++;
+  return DL_OK;
+}
+
+/* ---- categories ---- */
+
+typedef struct entry {
+  const char *text;
+  double number;
+  int value;
+} entry;
+
+static int by_number(const void *a, const void *b) {
+  const entry *x = a, *y = b;
+  if (x->number != y->number) return x->number < y->number ? -1 : 1;
+  return (x->value > y->value) - (x->value < y->value);
+}
+static int by_text(const void *a, const void *b) { return strcmp(((const entry *)a)->text, ((const entry *)b)->text); }
+
+/* Numbers by size ("1" and "1.0" are one), texts by their bytes. */
+static dl_status order_values(dl_csv_column *column) {
+  const int n = column->values ? dl_text_table_size(column->values) : 0;
+  entry *entries = dl_calloc((size_t)n, sizeof *entries);
+  column->code = dl_calloc((size_t)n + 1, sizeof *column->code);
+  column->order = dl_calloc((size_t)n + 1, sizeof *column->order);
+  const bool numbers = !column->text_line;
+  column->category = true;
+  column->categories = 0;
+  for (int i = 0; entries && i < n; i++) {
+    const char *text = dl_text_table_text(column->values, i);
+    entries[i] = (entry){.text = text, .value = i};
+    if (numbers) dl_csv_number(text, strlen(text), &entries[i].number);
+  }
+  if (entries && n) qsort(entries, (size_t)n, sizeof *entries, numbers ? by_number : by_text);
+  for (int i = 0; entries && column->code && column->order && i < n; i++) {
+    const bool same = numbers && i && entries[i].number == entries[i - 1].number;
+    if (!same) column->order[column->categories++] = entries[i].value;
+    column->code[entries[i].value] = column->categories - 1;
+  }
+  const bool good = entries && column->code && column->order;
+  free(entries);
+  return good ? DL_OK : DL_ERR_NOMEM;
+}
+
+/* ---- the task ---- */
+
+static dl_status fail_task(const dl_csv_table *table, const dl_csv_column *column, const char *what) {
+  char task[32];
+  return dl_fail_at(DL_ERR_DATA, table->job->inputs[0], column->text_line, column->text_column,
+                    "target column '%.80s' %s: it does not suit --task %s", column->name, what,
+                    dl_choice_name(DL_TASK_NAMES, table->task, task, sizeof task));
+}
+
+static dl_status check_target(const dl_csv_table *table, const dl_csv_column *column) {
+  const bool labels = table->task == DL_TASK_CLASSIFICATION || table->task == DL_TASK_BINARY;
+  if (table->task == DL_TASK_REGRESSION && !column->numeric) return fail_task(table, column, "holds text");
+  if (table->task == DL_TASK_MULTILABEL &&
+      !(column->numeric && column->whole && column->least >= 0 && column->most <= 1))
+    return fail_task(table, column, "holds other values than 0 and 1");
+  if (labels && !column->values) return fail_task(table, column, "has more than 65,536 different values");
+  if (labels && column->numeric && !column->whole && table->options->task == DL_CSV_TASK_AUTO + 1)
+    return fail_task(table, column, "holds numbers that are not whole");
+  if (table->task == DL_TASK_BINARY && column->categories != 2)
+    return fail_task(table, column, "has not two different values");
+  return DL_OK;
+}
+
+static dl_status choose_task(dl_csv_table *table) {
+  dl_csv_column *first = &table->columns[table->targets[0]];
+  const bool classes =
+      first->values && (!first->numeric || (first->whole && dl_text_table_size(first->values) <= AUTO_CLASSES));
+  table->task = table->options->task               ? table->options->task - 1
+                : table->n_targets == 1 && classes ? DL_TASK_CLASSIFICATION
+                                                   : DL_TASK_REGRESSION;
+  const bool labels = table->task == DL_TASK_CLASSIFICATION || table->task == DL_TASK_BINARY;
+  if (labels && table->n_targets > 1)
+    return dl_fail(DL_ERR_USAGE, "--target names %d columns; only --task regression and multilabel take several",
+                   table->n_targets);
+  if (labels) DL_TRY(order_values(first));
+  for (int i = 0; i < table->n_targets; i++) DL_TRY(check_target(table, &table->columns[table->targets[i]]));
+  return DL_OK;
+}
+
+static dl_status lay_out_features(dl_csv_table *table) {
+  int64_t at = 0;
+  for (int i = 0; i < table->n; i++) {
+    dl_csv_column *column = &table->columns[i];
+    if (column->role != DL_CSV_FEATURE) continue;
+    const bool nothing = column->numeric && column->least > column->most;
+    if (!column->numeric || nothing) DL_TRY(order_values(column));
+    column->at = at;
+    column->width = column->category && table->options->categories == DL_CSV_ONEHOT ? column->categories : 1;
+    at += column->width;
+  }
+  if (at) return DL_OK;
+  return dl_fail_at(DL_ERR_DATA, table->job->inputs[0], 0, 0, "no column is left to learn from");
+}
+
+/* ---- splits ---- */
+
+static dl_status fail_split(const dl_csv_table *table, const dl_csv_field *field, const char *what) {
+  return dl_fail_at(DL_ERR_DATA, table->options->split_file, field->line, field->column, "'%.40s' %s", field->text,
+                    what);
+}
+
+static dl_status need_rows(dl_csv_table *table, int64_t rows) {
+  if (rows <= table->split_rows) return DL_OK;
+  int64_t most = table->split_rows ? table->split_rows : 4096;
+  while (most < rows) most *= 2;
+  unsigned char *more = dl_reallocarray(table->split_of, (size_t)most, 1);
+  if (!more) return DL_ERR_NOMEM;
+  memset(more + table->split_rows, DL_SPLIT_TRAIN, (size_t)(most - table->split_rows));
+  table->split_of = more;
+  table->split_rows = most;
+  return DL_OK;
+}
+
+/* A word for each row, or the numbers of the rows of test. */
+static dl_status read_split_line(dl_csv_table *table, const dl_csv_field *field, int64_t line, bool words) {
+  const int split = dl_choice_index(DL_SPLIT_NAMES, field->text);
+  double number;
+  if (words != (split >= 0))
+    return fail_split(table, field, words ? "is none of train, valid, test" : "is no row number");
+  if (words) {
+    DL_TRY(need_rows(table, line + 1));
+    return table->split_of[line] = (unsigned char)split, DL_OK;
+  }
+  if (!dl_csv_number(field->text, field->bytes, &number) || number != rint(number) || number < 0 || number > 1e12)
+    return fail_split(table, field, "is no row number (0 is the first)");
+  DL_TRY(need_rows(table, (int64_t)number + 1));
+  if (table->split_of[(int64_t)number] == DL_SPLIT_TEST) return fail_split(table, field, "is named twice");
+  return table->split_of[(int64_t)number] = DL_SPLIT_TEST, DL_OK;
+}
+
+static dl_status read_split_lines(dl_csv_table *table, dl_csv *csv, int64_t *named, bool *words) {
+  dl_csv_field *fields;
+  int n;
+  for (*named = 0;; (*named)++) {
+    DL_TRY(dl_csv_next(csv, &fields, &n));
+    if (!n) return DL_OK;
+    if (n != 1) return fail_split(table, fields, "is not alone on its line");
+    if (*named == 0) *words = dl_choice_index(DL_SPLIT_NAMES, fields[0].text) >= 0;
+    DL_TRY(read_split_line(table, &fields[0], *named, *words));
+  }
+}
+
+/* The rows are counted first: what the file names must be there. */
+static dl_status count_row(dl_csv_table *table, const dl_csv_field *fields, int input, int64_t row, void *context) {
+  (void)table, (void)fields, (void)input, (void)row, (void)context;
+  return DL_OK;
+}
+
+static dl_status read_split_file(dl_csv_table *table) {
+  dl_csv *csv;
+  int64_t named = 0, last = 0;
+  bool words = false;
+  DL_TRY(dl_csv_table_rows(table, "counting", count_row, NULL));
+  DL_TRY(need_rows(table, table->rows + 1));
+  DL_TRY(dl_csv_open(table->options->split_file, ',', &csv));
+  dl_status status = read_split_lines(table, csv, &named, &words);
+  dl_csv_close(&csv);
+  DL_TRY(status);
+  for (int64_t i = 0; i < table->split_rows; i++)
+    if (table->split_of[i] != DL_SPLIT_TRAIN) last = i;
+  if (words ? named != table->rows : last >= table->rows)
+    return dl_fail_at(DL_ERR_DATA, table->options->split_file, 0, 0, "names %lld rows, but '%.120s' has %lld",
+                      (long long)(words ? named : last + 1), table->job->inputs[0], (long long)table->rows);
+  return DL_OK;
+}
+
+static dl_status check_split_options(const dl_csv_table *table) {
+  const dl_csv_options *o = table->options;
+  const bool file = o->split_file && *o->split_file;
+  if (file + (o->test_fraction > 0 || o->valid_fraction > 0) + (table->job->n_inputs == 2 && file) > 1)
+    return dl_fail(DL_ERR_USAGE, "--split-file says it all: no --test-fraction and no TEST_FILE beside it");
+  if (table->job->n_inputs == 2 && o->test_fraction > 0)
+    return dl_fail(DL_ERR_USAGE, "either TEST_FILE or --test-fraction, not both");
+  if (o->test_fraction + o->valid_fraction >= 1)
+    return dl_fail(DL_ERR_USAGE, "--test-fraction and --valid-fraction leave nothing to train on");
+  return DL_OK;
+}
+
+dl_split_kind dl_csv_table_split(dl_csv_table *table, const dl_csv_field *fields, int input, int64_t row) {
+  if (table->split_of) return row < table->split_rows ? (dl_split_kind)table->split_of[row] : DL_SPLIT_TRAIN;
+  if (input) return DL_SPLIT_TEST;
+  const dl_csv_column *target = &table->columns[table->targets[0]];
+  int class = 0;
+  if (target->category) {
+    const dl_csv_field *field = &fields[table->targets[0]];
+    const int value = dl_text_table_find(target->values, field->text, field->bytes);
+    class = value < 0 ? 0 : target->code[value];
+  }
+  return dl_split_rule_next(&table->rule, class);
+}
+
+static dl_status count_split_row(dl_csv_table *table, const dl_csv_field *fields, int input, int64_t row,
+                                 void *context) {
+  (void)row;
+  int64_t *members = context;
+  const dl_csv_column *target = &table->columns[table->targets[0]];
+  if (input) return DL_OK;
+  const dl_csv_field *field = &fields[table->targets[0]];
+  const int value = dl_text_table_find(target->values, field->text, field->bytes);
+  if (value >= 0) members[target->code[value]]++;
+  return DL_OK;
+}
+
+static dl_status make_rule(dl_csv_table *table) {
+  const dl_csv_options *o = table->options;
+  const dl_csv_column *target = &table->columns[table->targets[0]];
+  const int classes = target->category ? target->categories : 1;
+  int64_t *members = dl_calloc((size_t)classes, sizeof *members);
+  if (!members) return DL_ERR_NOMEM;
+  dl_status status = DL_OK;
+  if (!target->category)
+    members[0] = table->input_rows[0];
+  else if (table->job->n_inputs == 2) /* the classes of the first input alone are cut */
+    status = dl_csv_table_rows(table, "counting", count_split_row, members);
+  else
+    for (int i = 0; i < dl_text_table_size(target->values); i++) members[target->code[i]] += target->count[i];
+  if (status == DL_OK)
+    status = dl_split_rule_new((uint64_t)o->seed, o->test_fraction, o->valid_fraction, classes, members, &table->rule);
+  free(members);
+  for (int c = 0; c < classes && status == DL_OK; c++) {
+    table->size[DL_SPLIT_TEST] += table->rule.test[c];
+    table->size[DL_SPLIT_VALID] += table->rule.valid[c];
+  }
+  table->size[DL_SPLIT_TRAIN] = table->input_rows[0] - table->size[DL_SPLIT_TEST] - table->size[DL_SPLIT_VALID];
+  if (table->job->n_inputs == 2) table->size[DL_SPLIT_TEST] = table->input_rows[1];
+  return status;
+}
+
+dl_status dl_csv_table_scan(dl_csv_table *table) {
+  DL_TRY(check_split_options(table));
+  DL_TRY(read_header(table));
+  if (table->options->split_file && *table->options->split_file) DL_TRY(read_split_file(table));
+  DL_TRY(dl_csv_table_rows(table, "reading", scan_row, NULL));
+  const int64_t kept = table->input_rows[0] + table->input_rows[1];
+  table->dropped = table->rows - kept;
+  if (!table->input_rows[0])
+    return dl_fail_at(DL_ERR_DATA, table->job->inputs[0], 0, 0,
+                      table->dropped ? "every row lacks a value" : "holds no rows");
+  DL_TRY(choose_task(table));
+  DL_TRY(lay_out_features(table));
+  if (!table->split_of) DL_TRY(make_rule(table));
+  if (table->size[DL_SPLIT_TRAIN] == 0)
+    return dl_fail_at(DL_ERR_DATA, table->job->inputs[0], 0, 0, "no row is left to train on");
+  if (table->options->test_fraction > 0 && !table->size[DL_SPLIT_TEST])
+    return dl_fail_at(DL_ERR_DATA, table->job->inputs[0], 0, 0, "--test-fraction %g of %lld rows is none",
+                      table->options->test_fraction, (long long)kept);
+  return DL_OK;
+}
+
+void dl_csv_table_clear(dl_csv_table *table) {
+  for (int i = 0; table->columns && i < table->n; i++) {
+    dl_csv_column *column = &table->columns[i];
+    dl_text_table_destroy(&column->values);
+    free(column->name);
+    free(column->count);
+    free(column->code);
+    free(column->order);
+  }
+  free(table->columns);
+  free(table->split_of);
+  dl_split_rule_clear(&table->rule);
+}

@@ -7,7 +7,7 @@
 #include "report/page.h"
 #include "report/run_page.h"
 
-enum { MOST_DIFFERENCES = 300, PATH_BYTES = 256, VALUE_BYTES = 120 };
+enum { MOST_SCORES = 3, MOST_DIFFERENCES = 300, PATH_BYTES = 256, VALUE_BYTES = 120 };
 
 /* ---- how they ended ---- */
 
@@ -21,32 +21,52 @@ static double last_score(const dl_run_log *log, const char *split, const char *k
   return value;
 }
 
-static void put_run(FILE *s, const dl_run_log *log, int colour) {
+static void put_figure(FILE *s, double value) {
   char text[32];
-  const char *status = dl_json_string(dl_json_get(log->end, "status"));
-  double last = log->steps ? log->figure[DL_LOG_LOSS][log->steps - 1] : NAN;
-  const double figures[] = {dl_json_real(dl_json_get(log->start, "parameters"), NAN),
-                            dl_json_real(dl_json_get(log->start, "ranks"), NAN),
-                            dl_json_real(dl_json_get(log->end, "epochs"), NAN),
-                            dl_json_real(dl_json_get(log->end, "steps"), NAN),
-                            dl_json_real(dl_json_get(log->end, "seconds"), NAN),
-                            dl_json_real(dl_json_get(log->end, "samples_per_s"), NAN),
-                            last,
-                            last_score(log, "valid", "loss"),
-                            last_score(log, "valid", "accuracy"),
-                            last_score(log, "test", "loss"),
-                            last_score(log, "test", "accuracy")};
+  fprintf(s, "<td>%s</td>", dl_page_number(value, text));
+}
+
+static void put_run(FILE *s, const dl_run_log *log, int colour, const char *const *scores, int n_scores) {
+  const char *status = dl_json_string(dl_json_get(log->end, "status")),
+             *digest = dl_json_string(dl_json_get(log->end, "weights_sha256"));
+  double last = log->steps ? log->figure[DL_LOG_STEP][log->steps - 1] : NAN;
   fprintf(s, "<tr><td><span class=\"key\" style=\"margin-left:0;background:var(--c%d)\"></span>", colour % 8);
   dl_page_text(s, dl_run_page_name(log));
   fputs("</td><td>", s);
   dl_page_text(s, status ? status : "no end");
   fputs("</td>", s);
-  for (size_t i = 0; i < sizeof figures / sizeof *figures; i++)
-    fprintf(s, "<td>%s</td>", dl_page_number(figures[i], text));
-  const char *digest = dl_json_string(dl_json_get(log->end, "weights_sha256"));
+  put_figure(s, dl_json_real(dl_json_get(log->start, "parameters"), NAN));
+  put_figure(s, dl_json_real(dl_json_get(log->start, "ranks"), NAN));
+  put_figure(s, dl_json_real(dl_json_get(log->end, "steps"), last));
+  put_figure(s, dl_json_real(dl_json_get(log->end, "seconds"), NAN));
+  put_figure(s, dl_json_real(dl_json_get(log->end, "samples_per_s"), NAN));
+  put_figure(s, log->steps ? log->figure[DL_LOG_LOSS][log->steps - 1] : NAN);
+  for (int k = -1; k < n_scores; k++) {
+    put_figure(s, last_score(log, "valid", k < 0 ? "loss" : scores[k]));
+    put_figure(s, last_score(log, "test", k < 0 ? "loss" : scores[k]));
+  }
   fputs("<td>", s);
   dl_page_textf(s, "%.12s", digest ? digest : "-");
   fputs("</td></tr>\n", s);
+}
+
+static void put_runs(FILE *s, const dl_run_log *logs, int n) {
+  const char *scores[MOST_SCORES];
+  int n_scores = dl_run_page_scores(logs, n, scores, MOST_SCORES);
+  fputs(
+      "<div class=\"scroll\"><table><tr><th>run</th><th>status</th><th>parameters</th><th>ranks</th><th>steps</th>"
+      "<th>seconds</th><th>samples/s</th><th>last loss</th>",
+      s);
+  for (int k = -1; k < n_scores; k++) {
+    fputs("<th>valid ", s);
+    dl_page_text(s, k < 0 ? "loss" : scores[k]);
+    fputs("</th><th>test ", s);
+    dl_page_text(s, k < 0 ? "loss" : scores[k]);
+    fputs("</th>", s);
+  }
+  fputs("<th>weights</th></tr>\n", s);
+  for (int r = 0; r < n; r++) put_run(s, &logs[r], r, scores, n_scores);
+  fputs("</table></div>\n", s);
 }
 
 /* ---- in what they differ ---- */
@@ -125,13 +145,7 @@ static void put_differences(FILE *s, const dl_run_log *logs, int n) {
 void dl_run_page_comparison(dl_page *page, const dl_run_log *logs, int n) {
   FILE *s = page->stream;
   dl_page_section(page, "Comparison");
-  fputs(
-      "<div class=\"scroll\"><table><tr><th>run</th><th>status</th><th>parameters</th><th>ranks</th><th>epochs</th>"
-      "<th>steps</th><th>seconds</th><th>samples/s</th><th>last loss</th><th>valid loss</th><th>accuracy</th>"
-      "<th>test loss</th><th>accuracy</th><th>weights</th></tr>\n",
-      s);
-  for (int r = 0; r < n; r++) put_run(s, &logs[r], r);
-  fputs("</table></div>\n", s);
+  put_runs(s, logs, n);
   put_differences(s, logs, n);
   dl_run_page_curves(page, logs, n);
 }

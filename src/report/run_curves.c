@@ -156,7 +156,7 @@ static bool is_score(const char *key) {
   return true;
 }
 
-static int score_names(const dl_run_log *logs, int n, const char *names[MOST_METRICS]) {
+int dl_run_page_scores(const dl_run_log *logs, int n, const char **names, int most) {
   int found = 0;
   for (int r = 0; r < n; r++)
     for (size_t i = 0; i < dl_json_size(logs[r].evals); i++) {
@@ -166,7 +166,7 @@ static int score_names(const dl_run_log *logs, int n, const char *names[MOST_MET
       while (dl_json_next(dl_json_at(logs[r].evals, i), &position, &key, &value)) {
         int k = 0;
         while (k < found && strcmp(names[k], key) != 0) k++;
-        if (k == found && found < MOST_METRICS && dl_json_is_number(value) && is_score(key)) names[found++] = key;
+        if (k == found && found < most && dl_json_is_number(value) && is_score(key)) names[found++] = key;
       }
     }
   return found;
@@ -174,7 +174,7 @@ static int score_names(const dl_run_log *logs, int n, const char *names[MOST_MET
 
 static void draw_scores(FILE *stream, const dl_run_log *logs, int n) {
   const char *names[MOST_METRICS];
-  int found = score_names(logs, n, names);
+  int found = dl_run_page_scores(logs, n, names, MOST_METRICS);
   for (int k = 0; k < found; k++) {
     drawing *d = dl_calloc(1, sizeof *d);
     if (!d) return;

@@ -20,6 +20,9 @@ dl_status dl_report_write(const char *const *folders, int n);
 void dl_run_page_curves(dl_page *page, const dl_run_log *logs, int n);     /* run_curves.c */
 void dl_run_page_comparison(dl_page *page, const dl_run_log *logs, int n); /* run_compare_page.c */
 
+/* Names of the scores that the evaluations hold (not the loss), in order, at most `most`; borrowed from the logs. */
+int dl_run_page_scores(const dl_run_log *logs, int n, const char **names, int most);
+
 /* A run's last path component: how it is called beside others. */
 const char *dl_run_page_name(const dl_run_log *log);
 

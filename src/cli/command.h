@@ -20,7 +20,7 @@ typedef struct dl_command {
 } dl_command;
 
 extern const dl_command dl_command_train, dl_command_eval, dl_command_predict, dl_command_data, dl_command_inspect,
-    dl_command_list, dl_command_bench, dl_command_doctor, dl_command_help;
+    dl_command_list, dl_command_report, dl_command_bench, dl_command_doctor, dl_command_help;
 const dl_command *const *dl_commands(int *n);
 const dl_command *dl_command_find(const char *name);
 

@@ -15,11 +15,11 @@ typedef struct findings {
   dl_stats_column *columns;
   dl_stats_labels labels;
   dl_stats_correlation correlation;
-  double *mutual;       /* bits for each column of x */
-  int64_t *class_count; /* DL_STATS_MAX_CLASSES */
+  double *mutual, *chance; /* bits for each column of x */
+  int64_t *class_count;    /* DL_STATS_MAX_CLASSES */
   dl_stats_bayes bayes;
-  char *feature_names, *class_names; /* packed texts, NULL: none */
-  int n_feature_names, n_class_names;
+  char *feature_names, *target_names, *class_names; /* packed texts, NULL: none */
+  int n_feature_names, n_target_names, n_class_names;
 } findings;
 
 /* ---- finding ---- */
@@ -42,6 +42,8 @@ static dl_status read_names(findings *f) {
   dl_status status =
       dl_h5_read_texts(file, "feature_names", false, &found, &f->n_feature_names, &f->feature_names, &bytes);
   if (status == DL_OK)
+    status = dl_h5_read_texts(file, "target_names", false, &found, &f->n_target_names, &f->target_names, &bytes);
+  if (status == DL_OK)
     status = dl_h5_read_texts(file, "class_names", false, &found, &f->n_class_names, &f->class_names, &bytes);
   dl_h5_leave(&turn);
   return status;
@@ -53,15 +55,16 @@ static dl_status find_all(dl_team *team, const dl_stats_options *options, findin
   DL_TRY(dl_stats_source_open(team, options, s));
   f->columns = dl_calloc((size_t)s->columns, sizeof *f->columns);
   f->mutual = dl_calloc((size_t)s->x_columns, sizeof *f->mutual);
+  f->chance = dl_calloc((size_t)s->x_columns, sizeof *f->chance);
   f->class_count = dl_calloc(DL_STATS_MAX_CLASSES, sizeof *f->class_count);
-  dl_status status = f->columns && f->mutual && f->class_count ? DL_OK : DL_ERR_NOMEM;
+  dl_status status = f->columns && f->mutual && f->chance && f->class_count ? DL_OK : DL_ERR_NOMEM;
   if (status == DL_OK && team->rank == 0) status = read_names(f);
   DL_TRY(dl_team_agree(team, status));
   DL_TRY(dl_stats_look(s, f->columns, &one_hot));
   f->labels = choose_labels(s, f->columns, one_hot);
   DL_TRY(dl_stats_columns_fill(s, f->columns));
   DL_TRY(dl_stats_correlate(s, f->columns, &f->labels, &f->correlation));
-  DL_TRY(dl_stats_mutual(s, f->columns, &f->labels, f->mutual, f->class_count));
+  DL_TRY(dl_stats_mutual(s, f->columns, &f->labels, f->mutual, f->chance, f->class_count));
   return dl_stats_bayes_judge(s, options, &f->labels, f->columns, &f->bayes);
 }
 
@@ -70,8 +73,10 @@ static void findings_clear(findings *f) {
   dl_stats_correlation_clear(&f->correlation);
   free(f->columns);
   free(f->mutual);
+  free(f->chance);
   free(f->class_count);
   free(f->feature_names);
+  free(f->target_names);
   free(f->class_names);
 }
 
@@ -84,20 +89,26 @@ static const char *text_at(const char *texts, int n, int i) {
   return texts;
 }
 
+/* What the file calls a column, NULL: nothing. */
+static const char *given_name(const findings *f, int column) {
+  const dl_stats_source *s = &f->source;
+  if (column < s->x_columns)
+    return f->n_feature_names == s->x_columns ? text_at(f->feature_names, f->n_feature_names, column) : NULL;
+  return f->n_target_names == s->y_columns ? text_at(f->target_names, f->n_target_names, column - s->x_columns) : NULL;
+}
+
 static const char *column_name(const findings *f, int column, char text[64]) {
   const dl_stats_source *s = &f->source;
-  const char *given = f->n_feature_names == s->x_columns && column < s->x_columns
-                          ? text_at(f->feature_names, f->n_feature_names, column)
-                          : NULL;
-  bool one = column < s->x_columns ? s->x_columns == 1 : s->y_columns == 1;
-  int number = column < s->x_columns ? column : column - s->x_columns;
-  const char *what = s->tokens ? "tokens" : column >= s->x_columns ? "y" : s->x.dims >= 3 ? "channel " : "x";
+  const char *given = given_name(f, column);
+  bool of_x = column < s->x_columns, images = of_x && s->x.dims >= 3;
   if (given)
     snprintf(text, 64, "%s", given);
-  else if (one)
-    snprintf(text, 64, "%s", s->x.dims >= 3 && column < s->x_columns ? "pixels" : what);
+  else if ((of_x ? s->x_columns : s->y_columns) == 1)
+    snprintf(text, 64, "%s", s->tokens ? "tokens" : images ? "pixels" : of_x ? "x" : "y");
+  else if (images)
+    snprintf(text, 64, "channel %d", column);
   else
-    snprintf(text, 64, column < s->x_columns && s->x.dims >= 3 ? "%s%d" : "%s[%d]", what, number);
+    snprintf(text, 64, "%s[%d]", of_x ? "x" : "y", of_x ? column : column - s->x_columns);
   return text;
 }
 
@@ -164,7 +175,10 @@ static dl_json *column_json(const findings *f, int column, bool curves) {
       {"max", c->max},   {"skewness", c->skewness}, {"kurtosis", c->kurtosis},  {"entropy_bits", c->entropy}};
   for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) dl_json_put_real(out, figures[i].key, figures[i].value);
   dl_json_put_string(out, "entropy_of", dl_stats_span(c) > 0 ? "values" : "bins");
-  if (column < f->source.x_columns) dl_json_put_real(out, "mutual_information_bits", f->mutual[column]);
+  if (column < f->source.x_columns) {
+    dl_json_put_real(out, "mutual_information_bits", f->mutual[column]);
+    dl_json_put_real(out, "mutual_information_by_chance_bits", f->chance[column]);
+  }
   dl_json_put_int(out, "distinct", c->distinct);
   dl_json_put_int(out, "zeros", c->zeros);
   dl_json *quantiles = dl_json_object(), *fits = dl_json_array();

@@ -162,7 +162,7 @@ static void after_second(state *s) {
   m4 += -4 * e * m3 + 6 * e * e * m2 - 3 * e * e * e * e;
   m3 += -3 * e * m2 + 2 * e * e * e;
   m2 -= e * e;
-  c->variance = c->max > c->min && m2 > 0 ? m2 : 0;
+  c->variance = c->max > c->min && !(m2 <= 0) ? m2 : 0; /* not a number where squares overflow */
   c->skewness = c->variance > 0 ? m3 / (m2 * sqrt(m2)) : NAN;
   c->kurtosis = c->variance > 0 ? m4 / (m2 * m2) - 3 : NAN;
   c->mean_distance = dl_stats_total(&s->sum[DISTANCE]) / n;

@@ -108,7 +108,7 @@ static void to_matrix(const double *sums, int n, double *matrix) {
     for (int j = 0; j < n; j++) {
       double below = sqrt(covariance(sums, n, i, i)) * sqrt(covariance(sums, n, j, j));
       double r = i == j && below > 0 ? 1 : covariance(sums, n, i, j) / below;
-      matrix[i * n + j] = below > 0 && isfinite(r) ? fmax(-1, fmin(1, r)) : NAN;
+      matrix[i * n + j] = below > 0 && isfinite(below) && isfinite(r) ? fmax(-1, fmin(1, r)) : NAN;
     }
 }
 
@@ -321,14 +321,17 @@ static dl_status joint_block(dl_stats_source *s, void *context) {
   return DL_OK;
 }
 
-/* sum n_bl / n log2(n n_bl / (n_b n_l)), of integers alone in a fixed order. */
-static double information(const int64_t *counts, int bins, int classes) {
+/* sum n_bl / n log2(n n_bl / (n_b n_l)), of integers alone in a fixed order; *chance: (bins - 1) (classes - 1) / (2 n
+ * ln 2), of bins and classes with a value. */
+static double information(const int64_t *counts, int bins, int classes, double *chance) {
+  int used_bins = 0, used_classes = 0;
   dl_stats_sum sum = {0, 0};
   int64_t n = 0;
   for (int i = 0; i < bins * classes; i++) n += counts[i];
   for (int b = 0; b < bins; b++) {
     int64_t in_bin = 0;
     for (int l = 0; l < classes; l++) in_bin += counts[b * classes + l];
+    used_bins += in_bin > 0;
     if (in_bin > 0) dl_stats_add(&sum, -(double)in_bin * log2((double)in_bin));
     for (int l = 0; l < classes; l++)
       if (counts[b * classes + l] > 0)
@@ -337,17 +340,19 @@ static double information(const int64_t *counts, int bins, int classes) {
   for (int l = 0; l < classes; l++) {
     int64_t in_class = 0;
     for (int b = 0; b < bins; b++) in_class += counts[b * classes + l];
+    used_classes += in_class > 0;
     if (in_class > 0) dl_stats_add(&sum, -(double)in_class * log2((double)in_class));
   }
+  *chance = n > 0 ? (used_bins - 1) * (double)(used_classes - 1) / (2 * (double)n * M_LN2) : NAN;
   return n > 0 ? fmax(0, log2((double)n) + dl_stats_total(&sum) / (double)n) : NAN;
 }
 
 dl_status dl_stats_mutual(dl_stats_source *s, const dl_stats_column *columns, const dl_stats_labels *labels,
-                          double *bits, int64_t *class_count) {
+                          double *bits, double *chance, int64_t *class_count) {
   bool numbers = s->y_columns == 1 && columns[s->x_columns].n > 0;
   joint j = {.columns = columns, .labels = labels, .x_columns = s->x_columns};
   j.classes = labels->classes ? labels->classes : numbers ? columns[s->x_columns].bins : 0;
-  for (int c = 0; c < s->x_columns; c++) bits[c] = NAN;
+  for (int c = 0; c < s->x_columns; c++) bits[c] = chance[c] = NAN;
   if (j.classes == 0) return DL_OK;
   int64_t each = (int64_t)DL_STATS_MAX_BINS * j.classes;
   if (s->x_columns * each > (1 << 20) && s->x_columns * each * 16 > s->memory_bytes) j.x_columns = 0;
@@ -357,7 +362,7 @@ dl_status dl_stats_mutual(dl_stats_source *s, const dl_stats_column *columns, co
   status = dl_team_agree(s->team, status);
   if (status == DL_OK) status = dl_team_sum_i64(s->team, j.counts, places);
   for (int c = 0; status == DL_OK && c < j.x_columns; c++)
-    bits[c] = information(j.counts + c * each, DL_STATS_MAX_BINS, j.classes);
+    bits[c] = information(j.counts + c * each, DL_STATS_MAX_BINS, j.classes, &chance[c]);
   for (int l = 0; status == DL_OK && l < labels->classes; l++) class_count[l] = j.counts[j.x_columns * each + l];
   free(j.counts);
   return status;

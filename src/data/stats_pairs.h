@@ -29,8 +29,10 @@ dl_status dl_stats_correlate(dl_stats_source *source, const dl_stats_column *col
 void dl_stats_correlation_clear(dl_stats_correlation *correlation);
 
 /* Bits that a column's bins tell of the labels (of y's bins where there are no labels, NAN where y is not one
- * column), for each column of x. Collective. class_count: rows of each class, DL_STATS_MAX_CLASSES places. */
+ * column), for each column of x; `chance`: about how many they would seem to tell if they told nothing (the bias of
+ * counting, Miller 1955), for as many values. Collective. class_count: rows of each class, DL_STATS_MAX_CLASSES places.
+ */
 dl_status dl_stats_mutual(dl_stats_source *source, const dl_stats_column *columns, const dl_stats_labels *labels,
-                          double *bits, int64_t *class_count);
+                          double *bits, double *chance, int64_t *class_count);
 
 #endif

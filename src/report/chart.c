@@ -1,14 +1,15 @@
-/* chart.c - lines, areas, histograms, bars and heat maps. Coordinates are those of a 560 x 260 view box that scales
+/* chart.c - lines, areas, histograms, bars and heat maps. Coordinates are those of a 440 x 230 view box that scales
  * with the page. */
 #include "report/chart.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/mem.h"
 #include "report/page.h"
 
-enum { WIDTH = 560, HEIGHT = 260, LEFT = 58, RIGHT = 12, TOP = 10, BOTTOM = 34 };
+enum { WIDTH = 440, HEIGHT = 230, LEFT = 58, RIGHT = 12, TOP = 10, BOTTOM = 36 };
 
 typedef struct frame {
   double x0, x1, y0, y1; /* data at the edges; y as logarithms where log_y */
@@ -37,7 +38,7 @@ static double nice_step(double span, int n) {
 
 static char *tick_text(double value, double step, char text[32]) {
   if (fabs(value) < step * 1e-6) value = 0;
-  if (fabs(value) >= 1e5 || (value != 0 && fabs(value) < 1e-3))
+  if (fabs(value) >= 1e7 || (value != 0 && fabs(value) < 1e-3))
     snprintf(text, 32, "%.4g", value);
   else
     snprintf(text, 32, "%.10g", rint(value / step * 1000) / 1000 * step);
@@ -63,7 +64,7 @@ static void axes(FILE *s, const frame *f, const char *x_name) {
     double step = nice_step(high - low, 5);
     for (double y = ceil(low / step - 1e-9) * step; y <= high + step * 1e-6; y += step) y_tick(s, f, y, step);
   }
-  double step = nice_step(f->x1 - f->x0, 6);
+  double step = nice_step(f->x1 - f->x0, 5);
   for (double x = ceil(f->x0 / step - 1e-9) * step; x <= f->x1 + step * 1e-6; x += step)
     fprintf(s, "<text class=\"mute\" x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%s</text>", to_x(f, x),
             HEIGHT - BOTTOM + 15, tick_text(x, step, text));
@@ -81,11 +82,12 @@ static void begin(FILE *s, const char *what) {
 
 static void keys(FILE *s, const dl_chart *chart) {
   if (chart->n_series < 2) return;
-  fputs("<p>", s);
+  fputs("<p class=\"keys\">", s);
   for (int i = 0; i < chart->n_series; i++) {
-    fprintf(s, "<span class=\"key\" style=\"background:var(--c%d)%s\"></span>",
+    fprintf(s, "<span><span class=\"key\" style=\"background:var(--c%d)%s\"></span>",
             chart->series[i].colour % DL_CHART_COLOURS, chart->series[i].dashed ? ";opacity:.55" : "");
     dl_page_text(s, chart->series[i].name);
+    fputs("</span> ", s);
   }
   fputs("</p>", s);
 }
@@ -162,6 +164,19 @@ static double mean_of(const double *y, int64_t from, int64_t to) {
   return n ? sum / (double)n : 0;
 }
 
+static int by_value(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return x < y ? -1 : x > y;
+}
+
+/* What nine of ten values do not exceed: a single step that was held up must not flatten all others. */
+static double ninth_tenth(const double *values, int n) {
+  double sorted[STRETCHES];
+  memcpy(sorted, values, (size_t)n * sizeof *sorted);
+  qsort(sorted, (size_t)n, sizeof *sorted, by_value);
+  return sorted[n * 9 / 10 < n ? n * 9 / 10 : n - 1];
+}
+
 static void areas(FILE *s, const dl_chart *chart) {
   int64_t n = chart->series[0].n, stretches = n > STRETCHES ? STRETCHES : n;
   double top[STRETCHES] = {0}, x[STRETCHES], level[16][STRETCHES], most = 0;
@@ -172,15 +187,16 @@ static void areas(FILE *s, const dl_chart *chart) {
       level[i][k] = top[k] += mean_of(chart->series[i].y, n * k / stretches, n * (k + 1) / stretches);
     most = fmax(most, top[k]);
   }
-  frame f = {x[0], x[stretches - 1], 0, most, false};
+  frame f = {x[0], x[stretches - 1], 0, fmin(most, 3 * ninth_tenth(top, (int)stretches)), false};
   widen(&f.x0, &f.x1);
-  if (!(most > 0)) f.y1 = 1;
+  if (!(f.y1 > 0)) f.y1 = most > 0 ? most : 1;
   axes(s, &f, chart->x_name);
   for (int i = 0; i < shown; i++) {
     fprintf(s, "<path style=\"fill:var(--c%d);opacity:.75\" d=\"", chart->series[i].colour % DL_CHART_COLOURS);
     for (int64_t k = 0; k < stretches; k++)
-      fprintf(s, "%c%.1f %.1f", k ? 'L' : 'M', to_x(&f, x[k]), to_y(&f, level[i][k]));
-    for (int64_t k = stretches; k-- > 0;) fprintf(s, "L%.1f %.1f", to_x(&f, x[k]), to_y(&f, i ? level[i - 1][k] : 0));
+      fprintf(s, "%c%.1f %.1f", k ? 'L' : 'M', to_x(&f, x[k]), to_y(&f, fmin(level[i][k], f.y1)));
+    for (int64_t k = stretches; k-- > 0;)
+      fprintf(s, "L%.1f %.1f", to_x(&f, x[k]), to_y(&f, i ? fmin(level[i - 1][k], f.y1) : 0));
     fputs("Z\"/>", s);
   }
 }
@@ -235,7 +251,7 @@ void dl_chart_histogram(FILE *s, const double *edges, const double *counts, int 
 /* ---- bars ---- */
 
 void dl_chart_bars(FILE *s, const char *const *names, const double *values, int n) {
-  enum { ROW = 20, NAME = 150 };
+  enum { ROW = 19, NAME = 130 };
   double most = 0;
   char text[32];
   for (int i = 0; i < n; i++) most = fmax(most, values[i]);
@@ -256,10 +272,11 @@ void dl_chart_bars(FILE *s, const char *const *names, const double *values, int 
 
 static void cell(FILE *s, double x, double y, double size, double value, double strength) {
   double shade = isfinite(strength) ? fmin(1, fabs(strength)) : 0;
+  char text[32];
   fprintf(s,
-          "<rect x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\" style=\"fill:var(--%s);opacity:%.3f\"><title>%.4g"
+          "<rect x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\" style=\"fill:var(--%s);opacity:%.3f\"><title>%s"
           "</title></rect>",
-          x, y, size - 0.5, size - 0.5, strength < 0 ? "cold" : "hot", shade, value);
+          x, y, size - 0.5, size - 0.5, strength < 0 ? "cold" : "hot", shade, dl_page_number(value, text));
 }
 
 void dl_chart_heat(FILE *s, const char *const *names, const double *values, int n, bool counts) {

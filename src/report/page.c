@@ -22,7 +22,9 @@ static const char style[] =
     "font:15px/1.45 system-ui,'DejaVu Sans',sans-serif}"
     "h1{font-size:26px;margin:0}h2{font-size:19px;margin:36px 0 10px;border-bottom:1px solid var(--line);"
     "padding-bottom:4px}h3{font-size:15px;margin:0 0 6px;overflow-wrap:anywhere}p{margin:6px 0}.mute{color:var(--mute)}"
-    ".grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(360px,1fr));gap:16px}"
+    ".keys "
+    "span{white-space:nowrap}table+h3,.scroll+h3,.scroll+.grid{margin-top:14px}.grid{display:grid;grid-template-"
+    "columns:repeat(auto-fill,minmax(360px,1fr));gap:16px}"
     ".wide{display:grid;grid-template-columns:repeat(auto-fill,minmax(500px,1fr));gap:16px}"
     ".card{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:12px;min-width:0}"
     "table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px}"
@@ -33,7 +35,7 @@ static const char style[] =
     ".differs td{color:var(--c1)}tr:hover td{background:color-mix(in srgb,var(--line) 40%,transparent)}"
     "pre{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:12px;overflow:auto;"
     "max-height:480px;font:12.5px/1.4 ui-monospace,'DejaVu Sans Mono',monospace}"
-    "svg{display:block;width:100%;height:auto}svg text{fill:var(--fg);font-size:11px}svg .mute{fill:var(--mute)}"
+    "svg{display:block;width:100%;height:auto}svg text{fill:var(--fg);font-size:12px}svg .mute{fill:var(--mute)}"
     "svg .axis{stroke:var(--line);stroke-width:1;fill:none}svg .line{fill:none;stroke-width:1.7;"
     "stroke-linejoin:round}.warn{border-left:4px solid var(--c4);padding-left:10px;margin:6px 0}"
     ".tiles{display:flex;flex-wrap:wrap;gap:12px}.tile{background:var(--card);border:1px solid var(--line);"
@@ -113,6 +115,7 @@ char *dl_page_number(double value, char text[32]) {
   double size = fabs(value);
   if (!isfinite(value)) return snprintf(text, 32, "-"), text;
   if (value == rint(value) && size < 1e15) return dl_format_count((int64_t)value, text);
+  if (size >= 1e4 && size < 1e9) return dl_format_count(llround(value), text);
   snprintf(text, 32, size >= 1e9 || size < 1e-4 ? "%.3e" : size >= 1000 ? "%.1f" : "%.4g", value);
   return text;
 }

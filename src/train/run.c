@@ -21,6 +21,7 @@
 #include "core/mem.h"
 #include "nn/gemm.h"
 #include "report/format.h"
+#include "report/run_page.h"
 #include "report/summary.h"
 #include "train/fingerprint.h"
 
@@ -314,6 +315,13 @@ static dl_status write_end(dl_run *run, dl_status status) {
   return dl_events_write(run->events, event);
 }
 
+/* report.html: a picture of the run, whose lack is no failure of it. */
+static void write_report(const dl_run *run) {
+  const char *folder = run->folder;
+  if (folder && run->events && dl_report_write(&folder, 1) != DL_OK)
+    dl_warn("report", "report.html could not be written: %s", dl_error_last()->message);
+}
+
 static dl_status show_end(const dl_run *run, dl_status status) {
   if (!run->progress || run->options->quiet) return DL_OK;
   const dl_model *m = run->model;
@@ -432,6 +440,7 @@ static dl_status train_run(dl_run *run, kept *k) {
   if (run->team->rank == 0) { /* whatever ended the run, its file says so if it can */
     dl_error error = *dl_error_last();
     dl_status written = write_end(run, status);
+    if (written == DL_OK) write_report(run);
     if (status == DL_OK)
       status = written;
     else

@@ -224,7 +224,7 @@ for name in sgd adam; do contains "optimizer $name" "  $name " out; done
 version=$(sed -n 's/^project(dldist VERSION \([0-9.]*\).*/\1/p' "$DLDIST_SOURCE/CMakeLists.txt")
 prints 'the version' "dldist $version" --version
 run alone help
-for name in train eval predict data inspect list bench doctor; do
+for name in train eval predict data report inspect list bench doctor; do
   contains "help names $name" "  $name " out
   run alone help "$name"
   contains "and has a page for it" "usage: dldist $name" out

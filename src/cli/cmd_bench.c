@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/bench_loader.h"
 #include "cli/bench_models.h"
 #include "cli/command.h"
 #include "comm/launch.h"
@@ -20,6 +21,8 @@ static const dl_arg args_table[] = {
     {"--peak", NULL, "GF/S", "step: peak of a core; the share of it that a step reaches is printed"},
     {"--layers", NULL, NULL, "step: a table of the time in each layer, of member 0"},
     {"--set", NULL, "KEY=VALUE", "sets a key of the configuration (may be repeated)"},
+    {"--data", NULL, "FILE.h5", "loader: what is read"},
+    {"--epochs", NULL, "N", "loader: passes to time (default 3)"},
     {"-j", "--threads", "THREADS", "threads; default: 1"},
 };
 
@@ -168,14 +171,14 @@ static dl_status bench_step(const dl_command *command, const dl_args *args) {
 static const struct {
   const char *name;
   dl_status (*run)(const dl_command *, const dl_args *);
-} benches[] = {{"step", bench_step}};
+} benches[] = {{"step", bench_step}, {"loader", dl_bench_loader}};
 #define N_BENCHES ((int)(sizeof benches / sizeof benches[0]))
 
 static dl_status run(const dl_command *command, const dl_args *args) {
   for (int i = 0; i < N_BENCHES; i++)
     if (!strcmp(args->positional[0], benches[i].name)) return benches[i].run(command, args);
   dl_fail(DL_ERR_USAGE, "dldist bench: unknown benchmark '%.60s'", args->positional[0]);
-  return dl_hint("there is: step");
+  return dl_hint("there are: step, loader");
 }
 
 const dl_command dl_command_bench = {
@@ -183,13 +186,19 @@ const dl_command dl_command_bench = {
     .usage =
         "step [--model NAME] [--batch N] [--shards N|auto|ranks] [--steps N] [--peak GF/S] [--layers] [--set "
         "KEY=VALUE]... "
-        "[-j THREADS]",
+        "[-j THREADS]\n"
+        "       dldist bench loader --data FILE.h5 [--batch N] [--shards N] [--epochs N] [--set KEY=VALUE]... [-j "
+        "THREADS]",
     .help = "times training on this machine",
     .more =
         "step: a whole training step with Adam on samples made up in memory: reading the batch, forward, loss, "
         "backward, exchange, update. Networks: mlp (784-512-512-10), cifar10-cnn (three convolutions), resnet20, "
         "lstm (2 x 256 on windows of 64 tokens), gpt (four blocks of width 256 on windows of 128 tokens). GF/s "
-        "count a multiply-add as two operations, and backward as twice forward.",
+        "count a multiply-add as two operations, and backward as twice forward.\n"
+        "loader: training batches of a file's train/x and nothing else, after one epoch that does not count: bytes of "
+        "x as "
+        "they are kept in memory, floats written into batches, and the share of the time that batches waited for the "
+        "files. data.shuffle: lanes unless --set says otherwise.",
     .args = args_table,
     .n_args = sizeof args_table / sizeof args_table[0],
     .min_positional = 1,

@@ -85,7 +85,8 @@ const char *const *dl_data_class_names(const dl_data *data, int *n);
 dl_status dl_data_check_labels(const dl_data *data, int64_t classes);
 /* Uses another norm (a checkpoint's) from now on; copied. Fails where it does not fit the shape. Not collective. */
 dl_status dl_data_set_norm(dl_data *data, const dl_norm *norm);
-size_t dl_data_bytes(const dl_data *data); /* memory per node */
+size_t dl_data_bytes(const dl_data *data);     /* memory per node */
+size_t dl_data_row_bytes(const dl_data *data); /* of x of a sample, as it is kept */
 
 /* ---- batches. Not collective; no allocation, but for the first batch of a lane that is another member's. ---- */
 

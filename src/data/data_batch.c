@@ -187,19 +187,40 @@ static dl_status read_lanes(const dl_data *data, int64_t epoch, int64_t batch, i
   return DL_OK;
 }
 
+static int64_t trained_sample(const dl_data *data, int64_t epoch, int64_t place) {
+  const int64_t *order = data->order[DL_SPLIT_TRAIN];
+  if (data->shuffle == DL_SHUFFLE_FULL)
+    place = (int64_t)dl_rng_permute(data->order_key, (uint32_t)epoch, (uint64_t)data->plan.samples[DL_SPLIT_TRAIN],
+                                    (uint64_t)place);
+  return order ? order[place] : place;
+}
+
+/* Rows at random places are asked of memory some rows before they are wanted. */
+static void fetch_row(const dl_data *data, int64_t sample) {
+  enum { LINE = 64, MOST = 2048 };
+  const size_t bytes = (size_t)data->plan.row_values * dl_element_bytes(data->plan.element);
+  const char *x = (const char *)data->part[DL_SPLIT_TRAIN].x + (size_t)sample * bytes;
+  for (size_t at = 0; at < bytes && at < MOST; at += LINE) __builtin_prefetch(x + at);
+}
+
 static dl_status read_permuted(const dl_data *data, int64_t epoch, int64_t batch, int64_t step, int64_t begin,
                                int64_t end, const dl_batch *out) {
-  const int64_t *order = data->order[DL_SPLIT_TRAIN], n = data->plan.samples[DL_SPLIT_TRAIN];
-  const bool x = wants_x(data, out);
+  enum { AHEAD = 4 };
+  const int64_t n = data->plan.samples[DL_SPLIT_TRAIN], first = step * batch;
+  const bool x = wants_x(data, out), in_memory = x && !data->plan.streamed;
+  int64_t sample[AHEAD];
   dl_row_run run = {.n = 0};
-  for (int64_t i = begin; i < end; i++) {
-    int64_t sample = step * batch + i, next = sample + batch < n ? sample + batch : -1;
-    if (data->shuffle == DL_SHUFFLE_FULL)
-      sample = (int64_t)dl_rng_permute(data->order_key, (uint32_t)epoch, (uint64_t)n, (uint64_t)sample);
-    if (order) sample = order[sample];
-    if (order && next >= 0) next = order[next];
-    if (x) DL_TRY(dl_part_find(data, DL_SPLIT_TRAIN, sample, next, &run));
-    take_trained(data, epoch, sample, x ? row_of(data, &run, sample) : NULL, i - begin, out);
+  for (int64_t i = begin; i < end + AHEAD; i++) {
+    if (i >= begin + AHEAD) {
+      const int64_t row = i - AHEAD, now = sample[row % AHEAD],
+                    next =
+                        in_memory || first + row + batch >= n ? -1 : trained_sample(data, epoch, first + row + batch);
+      if (x) DL_TRY(dl_part_find(data, DL_SPLIT_TRAIN, now, next, &run));
+      take_trained(data, epoch, now, x ? row_of(data, &run, now) : NULL, row - begin, out);
+    }
+    if (i >= end) continue;
+    sample[i % AHEAD] = trained_sample(data, epoch, first + i);
+    if (in_memory) fetch_row(data, sample[i % AHEAD]);
   }
   return DL_OK;
 }

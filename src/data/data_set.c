@@ -186,6 +186,10 @@ size_t dl_data_bytes(const dl_data *data) {
   return (size_t)data->plan.bytes + buffers;
 }
 
+size_t dl_data_row_bytes(const dl_data *data) {
+  return (size_t)data->plan.row_values * dl_element_bytes(data->plan.element);
+}
+
 const char *dl_piece_file(const dl_data *data, const dl_piece *piece) {
   return (const char *)at(data, data->plan.file_names) + piece->file_name;
 }

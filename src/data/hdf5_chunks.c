@@ -71,15 +71,25 @@ static dl_status fail_chunk(const job *j, const int64_t *at, const char *why) {
   return dl_hint("write the file again, or leave such rows out with data.on_corrupt: skip");
 }
 
+/* Whether a chunk was never written. Slow: asked only where reading it failed, because HDF5 may hold such a chunk in
+ * its cache and then answers as if it were stored. */
+static bool is_absent(const job *j, const hsize_t *at) {
+  haddr_t address = 0;
+  hsize_t bytes = 0;
+  unsigned mask = 0;
+  return H5Dget_chunk_info_by_coord(j->set->id, at, &mask, &address, &bytes) >= 0 && address == HADDR_UNDEF;
+}
+
 /* The stored bytes into buffers->packed. *bytes 0: the chunk was never written. */
 static const char *fetch_in_turn(const job *j, const hsize_t *at, size_t *bytes, uint32_t *skipped) {
   hsize_t stored = 0;
   *bytes = 0;
   *skipped = 0;
-  if (H5Dget_chunk_storage_size(j->set->id, at, &stored) < 0) return "it cannot be found";
+  if (H5Dget_chunk_storage_size(j->set->id, at, &stored) < 0) return is_absent(j, at) ? NULL : "it cannot be found";
   if (stored == 0) return NULL;
   if (stored > j->buffers->room) return "it claims to be larger than it can be";
-  if (H5Dread_chunk(j->set->id, H5P_DEFAULT, at, skipped, j->buffers->packed) < 0) return "it cannot be read";
+  if (H5Dread_chunk(j->set->id, H5P_DEFAULT, at, skipped, j->buffers->packed) < 0)
+    return is_absent(j, at) ? NULL : "it cannot be read";
   *bytes = (size_t)stored;
   return NULL;
 }

@@ -11,6 +11,7 @@
  *       ignored                  part, and behind it samples that have the label -100
  *       twice                    part, and the first 200 samples once more
  *       weighted                 part, and behind it 200 with wrong labels; train/weight: 200 twos, 200 ones, 200 zeros
+ *   cli_h5 hurt FILE.h5 NAME ROW flips a bit in the middle of the chunk that holds this row
  *   cli_h5 print FILE.h5 NAME    the values of a data set, a line a sample
  */
 #include <hdf5.h>
@@ -101,6 +102,22 @@ static int make(const char *kind, const char *path) {
   return H5Fclose(file) < 0 || bad;
 }
 
+static int hurt(const char *path, const char *name, const char *row) {
+  hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT), set = file < 0 ? -1 : H5Dopen2(file, name, H5P_DEFAULT);
+  hid_t made = set < 0 ? -1 : H5Dget_create_plist(set);
+  hsize_t chunk[8], at[8] = {0}, bytes = 0;
+  haddr_t address = HADDR_UNDEF;
+  unsigned mask;
+  if (made < 0 || H5Pget_chunk(made, 8, chunk) < 1) return 1;
+  at[0] = strtoull(row, NULL, 10) / chunk[0] * chunk[0];
+  if (H5Dget_chunk_info_by_coord(set, at, &mask, &address, &bytes) < 0 || address == HADDR_UNDEF) return 1;
+  if (H5Pclose(made) < 0 || H5Dclose(set) < 0 || H5Fclose(file) < 0) return 1;
+  FILE *raw = fopen(path, "r+b");
+  if (!raw || fseek(raw, (long)(address + bytes / 2), SEEK_SET)) return 1;
+  const int value = fgetc(raw);
+  return fseek(raw, -1, SEEK_CUR) || fputc(value ^ 16, raw) == EOF || fclose(raw);
+}
+
 static int print(const char *path, const char *name) {
   hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT), set = file < 0 ? -1 : H5Dopen2(file, name, H5P_DEFAULT);
   hsize_t dim[8] = {0}, width = 1;
@@ -118,6 +135,7 @@ static int print(const char *path, const char *name) {
 int main(int argc, char **argv) {
   if (argc == 4 && !strcmp(argv[1], "make")) return make(argv[2], argv[3]);
   if (argc == 4 && !strcmp(argv[1], "print")) return print(argv[2], argv[3]);
-  fprintf(stderr, "usage: cli_h5 make KIND FILE.h5 | print FILE.h5 NAME\n");
+  if (argc == 5 && !strcmp(argv[1], "hurt")) return hurt(argv[2], argv[3], argv[4]);
+  fprintf(stderr, "usage: cli_h5 make KIND FILE.h5 | hurt FILE.h5 NAME ROW | print FILE.h5 NAME\n");
   return 2;
 }

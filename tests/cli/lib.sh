@@ -105,6 +105,31 @@ steps_of() {
     awk '$1 != NR { bad = bad " " $1 } END { if (bad) print "out of order:" substr(bad, 1, 60); else print "1-" NR " each once" }'
 }
 
+# last_step RUN: of its metrics.jsonl.
+last_step() {
+  [ -r "$1/metrics.jsonl" ] || { echo 0 && return; }
+  events step "$1" | tail -n 1 | sed 's/.*"step":\([0-9]*\),.*/\1/' | grep . || echo 0
+}
+
+# interrupted HOW STEP SIGNAL RUN ARGUMENTS...: trains, sends the signal once that step is past; `code` as try has it. A signal
+# `one-SIGNAL` goes to the last of the ranks alone.
+interrupted() {
+  local how=$1 step=$2 signal=$3 folder=$4 command target
+  shift 4
+  start "$how" train "$@" --run "$folder"
+  code=0
+  "${command[@]:2}" >out 2>err </dev/null & # without timeout, which would keep signals to itself
+  local pid=$! target=$!
+  for _ in $(seq 1200); do
+    [ "$(last_step "$folder")" -lt "$step" ] || break
+    kill -0 "$pid" 2>/dev/null || break
+    sleep 0.02
+  done
+  [[ $signal != one-* ]] || target=$(pgrep -P "$pid" | tail -n 1)
+  kill -"${signal#one-}" "$target" 2>/dev/null || true
+  wait "$pid" || code=$?
+}
+
 # import_fashion FILE: the real images where they are installed; without them the digits stand in (and `data_name` says so).
 import_fashion() {
   if [ -r "$FASHION/train-images-idx3-ubyte.gz" ]; then

@@ -3,6 +3,7 @@
 #define DL_CORE_VECTOR_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 typedef struct dl_vector_ops {
   void (*add)(float *restrict into, const float *restrict x, size_t n);                          /* into += x */
@@ -10,6 +11,9 @@ typedef struct dl_vector_ops {
   void (*scale)(float *x, float factor, size_t n);                                               /* x *= factor */
   /* Sum of squares in float64 over 8 lanes, lanes added pairwise: the same bits on every instruction set. */
   double (*sumsq)(const float *x, size_t n);
+  /* A hash of n floats' bits, to tell changed memory from whole; not against malice. The same on every instruction set.
+   * Cost: little beside reading them, about 30 ns for 4 KiB in the first cache. */
+  uint64_t (*checksum)(const float *x, size_t n);
 } dl_vector_ops;
 
 /* The table in force. */

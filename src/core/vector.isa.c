@@ -1,5 +1,7 @@
 /* vector.isa.c - sums of float buffers: plain loops, one compilation an instruction set. */
 #include "core/vector.h"
+#include <string.h>
+
 #include "core/isa.h"
 
 static void add(float *restrict into, const float *restrict x, size_t n) {
@@ -24,5 +26,32 @@ static double sumsq(const float *x, size_t n) {
   return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
 }
 
+/* Word i goes to lane i % 32. A lane keeps the sum of its words and a second one in which every earlier sum has been
+ * rotated further, so that words that change places, or changes that cancel in the sum, are seen: Fletcher's checksum,
+ * but for the rotation, without which the highest bits of two words at an even distance would cancel. */
+#define LANES 32
+static uint64_t checksum(const float *x, size_t n) {
+  uint32_t sum[LANES] = {0}, turned[LANES] = {0}, word[LANES];
+  size_t i = 0;
+  for (; i + LANES <= n; i += LANES) {
+    memcpy(word, x + i, sizeof word);
+    for (int j = 0; j < LANES; j++) {
+      sum[j] += word[j];
+      turned[j] = (turned[j] << 7 | turned[j] >> 25) + sum[j];
+    }
+  }
+  for (int j = 0; i < n; i++, j++) {
+    memcpy(word, x + i, sizeof *word);
+    sum[j] += word[0];
+    turned[j] = (turned[j] << 7 | turned[j] >> 25) + sum[j];
+  }
+  uint64_t hash = n;
+  for (uint64_t j = 0; j < LANES; j++) /* odd factors: no lane is lost */
+    hash += sum[j] * ((4 * j + 1) * 0x9e3779b97f4a7c15u) + turned[j] * ((4 * j + 3) * 0xc2b2ae3d27d4eb4fu);
+  hash = (hash ^ hash >> 29) * 0x9e3779b97f4a7c15u;
+  return hash ^ hash >> 32;
+}
+
 extern const dl_vector_ops DL_ISA_NAME(dl_vector_table);
-const dl_vector_ops DL_ISA_NAME(dl_vector_table) = {.add = add, .sum2 = sum2, .scale = scale, .sumsq = sumsq};
+const dl_vector_ops DL_ISA_NAME(dl_vector_table) = {
+    .add = add, .sum2 = sum2, .scale = scale, .sumsq = sumsq, .checksum = checksum};

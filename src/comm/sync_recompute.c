@@ -5,8 +5,8 @@
  * it is delivered, before it is added to others. Both hashes travel with the headers of the step, so that everybody
  * compares them and nothing wrong has been summed.
  *
- * Two results do not say who was wrong. Every member then computes the leaf once more, and the majority speaks: a fault
- * that has passed shows by who no longer gets its own result. */
+ * Two results do not say who was wrong. Where the weights are whole every member then computes the leaf once more, and
+ * the majority speaks: a fault that has passed shows by who no longer gets its own result. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -194,6 +194,7 @@ static dl_status say_who(const dl_sync *sync) {
 dl_status dl_sync_settle(dl_sync *sync, const double sums[DL_LEAF_SUMS]) {
   dl_recompute *own = sync->recompute;
   if (!own || !own->disputed) return dl_fail(DL_ERR_INTERNAL, "there is no dispute to settle");
+  DL_TRY(dl_audit_copies(sync)); /* other weights give other gradients: then memory is to blame */
   const size_t bytes = parts_of(sync) * sizeof(uint64_t);
   vote mine = {0};
   hash_leaf(sync, dl_sync_gradients(sync), sums, own->now);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/log.h"
 #include "core/mem.h"
 #include "report/summary.h"
 #include "train/guards.h"
@@ -32,6 +33,10 @@ typedef struct loop {
   double last_checkpoint_s;    /* member 0's clock */
   double begin_s, seconds_before;
   dl_test_fault fault;
+  dl_cut last_cut;    /* of the step whose notes nobody has seen yet; samples 0: there is none */
+  dl_slowest slowest; /* member 0: of the step whose notes were seen last */
+  double *own_s;      /* size */
+  int64_t *samples;   /* size */
   /* the line that waits for its phase times */
   bool pending;
   dl_status deferred; /* member 0: metrics.jsonl could not be written; the next meeting makes it everybody's */
@@ -77,8 +82,39 @@ static void put_phases(const loop *l, const double *notes, dl_json *event) {
   if (values != few) free(values);
 }
 
+/* The slowest member of the step that these notes are of. Member 0 alone has something to do. */
+static void watch_stragglers(loop *l, const double *notes) {
+  char text[640];
+  l->slowest = (dl_slowest){.rank = -1};
+  if (!l->run->stragglers || !l->last_cut.samples) return;
+  const int size = l->model->team->size;
+  for (int r = 0; r < size; r++) {
+    const double *note = notes + r * DL_SYNC_NOTES;
+    int64_t first, end, begin = 0, past = 0, unused;
+    dl_cut_rank_leaves(&l->last_cut, r, size, &first, &end);
+    if (first < end) dl_cut_leaf_range(&l->last_cut, first, &begin, &unused);
+    if (first < end) dl_cut_leaf_range(&l->last_cut, end - 1, &unused, &past);
+    l->own_s[r] = note[NOTE_READ] + note[NOTE_FORWARD] + note[NOTE_BACKWARD];
+    l->samples[r] = past - begin;
+  }
+  l->slowest = dl_stragglers_step(l->run->stragglers, l->own_s, l->samples);
+  if (dl_stragglers_persist(l->run->stragglers, text, sizeof text)) dl_warn("straggler", "%s", text);
+}
+
+static void put_slowest(const loop *l, dl_json *event) {
+  if (l->slowest.rank < 0) return;
+  dl_json *slowest = dl_json_object();
+  dl_json_put_int(slowest, "rank", l->slowest.rank);
+  dl_json_put_string(slowest, "host", l->slowest.host);
+  dl_json_put_real(slowest, "seconds", l->slowest.seconds);
+  dl_json_put_real(slowest, "over_median", l->slowest.over_median);
+  dl_json_put(event, "slowest", slowest);
+}
+
 /* Writes the waiting line with the phase times of all members. Member 0 alone has something to do. */
 static dl_status write_line(loop *l, const double *notes) {
+  watch_stragglers(l, notes);
+  l->last_cut.samples = 0;
   if (!l->pending) return DL_OK;
   l->pending = false;
   if (!l->run->events) return DL_OK;
@@ -89,12 +125,13 @@ static dl_status write_line(loop *l, const double *notes) {
   dl_json_put_real(event, "grad_norm", l->line.grad_norm);
   dl_run_put_speed(event, l->model, l->line.samples_per_s);
   put_phases(l, notes, event);
+  put_slowest(l, event);
   return dl_events_write(l->run->events, event);
 }
 
-/* Collective: the waiting line, before anything else is written to metrics.jsonl. */
+/* Collective: what waits for the notes of the last step, before anything else is written to metrics.jsonl. */
 static dl_status flush_line(loop *l) {
-  if (l->pending) {
+  if (l->last_cut.samples) {
     DL_TRY(dl_team_allgather(l->model->team, l->notes, sizeof l->notes, l->gathered));
     l->deferred = write_line(l, l->gathered);
   }
@@ -192,6 +229,7 @@ static dl_status run_step(loop *l, verdict *out) {
   notes[NOTE_SYNC] = result.sync_s;
   notes[NOTE_UPDATE] = result.update_s;
   memcpy(l->notes, notes, sizeof notes);
+  l->last_cut = cut;
   double seconds = dl_now_s() - start, loss = result.sums[0] / result.sums[1];
   if (l->run->step_seconds) l->run->step_seconds[m->at.step] = seconds;
   l->all_s += seconds;
@@ -302,6 +340,7 @@ static dl_status end_epoch(loop *l) {
   bool has_valid = dl_data_has_y(m->data, DL_SPLIT_VALID);
   if (has_valid) DL_TRY(evaluate_split(l, DL_SPLIT_VALID, &valid));
   if (l->run->progress) {
+    const dl_slowest slowest = l->run->stragglers ? dl_stragglers_epoch(l->run->stragglers) : (dl_slowest){.rank = -1};
     dl_progress_row row = {.epoch = m->at.epoch,
                            .steps = m->at.step,
                            .loss = l->epoch_loss / l->epoch_weight,
@@ -309,7 +348,9 @@ static dl_status end_epoch(loop *l) {
                            .samples_per_s = l->epoch_s > 0 ? (double)l->epoch_samples / l->epoch_s : 0,
                            .valid_loss = has_valid ? valid.loss : NAN,
                            .valid_metric = has_valid ? headline_of(m, &valid) : NAN,
-                           .seconds = seconds_so_far(l)};
+                           .seconds = seconds_so_far(l),
+                           .slowest = slowest.rank,
+                           .over_median = slowest.over_median};
     dl_progress_epoch(l->run->progress, &row);
   }
   if (has_valid) dl_schedule_observe(m->schedule, m->optimizer->lr, valid.loss);
@@ -368,7 +409,9 @@ dl_status dl_fit(dl_run *run) {
   l.last_checkpoint_s = l.begin_s;
   l.epoch_steps = dl_model_steps_per_epoch(run->model);
   l.gathered = dl_calloc((size_t)run->team->size * DL_SYNC_NOTES, sizeof *l.gathered);
-  dl_status status = dl_team_agree(run->team, l.gathered ? DL_OK : DL_ERR_NOMEM);
+  l.own_s = dl_calloc((size_t)run->team->size, sizeof *l.own_s);
+  l.samples = dl_calloc((size_t)run->team->size, sizeof *l.samples);
+  dl_status status = dl_team_agree(run->team, l.gathered && l.own_s && l.samples ? DL_OK : DL_ERR_NOMEM);
   run->team->timeout_s = run->model->config->sync.timeout;
   if (status == DL_OK) status = dl_guards_begin(run->model);
   if (status == DL_OK) status = dl_team_agree(run->team, dl_test_fault_read(run->model, &l.fault));
@@ -379,5 +422,7 @@ dl_status dl_fit(dl_run *run) {
   run->samples_per_s = samples_per_s(&l);
   run->model->at.seconds = seconds_so_far(&l);
   free(l.gathered);
+  free(l.own_s);
+  free(l.samples);
   return status;
 }

@@ -323,24 +323,33 @@ size_t dl_sync_block_offset(const dl_sync *sync, int64_t block) {
  * sums stay in the first cache. */
 void dl_sync_fold_block(dl_sync *sync, const dl_block_ref *block, dl_fold_source source, float factor, float *out) {
   const dl_vector_ops *v = dl_vector();
+  const float scale = dl_sync_block_factor(sync, block, factor);
   const float *stack[DL_TREE_DEPTH];
   int depth = 0;
+  if (sync->n_fold == 1) {
+    memcpy(out, source(sync, &sync->fold[0], block->offset), block->n * sizeof *out);
+    v->scale(out, scale, block->n);
+    return;
+  }
   /* NOLINTBEGIN(clang-analyzer-core.*): merges never outrun pushes, and there is one node at least */
   for (int i = 0; i < sync->n_fold; i++) {
     stack[depth++] = source(sync, &sync->fold[i], block->offset);
     for (int m = 0; m < sync->fold[i].merges; m++, depth--) {
       const float *left = stack[depth - 2], *right = stack[depth - 1];
+      const bool root = i == sync->n_fold - 1 && depth == 2;
       float *sum = depth == 2 ? out : sync->fold_buffer + (size_t)(depth - 2) * DL_BLOCK;
-      if (left == sum)
+      if (root && left == sum)
+        v->add_scaled(sum, right, scale, block->n);
+      else if (root)
+        v->sum2_scaled(sum, left, right, scale, block->n);
+      else if (left == sum)
         v->add(sum, right, block->n);
       else
         v->sum2(sum, left, right, block->n);
       stack[depth - 2] = sum;
     }
   }
-  if (stack[0] != out) memcpy(out, stack[0], block->n * sizeof *out);
   /* NOLINTEND(clang-analyzer-core.*) */
-  v->scale(out, dl_sync_block_factor(sync, block, factor), block->n);
 }
 
 /* Blocks of a tensor along their tree, then tensors along theirs. */

@@ -6,6 +6,7 @@
 
 #include "cli/bench_loader.h"
 #include "cli/bench_models.h"
+#include "cli/bench_sync.h"
 #include "cli/command.h"
 #include "comm/launch.h"
 #include "core/clock.h"
@@ -20,6 +21,9 @@ static const dl_arg args_table[] = {
     {"--steps", NULL, "N", "step: steps to time (default: the network's)"},
     {"--peak", NULL, "GF/S", "step: peak of a core; the share of it that a step reaches is printed"},
     {"--layers", NULL, NULL, "step: a table of the time in each layer, of member 0"},
+    {"--min", NULL, "KIB", "sync: smallest gradient buffer (default 4)"},
+    {"--max", NULL, "KIB", "sync: largest gradient buffer (default 262144, which is 256 MiB)"},
+    {"--csv", NULL, "FILE", "sync: writes the figures there too, in seconds"},
     {"--set", NULL, "KEY=VALUE", "sets a key of the configuration (may be repeated)"},
     {"--data", NULL, "FILE.h5", "loader: what is read"},
     {"--epochs", NULL, "N", "loader: passes to time (default 3)"},
@@ -168,17 +172,33 @@ static dl_status bench_step(const dl_command *command, const dl_args *args) {
   return dl_launch(threads ? threads : 1, step_member, &job);
 }
 
+static dl_status bench_sync(const dl_command *command, const dl_args *args) {
+  int64_t least = 4, most = 262144;
+  int threads = 0;
+  DL_TRY(number(command, args, "--min", 1 << 22, &least));
+  DL_TRY(number(command, args, "--max", 1 << 22, &most));
+  DL_TRY(dl_threads_option(command, args, &threads));
+  if (least > most)
+    return dl_fail(DL_ERR_USAGE, "dldist bench: --min %lld is above --max %lld", (long long)least, (long long)most);
+  dl_bench_sync job = {.least = least * 1024,
+                       .most = most * 1024,
+                       .csv = dl_option_of(command, args, "--csv"),
+                       .set = args->set,
+                       .n_set = args->n_set};
+  return dl_launch(threads ? threads : 1, dl_bench_sync_member, &job);
+}
+
 static const struct {
   const char *name;
   dl_status (*run)(const dl_command *, const dl_args *);
-} benches[] = {{"step", bench_step}, {"loader", dl_bench_loader}};
+} benches[] = {{"step", bench_step}, {"loader", dl_bench_loader}, {"sync", bench_sync}};
 #define N_BENCHES ((int)(sizeof benches / sizeof benches[0]))
 
 static dl_status run(const dl_command *command, const dl_args *args) {
   for (int i = 0; i < N_BENCHES; i++)
     if (!strcmp(args->positional[0], benches[i].name)) return benches[i].run(command, args);
   dl_fail(DL_ERR_USAGE, "dldist bench: unknown benchmark '%.60s'", args->positional[0]);
-  return dl_hint("there are: step, loader");
+  return dl_hint("there are: step, loader, sync");
 }
 
 const dl_command dl_command_bench = {
@@ -188,17 +208,23 @@ const dl_command dl_command_bench = {
         "KEY=VALUE]... "
         "[-j THREADS]\n"
         "       dldist bench loader --data FILE.h5 [--batch N] [--shards N] [--epochs N] [--set KEY=VALUE]... [-j "
-        "THREADS]",
+        "THREADS]"
+        "\n       dldist bench sync [--min KIB] [--max KIB] [--csv FILE] [--set KEY=VALUE]... [-j THREADS]",
     .help = "times training on this machine",
     .more =
         "step: a whole training step with Adam on samples made up in memory: reading the batch, forward, loss, "
         "backward, exchange, update. Networks: mlp (784-512-512-10), cifar10-cnn (three convolutions), resnet20, "
         "lstm (2 x 256 on windows of 64 tokens), gpt (four blocks of width 256 on windows of 128 tokens). GF/s "
-        "count a multiply-add as two operations, and backward as twice forward.\n"
+        "count a multiply-add as two operations, and backward as twice forward.\n\n"
         "loader: training batches of a file's train/x and nothing else, after one epoch that does not count: bytes of "
         "x as "
         "they are kept in memory, floats written into batches, and the share of the time that batches waited for the "
-        "files. data.shuffle: lanes unless --set says otherwise.",
+        "files. data.shuffle: lanes unless --set says otherwise.\n\n"
+        "sync: from every rank's gradient to new weights, without the computing in between, over gradient buffers from "
+        "4 KiB to 256 MiB: the fused step, the step in two phases (clipping), MPI_Allreduce and MPI_Iallreduce "
+        "followed "
+        "by a step of every rank's own (under mpirun), and the time that the same ranks need to copy as many bytes as "
+        "a fused step must move.",
     .args = args_table,
     .n_args = sizeof args_table / sizeof args_table[0],
     .min_positional = 1,

@@ -155,6 +155,8 @@ dl_status dl_sync_new(dl_team *team, const dl_param_group *group, const dl_sync_
   }
   status = dl_team_agree(team, status);
   if (status == DL_OK) status = setup_transport(sync);
+  if (status == DL_OK) status = dl_audit_new(sync);
+  if (status == DL_OK) status = dl_recompute_new(sync);
   if (status != DL_OK) dl_sync_destroy(&sync);
   *out = sync;
   return status;
@@ -163,6 +165,8 @@ dl_status dl_sync_new(dl_team *team, const dl_param_group *group, const dl_sync_
 void dl_sync_destroy(dl_sync **sync) {
   dl_sync *s = *sync;
   if (!s) return;
+  dl_audit_destroy(s);
+  dl_recompute_destroy(s);
   if (s->ops) s->ops->teardown(s);
   void *const mine[] = {s->blocks,      s->fold,  s->sums,        s->fold_buffer, s->norm_scratch,
                         s->sum_scratch, s->notes, s->tensor_sums, s->sums_scratch};
@@ -213,6 +217,7 @@ dl_status dl_sync_begin(dl_sync *sync, const dl_cut *cut) {
   sync->step++;
   dl_cut_rank_leaves(cut, sync->team->rank, sync->team->size, &sync->first_leaf, &sync->end_leaf);
   dl_tree_stack_reset(&sync->stack, cut->leaves);
+  dl_recompute_begin(sync);
   return plan_fold(sync);
 }
 
@@ -225,6 +230,7 @@ static void add_sums(double *restrict into, const double *restrict x) {
 void dl_sync_leaf_done(dl_sync *sync, int64_t leaf, const double sums[DL_LEAF_SUMS]) {
   size_t count = sync->group->count;
   int top = sync->stack.depth;
+  dl_recompute_leaf_done(sync, leaf, sync->gradients + (size_t)top * count, sums);
   memcpy(sync->sums + top * DL_LEAF_SUMS, sums, DL_LEAF_SUMS * sizeof *sums);
   int merges = dl_tree_stack_push_leaf(&sync->stack, leaf);
   for (; merges > 0; merges--, top--) {
@@ -251,6 +257,7 @@ static void write_header(dl_sync *sync, const dl_sync_request *request, dl_statu
   dl_header *header = sync->ops->header(sync);
   header->status = (int32_t)status;
   header->stop = request->stop;
+  dl_recompute_write_header(sync, header);
   if (request->notes) memcpy(header->notes, request->notes, sizeof header->notes);
   memcpy(header->sums, sync->sums, (size_t)sync->stack.depth * DL_LEAF_SUMS * sizeof(double));
 }
@@ -288,12 +295,15 @@ dl_status dl_sync_finish(dl_sync *sync, const dl_sync_request *request, dl_sync_
   *result = (dl_sync_result){.grad_norm = NAN, .bad_tensor = -1};
   sync->bad_tensor = -1;
   dl_status mine = request->status;
+  if (mine == DL_OK) mine = dl_audit_pending(sync);
   if (mine == DL_OK) mine = check_leaves(sync);
   if (mine == DL_OK && request->clip_norm > 0 && !sync->options.norm_first)
     mine = dl_fail(DL_ERR_INTERNAL, "clipping needs the norm first");
   write_header(sync, request, mine);
   DL_TRY(sync->ops->publish(sync));
   if (read_headers(sync, result)) return dl_team_agree(sync->team, mine); /* all adopt the lowest one's record */
+  DL_TRY(dl_recompute_check(sync));
+  if (dl_audit_is_due(sync)) DL_TRY(dl_audit_copies(sync));
   fold_sums(sync, result->sums);
   double normaliser = result->sums[1];
   result->finite = isfinite(result->sums[0]) && isfinite(normaliser) && normaliser > 0;
@@ -313,24 +323,33 @@ size_t dl_sync_block_offset(const dl_sync *sync, int64_t block) {
  * sums stay in the first cache. */
 void dl_sync_fold_block(dl_sync *sync, const dl_block_ref *block, dl_fold_source source, float factor, float *out) {
   const dl_vector_ops *v = dl_vector();
+  const float scale = dl_sync_block_factor(sync, block, factor);
   const float *stack[DL_TREE_DEPTH];
   int depth = 0;
+  if (sync->n_fold == 1) {
+    memcpy(out, source(sync, &sync->fold[0], block->offset), block->n * sizeof *out);
+    v->scale(out, scale, block->n);
+    return;
+  }
   /* NOLINTBEGIN(clang-analyzer-core.*): merges never outrun pushes, and there is one node at least */
   for (int i = 0; i < sync->n_fold; i++) {
     stack[depth++] = source(sync, &sync->fold[i], block->offset);
     for (int m = 0; m < sync->fold[i].merges; m++, depth--) {
       const float *left = stack[depth - 2], *right = stack[depth - 1];
+      const bool root = i == sync->n_fold - 1 && depth == 2;
       float *sum = depth == 2 ? out : sync->fold_buffer + (size_t)(depth - 2) * DL_BLOCK;
-      if (left == sum)
+      if (root && left == sum)
+        v->add_scaled(sum, right, scale, block->n);
+      else if (root)
+        v->sum2_scaled(sum, left, right, scale, block->n);
+      else if (left == sum)
         v->add(sum, right, block->n);
       else
         v->sum2(sum, left, right, block->n);
       stack[depth - 2] = sum;
     }
   }
-  if (stack[0] != out) memcpy(out, stack[0], block->n * sizeof *out);
   /* NOLINTEND(clang-analyzer-core.*) */
-  v->scale(out, dl_sync_block_factor(sync, block, factor), block->n);
 }
 
 /* Blocks of a tensor along their tree, then tensors along theirs. */
@@ -366,20 +385,22 @@ double dl_sync_penalise_block(dl_sync *sync, const dl_block_ref *block, float *g
   return dl_block_sumsq(gradient, block->n);
 }
 
-void dl_sync_apply_block(dl_sync *sync, const dl_block_ref *block, const float *gradient) {
-  const dl_param_group *group = sync->group;
-  if (dl_sync_runs(sync, block)) {
-    move_average(group->tensors[block->tensor].running, block->n, gradient, sync->weights + block->offset);
-    return;
-  }
-  float *state[DL_MAX_OPTIMIZER_SLOTS];
-  for (int k = 0; k < group->n_slots; k++) state[k] = sync->state[k] + (block->offset - sync->state_begin);
-  group->apply(group->apply_context, &group->tensors[block->tensor], block->n, sync->weights + block->offset, gradient,
-               state);
-}
-
 static void state_of(const dl_sync *sync, const dl_block_ref *block, float *state[DL_MAX_OPTIMIZER_SLOTS]) {
   for (int k = 0; k < sync->group->n_slots; k++) state[k] = sync->state[k] + (block->offset - sync->state_begin);
+}
+
+void dl_sync_apply_block(dl_sync *sync, const dl_block_ref *block, const float *gradient) {
+  const dl_param_group *group = sync->group;
+  float *state[DL_MAX_OPTIMIZER_SLOTS];
+  dl_audit_before_write(sync, block);
+  if (dl_sync_runs(sync, block)) {
+    move_average(group->tensors[block->tensor].running, block->n, gradient, sync->weights + block->offset);
+  } else {
+    state_of(sync, block, state);
+    group->apply(group->apply_context, &group->tensors[block->tensor], block->n, sync->weights + block->offset,
+                 gradient, state);
+  }
+  dl_audit_after_write(sync, block);
 }
 
 /* Each block's update and sums of squares; running averages are folded in on the way. */
@@ -419,8 +440,10 @@ static void apply_measured(dl_sync *sync, const float *updates) {
     const dl_block_ref *block = &sync->blocks[b];
     if (!dl_sync_trains(sync, block)) continue;
     state_of(sync, block, state);
+    dl_audit_before_write(sync, block);
     group->apply_measured(group->apply_context, &group->tensors[block->tensor], &sync->tensor_sums[block->tensor],
                           block->n, sync->weights + block->offset, updates + block->offset, state);
+    dl_audit_after_write(sync, block);
   }
 }
 
@@ -450,10 +473,14 @@ static dl_status check_slot(const dl_sync *sync, int slot) {
 
 dl_status dl_sync_set(dl_sync *sync, int slot, const float *values, int root) {
   DL_TRY(dl_team_agree(sync->team, check_slot(sync, slot)));
-  return sync->ops->set(sync, slot, values, root);
+  DL_TRY(sync->ops->set(sync, slot, values, root));
+  if (slot < 0) dl_audit_rewritten(sync);
+  return DL_OK;
 }
 
 dl_status dl_sync_get(dl_sync *sync, int slot, float *values, int root) {
-  DL_TRY(dl_team_agree(sync->team, check_slot(sync, slot)));
+  dl_status status = check_slot(sync, slot);
+  DL_TRY(dl_team_agree(sync->team, status == DL_OK ? dl_audit_pending(sync) : status));
+  if (slot < 0) DL_TRY(dl_audit_copies(sync));
   return sync->ops->get(sync, slot, values, root);
 }

@@ -28,9 +28,12 @@
 typedef struct dl_sync dl_sync;
 
 typedef struct dl_sync_options {
-  int transport;   /* dl_transport */
-  int64_t shards;  /* V: with the team's size it decides how many gradient buffers are needed */
-  bool norm_first; /* the step needs the gradient norm before it applies (clipping, a group that measures) */
+  int transport;           /* dl_transport */
+  int64_t shards;          /* V: with the team's size it decides how many gradient buffers are needed */
+  bool norm_first;         /* the step needs the gradient norm before it applies (clipping, a group that measures) */
+  int64_t audit_every;     /* guards (below); 0: none */
+  int64_t recompute_every; /* 0: never */
+  uint64_t seed;           /* chooses the leaves that are recomputed */
 } dl_sync_options;
 
 typedef struct dl_sync_request {
@@ -75,6 +78,31 @@ const double *dl_sync_notes(const dl_sync *sync);
  * has group->count floats and is read (set) or written (get) on `root` alone; NULL elsewhere. */
 dl_status dl_sync_set(dl_sync *sync, int slot, const float *values, int root);
 dl_status dl_sync_get(dl_sync *sync, int slot, float *values, int root);
+
+/* ---- guards against silent corruption -----------------------------------------------------------------------------
+ *
+ * With audit_every, whoever writes a block of weights hashes it, and before it writes there again looks whether the
+ * hash still holds. Every audit_every steps, and before weights leave by dl_sync_get, all members compare all of their
+ * node's copy with the hashes of who wrote it. What is wrong ends the step (or the next, or the get) with DL_ERR_TRAIN
+ * on all members; the message names the tensor, the elements (the bit, where a single one has flipped), ranks and
+ * hosts. With three copies or more the majority says which is wrong. Cost: two hashes a step of what a member owns.
+ *
+ * With recompute_every, in every such step a random leaf is computed a second time by another member (by the same one
+ * where it is alone) and the bits of what it delivered are compared before anything is summed. A difference is
+ * DL_ERR_TRAIN on all members, no weight has changed, and dl_sync_disputed tells the leaf; to know who was wrong every
+ * member then computes it once more (dl_sync_settle). Members must be alike: other processors give other bits. */
+
+/* After dl_sync_begin and before this member's own leaves: the leaf that it must compute for another (into
+ * dl_sync_gradients), or -1; dl_sync_leaf_recomputed takes the result. Not collective. */
+int64_t dl_sync_recompute_leaf(const dl_sync *sync);
+void dl_sync_leaf_recomputed(dl_sync *sync, const double sums[DL_LEAF_SUMS]);
+/* The leaf whose two results differ in the step that has just failed, -1: none. Not collective. */
+int64_t dl_sync_disputed(const dl_sync *sync);
+/* Every member has computed that leaf again, after another dl_sync_begin: returns DL_ERR_TRAIN with a message that says
+ * who was wrong, as far as can be told. */
+dl_status dl_sync_settle(dl_sync *sync, const double sums[DL_LEAF_SUMS]);
+/* For members that are not alike. Not collective, but called by all. */
+void dl_sync_stop_recomputing(dl_sync *sync);
 
 /* The table of synchronisers, for `dldist list sync`. */
 typedef struct dl_sync_kind {

@@ -15,6 +15,7 @@
 typedef struct dl_header {
   int32_t status;
   int32_t stop;
+  uint64_t delivered, recomputed; /* hashes of the leaf of this step that is computed twice; 0: not by this member */
   double notes[DL_SYNC_NOTES];
   double sums[];
 } dl_header;
@@ -40,12 +41,19 @@ typedef struct dl_sync_ops {
   dl_status (*get)(dl_sync *sync, int slot, float *values, int root);
 } dl_sync_ops;
 
+typedef struct dl_audit dl_audit;         /* sync_audit.c */
+typedef struct dl_recompute dl_recompute; /* sync_recompute.c */
+
 struct dl_sync {
   const dl_sync_ops *ops;
   dl_team *team;
   const dl_param_group *group;
   dl_sync_options options;
-  int64_t step; /* steps begun */
+  int64_t step;            /* steps begun */
+  dl_audit *audit;         /* NULL: none */
+  dl_recompute *recompute; /* the same */
+  int copy_rank,
+      copy_size; /* this member among those that share its copy of the weights: set by setup; size 0: alone */
 
   /* Blocks and the slice of them that this member owns. */
   dl_block_ref *blocks;
@@ -87,6 +95,32 @@ struct dl_sync {
   size_t member_bytes, node_bytes;
   void *own; /* the synchroniser's */
 };
+
+/* ---- guards: hashes of weights (sync_audit.c), leaves computed twice (sync_recompute.c); all do nothing where they
+ * are not asked for ---- */
+
+/* After setup. Collective. */
+dl_status dl_audit_new(dl_sync *sync);
+void dl_audit_destroy(dl_sync *sync);
+/* Around every change of a block's weights by its owner. */
+void dl_audit_before_write(dl_sync *sync, const dl_block_ref *block);
+void dl_audit_after_write(dl_sync *sync, const dl_block_ref *block);
+/* All weights have been set anew. */
+void dl_audit_rewritten(dl_sync *sync);
+/* What this member found changed before it wrote. Not collective. */
+dl_status dl_audit_pending(const dl_sync *sync);
+/* All copies of the weights against the hashes of their owners. Collective, while nobody writes. */
+dl_status dl_audit_copies(dl_sync *sync);
+bool dl_audit_is_due(const dl_sync *sync);
+
+/* Collective. */
+dl_status dl_recompute_new(dl_sync *sync);
+void dl_recompute_destroy(dl_sync *sync);
+void dl_recompute_begin(dl_sync *sync); /* a step: which leaf is computed twice, and by whom */
+void dl_recompute_leaf_done(dl_sync *sync, int64_t leaf, const float *gradient, const double sums[DL_LEAF_SUMS]);
+void dl_recompute_write_header(const dl_sync *sync, dl_header *header);
+/* When all headers are there: the same result on all members. */
+dl_status dl_recompute_check(dl_sync *sync);
 
 extern const dl_sync_ops dl_sync_shm_ops, dl_sync_message_ops;
 

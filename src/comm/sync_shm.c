@@ -71,6 +71,8 @@ static dl_status shm_setup(dl_sync *sync) {
   sync->first_block = dl_group_slice_begin(sync->group, sync->team->rank, sync->team->size);
   sync->end_block = dl_group_slice_begin(sync->group, sync->team->rank + 1, sync->team->size);
   sync->node_bytes = own->memory.bytes;
+  sync->copy_rank = sync->team->node_rank;
+  sync->copy_size = sync->team->node_size;
   return DL_OK;
 }
 

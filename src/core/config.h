@@ -59,6 +59,7 @@ typedef struct dl_config {
     int mode, transport; /* mode: index in "allreduce" */
     int64_t shards;      /* DL_AUTO until resolved */
     double timeout;
+    int64_t audit_every, recompute_every; /* 0: never */
   } sync;
   struct {
     int backend;

@@ -18,6 +18,7 @@ typedef enum dl_rng_purpose {
   DL_RNG_SPLIT,
   DL_RNG_AUGMENT,
   DL_RNG_SAMPLE,
+  DL_RNG_GUARD,
 } dl_rng_purpose;
 
 typedef struct dl_rng_key {

@@ -268,7 +268,15 @@ static void cell_time(const dl_progress *progress, const dl_progress_row *row, c
   dl_format_duration(row->seconds, text);
 }
 
-enum { EPOCH, STEPS, TRAIN_LOSS, VALID_LOSS, VALID_METRIC, LR, SAMPLES_PER_S, TIME, COLUMNS };
+static void cell_slowest(const dl_progress *progress, const dl_progress_row *row, char text[DL_FIGURE_BYTES]) {
+  (void)progress;
+  if (row->slowest < 0 || !isfinite(row->over_median))
+    snprintf(text, DL_FIGURE_BYTES, "-");
+  else
+    snprintf(text, DL_FIGURE_BYTES, "%d (%.2fx)", row->slowest, row->over_median);
+}
+
+enum { EPOCH, STEPS, TRAIN_LOSS, VALID_LOSS, VALID_METRIC, LR, SAMPLES_PER_S, SLOWEST, TIME, COLUMNS };
 static const dl_column table[COLUMNS] = {
     [EPOCH] = {"epoch", 0, cell_epoch},
     [STEPS] = {"steps", 7, cell_steps},
@@ -277,6 +285,7 @@ static const dl_column table[COLUMNS] = {
     [VALID_METRIC] = {"valid metric", 2, cell_valid_metric},
     [LR] = {"lr", 6, cell_lr},
     [SAMPLES_PER_S] = {"samples/s", 5, cell_rate},
+    [SLOWEST] = {"slowest rank", 8, cell_slowest},
     [TIME] = {"time", 3, cell_time},
 };
 
@@ -285,7 +294,8 @@ static void lay_out(const dl_progress *progress, char title[COLUMNS][40], int wi
   const dl_progress_options *options = &progress->options;
   int all = 0;
   for (int c = 0; c < COLUMNS; c++) {
-    bool shown = (c != VALID_LOSS || options->valid) && (c != VALID_METRIC || (options->valid && options->metric));
+    bool shown = (c != VALID_LOSS || options->valid) && (c != VALID_METRIC || (options->valid && options->metric)) &&
+                 (c != SLOWEST || options->slowest);
     if (c == VALID_METRIC)
       snprintf(title[c], 40, "valid %s", shown ? options->metric : "");
     else

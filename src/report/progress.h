@@ -19,6 +19,7 @@ typedef struct dl_progress_options {
   int64_t epochs; /* of the whole run */
   int64_t epoch_steps;
   bool valid;         /* the table shows the validation split */
+  bool slowest;       /* the table shows the slowest rank */
   const char *metric; /* name of its metric beside the loss, NULL: none; borrowed */
 } dl_progress_options;
 
@@ -33,6 +34,8 @@ typedef struct dl_progress_row {
   double loss, lr, samples_per_s;
   double valid_loss, valid_metric; /* NaN: not evaluated, shown as "-" */
   double seconds;                  /* since the start of the run */
+  int slowest;                     /* the rank that was slowest in this epoch, -1: none */
+  double over_median;              /* its time over the median rank's */
 } dl_progress_row;
 
 dl_status dl_progress_new(const dl_progress_options *options, dl_progress **out);

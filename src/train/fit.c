@@ -11,8 +11,10 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/log.h"
 #include "core/mem.h"
 #include "report/summary.h"
+#include "train/guards.h"
 #include "train/not_finite.h"
 #include "train/run.h"
 
@@ -30,6 +32,11 @@ typedef struct loop {
   double *gathered;            /* size x DL_SYNC_NOTES */
   double last_checkpoint_s;    /* member 0's clock */
   double begin_s, seconds_before;
+  dl_test_fault fault;
+  dl_cut last_cut;    /* of the step whose notes nobody has seen yet; samples 0: there is none */
+  dl_slowest slowest; /* member 0: of the step whose notes were seen last */
+  double *own_s;      /* size */
+  int64_t *samples;   /* size */
   /* the line that waits for its phase times */
   bool pending;
   dl_status deferred; /* member 0: metrics.jsonl could not be written; the next meeting makes it everybody's */
@@ -75,8 +82,39 @@ static void put_phases(const loop *l, const double *notes, dl_json *event) {
   if (values != few) free(values);
 }
 
+/* The slowest member of the step that these notes are of. Member 0 alone has something to do. */
+static void watch_stragglers(loop *l, const double *notes) {
+  char text[640];
+  l->slowest = (dl_slowest){.rank = -1};
+  if (!l->run->stragglers || !l->last_cut.samples) return;
+  const int size = l->model->team->size;
+  for (int r = 0; r < size; r++) {
+    const double *note = notes + r * DL_SYNC_NOTES;
+    int64_t first, end, begin = 0, past = 0, unused;
+    dl_cut_rank_leaves(&l->last_cut, r, size, &first, &end);
+    if (first < end) dl_cut_leaf_range(&l->last_cut, first, &begin, &unused);
+    if (first < end) dl_cut_leaf_range(&l->last_cut, end - 1, &unused, &past);
+    l->own_s[r] = note[NOTE_READ] + note[NOTE_FORWARD] + note[NOTE_BACKWARD];
+    l->samples[r] = past - begin;
+  }
+  l->slowest = dl_stragglers_step(l->run->stragglers, l->own_s, l->samples);
+  if (dl_stragglers_persist(l->run->stragglers, text, sizeof text)) dl_warn("straggler", "%s", text);
+}
+
+static void put_slowest(const loop *l, dl_json *event) {
+  if (l->slowest.rank < 0) return;
+  dl_json *slowest = dl_json_object();
+  dl_json_put_int(slowest, "rank", l->slowest.rank);
+  dl_json_put_string(slowest, "host", l->slowest.host);
+  dl_json_put_real(slowest, "seconds", l->slowest.seconds);
+  dl_json_put_real(slowest, "over_median", l->slowest.over_median);
+  dl_json_put(event, "slowest", slowest);
+}
+
 /* Writes the waiting line with the phase times of all members. Member 0 alone has something to do. */
 static dl_status write_line(loop *l, const double *notes) {
+  watch_stragglers(l, notes);
+  l->last_cut.samples = 0;
   if (!l->pending) return DL_OK;
   l->pending = false;
   if (!l->run->events) return DL_OK;
@@ -87,12 +125,13 @@ static dl_status write_line(loop *l, const double *notes) {
   dl_json_put_real(event, "grad_norm", l->line.grad_norm);
   dl_run_put_speed(event, l->model, l->line.samples_per_s);
   put_phases(l, notes, event);
+  put_slowest(l, event);
   return dl_events_write(l->run->events, event);
 }
 
-/* Collective: the waiting line, before anything else is written to metrics.jsonl. */
+/* Collective: what waits for the notes of the last step, before anything else is written to metrics.jsonl. */
 static dl_status flush_line(loop *l) {
-  if (l->pending) {
+  if (l->last_cut.samples) {
     DL_TRY(dl_team_allgather(l->model->team, l->notes, sizeof l->notes, l->gathered));
     l->deferred = write_line(l, l->gathered);
   }
@@ -101,8 +140,9 @@ static dl_status flush_line(loop *l) {
 
 /* ---- a step ---- */
 
-/* One leaf: read, forward, loss, backward; times are added to the notes. */
-static dl_status run_leaf(loop *l, const dl_cut *cut, int64_t leaf, double notes[DL_SYNC_NOTES]) {
+/* One leaf: read, forward, loss, backward into the synchroniser's buffer; times are added to the notes. */
+static dl_status compute_leaf(loop *l, const dl_cut *cut, int64_t leaf, double sums[DL_LEAF_SUMS],
+                              double notes[DL_SYNC_NOTES]) {
   dl_model *m = l->model;
   int64_t begin, end;
   dl_cut_leaf_range(cut, leaf, &begin, &end);
@@ -110,17 +150,46 @@ static dl_status run_leaf(loop *l, const dl_cut *cut, int64_t leaf, double notes
   DL_TRY(dl_data_read_step(m->data, m->at.epoch, m->config->train.batch, m->at.step_in_epoch, begin, end, &m->batch));
   double t1 = dl_now_s();
   const dl_pass pass = dl_model_pass(m, begin);
-  double sums[DL_LEAF_SUMS] = {0};
+  memset(sums, 0, DL_LEAF_SUMS * sizeof *sums);
   dl_net_forward(m->net, m->weights, end - begin, &pass);
   dl_net_loss(m->net, end - begin, m->batch.label, m->batch.y, m->batch.weight, &sums[0], &sums[1]);
   double t2 = dl_now_s();
   dl_net_backward(m->net, m->weights, end - begin, &pass, dl_sync_gradients(m->sync));
-  dl_sync_leaf_done(m->sync, leaf, sums);
+  dl_test_fault_in_leaf(&l->fault, m, dl_sync_gradients(m->sync));
   double t3 = dl_now_s();
   notes[NOTE_READ] += t1 - t0;
   notes[NOTE_FORWARD] += t2 - t1;
   notes[NOTE_BACKWARD] += t3 - t2;
   return DL_OK;
+}
+
+/* A leaf of another member first, where this step's proof is mine to make: the time for it is not this member's own. */
+static dl_status run_leaves(loop *l, const dl_cut *cut, double notes[DL_SYNC_NOTES]) {
+  dl_model *m = l->model;
+  double sums[DL_LEAF_SUMS], not_mine[DL_SYNC_NOTES] = {0};
+  int64_t begin, end, proof = dl_sync_recompute_leaf(m->sync);
+  dl_cut_rank_leaves(cut, m->team->rank, m->team->size, &begin, &end);
+  dl_test_fault_before_step(&l->fault, m);
+  if (proof >= 0) {
+    DL_TRY(compute_leaf(l, cut, proof, sums, not_mine));
+    dl_sync_leaf_recomputed(m->sync, sums);
+  }
+  for (int64_t leaf = begin; leaf < end; leaf++) {
+    DL_TRY(compute_leaf(l, cut, leaf, sums, notes));
+    const double start = dl_now_s();
+    dl_sync_leaf_done(m->sync, leaf, sums);
+    notes[NOTE_BACKWARD] += dl_now_s() - start;
+  }
+  return DL_OK;
+}
+
+/* Two members got different gradients for a leaf: all compute it once more. Collective. */
+static dl_status settle_dispute(loop *l, const dl_cut *cut, int64_t leaf) {
+  double sums[DL_LEAF_SUMS], notes[DL_SYNC_NOTES] = {0};
+  dl_status status = dl_sync_begin(l->model->sync, cut);
+  if (status == DL_OK) status = compute_leaf(l, cut, leaf, sums, notes);
+  DL_TRY(dl_team_agree(l->model->team, status));
+  return dl_sync_settle(l->model->sync, sums);
 }
 
 static bool time_for_checkpoint(const loop *l) {
@@ -136,12 +205,11 @@ typedef struct verdict {
 static dl_status run_step(loop *l, verdict *out) {
   dl_model *m = l->model;
   double start = dl_now_s(), notes[DL_SYNC_NOTES] = {0};
-  int64_t samples = dl_data_step_samples(m->data, m->config->train.batch, m->at.step_in_epoch), begin, end;
+  int64_t samples = dl_data_step_samples(m->data, m->config->train.batch, m->at.step_in_epoch);
   dl_cut cut = dl_cut_make(samples, m->shards);
   DL_TRY(dl_sync_begin(m->sync, &cut));
-  dl_cut_rank_leaves(&cut, m->team->rank, m->team->size, &begin, &end);
   dl_status status = l->deferred;
-  for (int64_t leaf = begin; leaf < end && status == DL_OK; leaf++) status = run_leaf(l, &cut, leaf, notes);
+  if (status == DL_OK) status = run_leaves(l, &cut, notes);
 
   double lr = m->optimizer->lr * dl_schedule_factor(m->schedule, m->at.step + 1);
   dl_optimizer_begin(m->optimizer, m->at.step + 1, lr);
@@ -151,14 +219,17 @@ static dl_status run_step(loop *l, verdict *out) {
                              .clip_norm = m->config->train.clip_norm,
                              .notes = l->notes};
   dl_sync_result result;
-  DL_TRY(dl_sync_finish(m->sync, &request, &result));
+  status = dl_sync_finish(m->sync, &request, &result);
+  if (status != DL_OK && dl_sync_disputed(m->sync) >= 0) return settle_dispute(l, &cut, dl_sync_disputed(m->sync));
+  DL_TRY(status);
   *out = (verdict){result.stop, dl_sync_notes(m->sync)[NOTE_CHECKPOINT_DUE] > 0};
   l->deferred = write_line(l, dl_sync_notes(m->sync));
-  if (!result.finite) return dl_fail_not_finite(m, &cut, &result, l->run->last_checkpoint);
+  if (!result.finite) return dl_fail_not_finite(m, &cut, &result);
 
   notes[NOTE_SYNC] = result.sync_s;
   notes[NOTE_UPDATE] = result.update_s;
   memcpy(l->notes, notes, sizeof notes);
+  l->last_cut = cut;
   double seconds = dl_now_s() - start, loss = result.sums[0] / result.sums[1];
   if (l->run->step_seconds) l->run->step_seconds[m->at.step] = seconds;
   l->all_s += seconds;
@@ -256,6 +327,7 @@ static dl_status end_epoch(loop *l) {
   bool last = m->at.epoch == m->config->train.epochs && !dl_data_has_y(m->data, DL_SPLIT_TEST);
   if (has_valid) DL_TRY(evaluate_split(l, DL_SPLIT_VALID, last, &valid));
   if (l->run->progress) {
+    const dl_slowest slowest = l->run->stragglers ? dl_stragglers_epoch(l->run->stragglers) : (dl_slowest){.rank = -1};
     dl_progress_row row = {.epoch = m->at.epoch,
                            .steps = m->at.step,
                            .loss = l->epoch_loss / l->epoch_weight,
@@ -263,7 +335,9 @@ static dl_status end_epoch(loop *l) {
                            .samples_per_s = l->epoch_s > 0 ? (double)l->epoch_samples / l->epoch_s : 0,
                            .valid_loss = has_valid ? valid.loss : NAN,
                            .valid_metric = has_valid ? headline_of(m, &valid) : NAN,
-                           .seconds = seconds_so_far(l)};
+                           .seconds = seconds_so_far(l),
+                           .slowest = slowest.rank,
+                           .over_median = slowest.over_median};
     dl_progress_epoch(l->run->progress, &row);
   }
   if (has_valid) dl_schedule_observe(m->schedule, m->optimizer->lr, valid.loss);
@@ -286,7 +360,7 @@ static dl_status stopped(loop *l) {
 static dl_status train(loop *l) {
   dl_model *m = l->model;
   while (m->at.epoch < m->config->train.epochs) {
-    verdict v;
+    verdict v = {false, false};
     DL_TRY(run_step(l, &v));
     if (m->at.step_in_epoch == l->epoch_steps) {
       m->at.step_in_epoch = 0;
@@ -322,13 +396,20 @@ dl_status dl_fit(dl_run *run) {
   l.last_checkpoint_s = l.begin_s;
   l.epoch_steps = dl_model_steps_per_epoch(run->model);
   l.gathered = dl_calloc((size_t)run->team->size * DL_SYNC_NOTES, sizeof *l.gathered);
-  dl_status status = dl_team_agree(run->team, l.gathered ? DL_OK : DL_ERR_NOMEM);
+  l.own_s = dl_calloc((size_t)run->team->size, sizeof *l.own_s);
+  l.samples = dl_calloc((size_t)run->team->size, sizeof *l.samples);
+  dl_status status = dl_team_agree(run->team, l.gathered && l.own_s && l.samples ? DL_OK : DL_ERR_NOMEM);
   run->team->timeout_s = run->model->config->sync.timeout;
+  if (status == DL_OK) status = dl_guards_begin(run->model);
+  if (status == DL_OK) status = dl_team_agree(run->team, dl_test_fault_read(run->model, &l.fault));
   if (status == DL_OK) status = train(&l);
   if (status == DL_OK) status = final_test(&l);
   if (status == DL_OK) status = dl_model_digest(run->model, &run->digest);
+  dl_guards_name_checkpoint(status, run->last_checkpoint);
   run->samples_per_s = samples_per_s(&l);
   run->model->at.seconds = seconds_so_far(&l);
   free(l.gathered);
+  free(l.own_s);
+  free(l.samples);
   return status;
 }

@@ -360,6 +360,9 @@ static dl_status build_training(dl_model *model, const dl_model_source *source) 
   DL_TRY(dl_team_agree(model->team, status));
   dl_sync_options options = {.transport = model->config->sync.transport,
                              .shards = model->shards,
+                             .audit_every = model->config->sync.audit_every,
+                             .recompute_every = model->config->sync.recompute_every,
+                             .seed = (uint64_t)model->config->seed,
                              .norm_first = model->config->train.clip_norm > 0 || model->group.measure};
   DL_TRY(dl_sync_new(model->team, &model->group, &options, &model->sync));
   model->weights = dl_sync_weights(model->sync);

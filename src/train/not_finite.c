@@ -62,7 +62,7 @@ static void describe_layer(const dl_net *net, const finding *f, char *text, size
     snprintf(text, size, ": it first appears in the loss itself, all layers' outputs are finite");
 }
 
-dl_status dl_fail_not_finite(dl_model *m, const dl_cut *cut, const dl_sync_result *result, const char *checkpoint) {
+dl_status dl_fail_not_finite(dl_model *m, const dl_cut *cut, const dl_sync_result *result) {
   const bool loss = !isfinite(result->sums[0]) || !isfinite(result->sums[1]), weightless = result->sums[1] <= 0;
   char where[256] = "", layer[160];
   finding f;
@@ -80,6 +80,5 @@ dl_status dl_fail_not_finite(dl_model *m, const dl_cut *cut, const dl_sync_resul
   }
   dl_fail(DL_ERR_TRAIN, "training failed at step %lld (epoch %lld): the %s is not finite%s", step, epoch,
           loss ? "loss" : "gradient norm", where);
-  return dl_hint("lower optimizer.lr, set train.clip_norm, or look for extreme values in the data%s%.120s",
-                 checkpoint ? "; the last good checkpoint is " : "", checkpoint ? checkpoint : "");
+  return dl_hint("lower optimizer.lr, set train.clip_norm, or look for extreme values in the data");
 }

@@ -253,9 +253,11 @@ static dl_status open_files(dl_run *run, const kept *k, const char *hosts) {
                                  .columns = o->columns,
                                  .epochs = m->config->train.epochs,
                                  .epoch_steps = dl_model_steps_per_epoch(m),
+                                 .slowest = run->team->size > 1,
                                  .valid = dl_data_has_y(m->data, DL_SPLIT_VALID),
                                  .metric = dl_metrics_for(m->config->task)->headline};
   if (status == DL_OK) status = dl_progress_new(&options, &run->progress);
+  if (status == DL_OK && run->team->size > 1) status = dl_stragglers_new(run->team->size, hosts, &run->stragglers);
   free(metrics);
   return status;
 }
@@ -452,6 +454,7 @@ static dl_status train_run(dl_run *run, kept *k) {
 static void run_clear(dl_run *run, kept *k) {
   dl_error error = *dl_error_last();
   dl_progress_destroy(&run->progress);
+  dl_stragglers_destroy(&run->stragglers);
   dl_log_set_sink(NULL, NULL);
   dl_events_close(&run->events);
   if (run->lock >= 0) close(run->lock);

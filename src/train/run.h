@@ -7,6 +7,7 @@
 #include "report/events.h"
 #include "report/progress.h"
 #include "train/model.h"
+#include "train/stragglers.h"
 
 /* What the command line asks for; borrowed, the same for all members of a process. Only member 0 writes. */
 typedef struct dl_run_options {
@@ -39,6 +40,7 @@ typedef struct dl_run {
   char *folder, *checkpoints; /* on all members; NULL: nothing is written (the API without a folder) */
   dl_events *events;          /* member 0, else NULL */
   dl_progress *progress;      /* member 0, else NULL */
+  dl_stragglers *stragglers;  /* member 0 of several, else NULL */
   dl_json *fingerprint;
   dl_json *early_warnings; /* raised before metrics.jsonl was open */
   char *last_checkpoint;   /* member 0 */

@@ -249,7 +249,7 @@ usage 'a missing value' 'dldist train: --run needs a value: DIR' train --run
 usage 'too many arguments' "dldist train: 'b.yaml' is one argument too many (see dldist help train)" train a.yaml b.yaml
 usage 'no threads' "dldist train: -j takes a number of threads from 1 to 1024, not '0'" train -j 0
 usage 'an unknown list' "dldist list: unknown list 'layer' (did you mean 'layers'?)" list layer
-usage 'an unknown benchmark' "dldist bench: unknown benchmark 'stp' (there is: step)" bench stp
+usage 'an unknown benchmark' "dldist bench: unknown benchmark 'stp' (there are: step, sync)" bench stp
 
 say '== where things are'
 mkdir -p 'a place/below'
@@ -311,6 +311,16 @@ resnet20 274042
 lstm 958560
 gpt 3241568
 MODELS
+run r2 bench sync --min 4 --max 64 --csv sync.csv
+contains 'bench sync has a line for a size' '       16384     0.0625' out
+check 'and writes its figures' 4 "$(wc -l <sync.csv)"
+check 'all of them' 'ranks,nodes,transport,parameters,bytes,fused_s,two_phase_s,allreduce_s,iallreduce_s,copy_s' \
+  "$(head -n 1 sync.csv)"
+check 'as times' 3 "$(grep -cE '^2,1,shm,[0-9]+,[0-9]+(,0\.[0-9]{9}){5}$' sync.csv)"
+run alone bench sync -j 3 --min 16 --max 16
+contains 'without MPI there is no peer' ' -  ' out
+usage 'sizes upside down' "dldist bench: --min 8 is above --max 4" bench sync --min 8 --max 4
+usage 'an optimizer that needs norms' "dldist bench sync: lars needs norms of tensors and cannot be timed alone; take adam" bench sync --max 4 --set optimizer.name=lars
 usage 'an unknown network' "dldist bench: unknown model 'gtp' (did you mean 'gpt'?)" bench step --model gtp
 usage 'a peak that is none' "dldist bench: --peak takes a number of GF/s above 0, not 'fast'" bench step --peak fast
 check 'standard output on a full disk is an error' 1 "$("$DLDIST" list >/dev/full 2>/dev/null || echo $?)"

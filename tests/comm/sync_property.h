@@ -361,7 +361,8 @@ static inline dl_status sync_property(dl_team *team, uint64_t seed, int transpor
               .leaves = calloc(count * (size_t)c.shards, sizeof(float)),
               .leaf_sums = calloc((size_t)c.shards * DL_LEAF_SUMS, sizeof(double))};
   for (int k = 0; k < CASE_SLOTS; k++) o.state[k] = calloc(count, sizeof(float));
-  dl_sync_options options = {transport, c.shards, c.norm_first};
+  dl_sync_options options = {
+      .transport = transport, .shards = c.shards, .norm_first = c.norm_first, .audit_every = draw_below(seed, 8, 4)};
   DL_TRY(dl_sync_new(team, &c.group, &options, &sync));
   if (strcmp(dl_sync_transport(sync), transport == DL_TRANSPORT_SHM ? "shm" : "mpi") != 0)
     wrong = dl_fail(DL_ERR_INTERNAL, "the transport is not the one asked for");

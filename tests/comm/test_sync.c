@@ -41,7 +41,7 @@ static dl_status many_shards(dl_team *team, void *context) {
   dl_sync *sync = NULL;
   make_case(&c, 7, *(int *)context);
   c.shards = 5003;
-  dl_sync_options options = {*(int *)context, c.shards, false};
+  dl_sync_options options = {.transport = *(int *)context, .shards = c.shards};
   c.group.n_tensors = 1;
   c.tensors[0].count = 16;
   c.group.count = 16;
@@ -84,7 +84,7 @@ static dl_status forget_a_leaf(dl_team *team, void *context) {
   dl_sync *sync = NULL;
   make_case(&c, 11, DL_TRANSPORT_SHM);
   c.shards = 8;
-  dl_sync_options options = {*(int *)context, 8, c.norm_first};
+  dl_sync_options options = {.transport = *(int *)context, .shards = 8, .norm_first = c.norm_first};
   DL_TRY(dl_sync_new(team, &c.group, &options, &sync));
   dl_cut cut = dl_cut_make(8, 8);
   double notes[DL_SYNC_NOTES] = {0};
@@ -112,7 +112,7 @@ static dl_status clip_without_norm(dl_team *team, void *context) {
   c.shards = 4;
   c.group.apply = momentum_apply;
   c.group.measure = *(bool *)context ? ratio_measure : NULL;
-  dl_sync_options options = {DL_TRANSPORT_SHM, 4, false};
+  dl_sync_options options = {.transport = DL_TRANSPORT_SHM, .shards = 4};
   DL_TRY(dl_sync_new(team, &c.group, &options, &sync));
   dl_cut cut = dl_cut_make(8, 4);
   dl_sync_request request = {.clip_norm = 1};

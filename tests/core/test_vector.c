@@ -58,11 +58,86 @@ static void test_add_sum_and_scale_have_the_bits_of_the_scalar_formula_and_write
 
       memcpy(wanted, a, sizeof a);
       memcpy(found, a, sizeof a);
+      for (size_t i = 0; i < n; i++) {
+        volatile float sum = a[at + i] + b[i]; /* rounded before it is scaled */
+        wanted[at + i] = sum * 0.7f;
+      }
+      tables[t]->add_scaled(found + at, b, 0.7f, n);
+      wrong += memcmp(found, wanted, sizeof found) != 0;
+
+      memcpy(found, a, sizeof a);
+      tables[t]->sum2_scaled(found + at, a + at, b, 0.7f, n);
+      wrong += memcmp(found, wanted, sizeof found) != 0;
+
+      memcpy(wanted, a, sizeof a);
+      memcpy(found, a, sizeof a);
       for (size_t i = 0; i < n; i++) wanted[at + i] = a[at + i] * 0.3f;
       tables[t]->scale(found + at, 0.3f, n);
       wrong += memcmp(found, wanted, sizeof found) != 0;
     }
   CU_ASSERT_EQUAL(wrong, 0);
+}
+
+static void flip(float *x, int bit) {
+  uint32_t word;
+  memcpy(&word, x, sizeof word);
+  word ^= (uint32_t)1 << bit;
+  memcpy(x, &word, sizeof word);
+}
+
+static void test_the_checksum_is_equal_on_all_instruction_sets_and_reads_n_elements(void) {
+  const dl_vector_ops *tables[3];
+  int n_tables = tables_here(tables), wrong = 0;
+  fill(a, 5);
+  for (int round = 0; round < 260; round++) {
+    const size_t n = length_of(round), at = (size_t)round % 17;
+    memcpy(b, a + at, n * sizeof *b); /* as much at another address, and other values behind */
+    b[n] = 17;
+    const uint64_t hash = tables[0]->checksum(a + at, n);
+    for (int t = 0; t < n_tables; t++)
+      wrong += tables[t]->checksum(a + at, n) != hash || tables[t]->checksum(b, n) != hash;
+    wrong += n && tables[0]->checksum(a + at, n - 1) == hash;
+  }
+  CU_ASSERT_EQUAL(wrong, 0);
+}
+
+static void test_the_checksum_of_a_block_knows_every_single_bit(void) {
+  const dl_vector_ops *v = dl_vector();
+  int missed = 0;
+  fill(a, 6);
+  for (size_t n = 1000; n <= 1024; n += 24) {
+    const uint64_t hash = v->checksum(a, n);
+    for (size_t i = 0; i < n; i++)
+      for (int bit = 0; bit < 32; bit++) {
+        flip(&a[i], bit);
+        missed += v->checksum(a, n) == hash;
+        flip(&a[i], bit);
+      }
+  }
+  CU_ASSERT_EQUAL(missed, 0);
+}
+
+/* Changes that a sum of words would not see. */
+static void test_the_checksum_knows_words_that_change_places_and_bits_that_change_together(void) {
+  const dl_vector_ops *v = dl_vector();
+  int missed = 0;
+  fill(a, 7);
+  for (int i = 0; i < 1024; i++) a[i] = (float)(i + 1) * 0.25f;
+  const uint64_t hash = v->checksum(a, 1024);
+  for (int i = 0; i < 1024; i++)
+    for (int j = i + 1; j < 1024; j += 1 + i % 3) {
+      const float x = a[i], y = a[j];
+      a[i] = y, a[j] = x;
+      missed += v->checksum(a, 1024) == hash;
+      a[i] = -x, a[j] = -y; /* the highest bits of two words */
+      missed += v->checksum(a, 1024) == hash;
+      a[i] = x, a[j] = y;
+    }
+  for (int i = 0; i < 1024; i++) a[i] = -a[i];
+  missed += v->checksum(a, 1024) == hash;
+  memset(a, 0, sizeof a);
+  for (size_t n = 1; n < 1024; n++) missed += v->checksum(a, n) == v->checksum(a, n - 1);
+  CU_ASSERT_EQUAL(missed, 0);
 }
 
 /* Element i goes to lane i % 8. */
@@ -127,6 +202,9 @@ static void test_the_table_in_force_is_one_that_this_processor_can_run(void) {
 }
 
 static const dl_test tests[] = {
+    DL_TEST(test_the_checksum_is_equal_on_all_instruction_sets_and_reads_n_elements),
+    DL_TEST(test_the_checksum_of_a_block_knows_every_single_bit),
+    DL_TEST(test_the_checksum_knows_words_that_change_places_and_bits_that_change_together),
     DL_TEST(test_add_sum_and_scale_have_the_bits_of_the_scalar_formula_and_write_n_elements),
     DL_TEST(test_sumsq_is_equal_bit_for_bit_on_all_instruction_sets),
     DL_TEST(test_sumsq_is_the_sum_of_squares),

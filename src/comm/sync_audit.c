@@ -1,0 +1,275 @@
+/* Weights against the hashes of who wrote them.
+ *
+ * The owner of a block keeps the hash of what it wrote last, in memory of its own. Every step writes all that is
+ * learnt, so a change that nobody looked for before the next write would be lost in it, and stay in the weights: the
+ * owner hashes a block before it writes as well, while the block is in the first cache and the optimizer waits for
+ * other memory. What it finds becomes everybody's failure at the next meeting.
+ *
+ * That is memory as the owner sees it. An audit compares every copy: the hashes go to all, the members who share a copy
+ * divide its blocks, and the first block that differs anywhere is looked at by all. Blocks that are not learnt, and
+ * copies on other nodes, are seen by audits alone.
+ *
+ * Where the hash is known and a single bit has flipped, trying all bits of the block finds which. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "comm/sync_common.h"
+
+typedef struct slice {
+  int64_t first, end; /* blocks */
+} slice;
+
+/* A block that is not what its owner wrote. */
+typedef struct finding {
+  int64_t block;    /* n_blocks: nothing found */
+  int64_t step;     /* in which it was found */
+  uint64_t hash;    /* of what is there now */
+  int32_t bit;      /* of element `element` of the block; -1: more than one bit */
+  uint32_t element; /* of the block */
+  float was, is;
+} finding;
+
+/* A member's part in the second round of an audit. */
+typedef struct report {
+  finding at; /* the disputed block in this member's copy; block n_blocks: it is whole there */
+  uint64_t hash;
+  int32_t copy; /* the first member of those that share the copy */
+  char host[64];
+} report;
+
+struct dl_audit {
+  uint64_t *hashes; /* n_blocks; this member's are its own, the others' those of the last audit */
+  slice *slices;    /* size: who owns what */
+  int64_t widest;   /* blocks */
+  uint64_t *send, *gathered;
+  report *reports;
+  finding *first;  /* size: what each has found */
+  finding pending; /* this member's, before a write */
+  bool known;      /* weights were set: hashes hold */
+};
+
+static finding nothing(const dl_sync *sync) { return (finding){.block = sync->n_blocks, .bit = -1}; }
+
+static uint64_t hash_of(const dl_sync *sync, const dl_block_ref *block) {
+  return dl_vector()->checksum(sync->weights + block->offset, block->n);
+}
+
+/* ---- life ---- */
+
+static dl_status allocate(dl_sync *sync, dl_audit *audit) {
+  const size_t size = (size_t)sync->team->size;
+  audit->hashes = dl_calloc((size_t)sync->n_blocks, sizeof *audit->hashes);
+  audit->slices = dl_calloc(size, sizeof *audit->slices);
+  audit->reports = dl_calloc(size, sizeof *audit->reports);
+  audit->first = dl_calloc(size, sizeof *audit->first);
+  audit->pending = nothing(sync);
+  return audit->hashes && audit->slices && audit->reports && audit->first ? DL_OK : DL_ERR_NOMEM;
+}
+
+static dl_status learn_slices(dl_sync *sync, dl_audit *audit) {
+  const slice mine = {sync->first_block, sync->end_block};
+  DL_TRY(dl_team_allgather(sync->team, &mine, sizeof mine, audit->slices));
+  for (int r = 0; r < sync->team->size; r++)
+    if (audit->slices[r].end - audit->slices[r].first > audit->widest)
+      audit->widest = audit->slices[r].end - audit->slices[r].first;
+  audit->send = dl_calloc((size_t)audit->widest, sizeof *audit->send);
+  audit->gathered = dl_calloc((size_t)audit->widest * (size_t)sync->team->size, sizeof *audit->gathered);
+  return dl_team_agree(sync->team, audit->send && audit->gathered ? DL_OK : DL_ERR_NOMEM);
+}
+
+dl_status dl_audit_new(dl_sync *sync) {
+  if (!sync->options.audit_every) return DL_OK;
+  sync->audit = dl_calloc(1, sizeof *sync->audit);
+  dl_status status = sync->audit ? allocate(sync, sync->audit) : DL_ERR_NOMEM;
+  DL_TRY(dl_team_agree(sync->team, status));
+  return learn_slices(sync, sync->audit);
+}
+
+void dl_audit_destroy(dl_sync *sync) {
+  dl_audit *audit = sync->audit;
+  if (!audit) return;
+  void *const mine[] = {audit->hashes,  audit->slices, audit->send, audit->gathered,
+                        audit->reports, audit->first,  audit};
+  for (size_t i = 0; i < sizeof mine / sizeof *mine; i++) free(mine[i]);
+  sync->audit = NULL;
+}
+
+/* ---- what differs ---- */
+
+/* Looks for the one bit that gives `hash` when it is turned back, on a copy of the block. Every trial hashes the block:
+ * some milliseconds, on the way to an error. */
+static void find_bit(const float *now, uint32_t n, uint64_t hash, finding *out) {
+  float block[DL_BLOCK];
+  memcpy(block, now, n * sizeof *now);
+  for (uint32_t i = 0; i < n; i++) {
+    uint32_t word, turned;
+    memcpy(&word, &now[i], sizeof word);
+    for (int32_t bit = 0; bit < 32; bit++) {
+      turned = word ^ (uint32_t)1 << bit;
+      memcpy(&block[i], &turned, sizeof turned);
+      if (dl_vector()->checksum(block, n) != hash) continue;
+      out->element = i;
+      out->bit = bit;
+      out->was = block[i];
+      out->is = now[i];
+      return;
+    }
+    block[i] = now[i];
+  }
+}
+
+static finding describe(const dl_sync *sync, int64_t number, uint64_t expected) {
+  const dl_block_ref *block = &sync->blocks[number];
+  finding out = {.block = number, .step = sync->step, .hash = hash_of(sync, block), .bit = -1};
+  find_bit(sync->weights + block->offset, block->n, expected, &out);
+  return out;
+}
+
+/* "layers.0.weight[3, 17] (bit 22: 0.5 became 2.1e+38)" or "layers.0.weight, elements 1024 to 2047 of 401408" */
+static void name_place(const dl_sync *sync, const finding *f, char *text, size_t size) {
+  const dl_block_ref *block = &sync->blocks[f->block];
+  const dl_tensor *tensor = &sync->group->tensors[block->tensor];
+  size_t first = block->offset - tensor->offset, left = first + f->element;
+  if (f->bit < 0) {
+    snprintf(text, size, "%s, elements %zu to %zu of %zu", tensor->name, first, first + block->n - 1, tensor->count);
+    return;
+  }
+  size_t used = (size_t)snprintf(text, size, "%s[", tensor->name), stride = tensor->count;
+  for (int d = 0; d < tensor->dims && used < size; d++) {
+    stride /= (size_t)tensor->shape[d];
+    used += (size_t)snprintf(text + used, size - used, "%s%zu", d ? ", " : "", stride ? left / stride : 0);
+    left = stride ? left % stride : 0;
+  }
+  if (used < size)
+    snprintf(text + used, size - used, "] (bit %d: %.9g became %.9g)", f->bit, (double)f->was, (double)f->is);
+}
+
+static dl_status hint(void) { return dl_hint("look at that machine's memory (dmesg, mcelog, memtest)"); }
+
+/* ---- the owner's looks ---- */
+
+void dl_audit_before_write(dl_sync *sync, const dl_block_ref *block) {
+  dl_audit *audit = sync->audit;
+  if (!audit || !audit->known) return;
+  const int64_t number = block - sync->blocks;
+  if (hash_of(sync, block) != audit->hashes[number] && audit->pending.block == sync->n_blocks)
+    audit->pending = describe(sync, number, audit->hashes[number]);
+}
+
+void dl_audit_after_write(dl_sync *sync, const dl_block_ref *block) {
+  if (sync->audit) sync->audit->hashes[block - sync->blocks] = hash_of(sync, block);
+}
+
+void dl_audit_rewritten(dl_sync *sync) {
+  dl_audit *audit = sync->audit;
+  if (!audit) return;
+  for (int64_t b = sync->first_block; b < sync->end_block; b++) dl_audit_after_write(sync, &sync->blocks[b]);
+  audit->pending = nothing(sync);
+  audit->known = true;
+}
+
+dl_status dl_audit_pending(const dl_sync *sync) {
+  const dl_audit *audit = sync->audit;
+  char place[256];
+  if (!audit || audit->pending.block == sync->n_blocks) return DL_OK;
+  name_place(sync, &audit->pending, place, sizeof place);
+  dl_fail(DL_ERR_TRAIN, "step %" PRId64 ": weights have changed in memory: %s, since rank %d on %s wrote them",
+          audit->pending.step, place, sync->team->rank, sync->team->host);
+  return hint();
+}
+
+/* ---- the audit ---- */
+
+static dl_status gather_hashes(dl_sync *sync, dl_audit *audit) {
+  const size_t widest = (size_t)audit->widest, mine = (size_t)(sync->end_block - sync->first_block);
+  memcpy(audit->send, audit->hashes + sync->first_block, mine * sizeof *audit->send);
+  DL_TRY(dl_team_allgather(sync->team, audit->send, widest * sizeof *audit->send, audit->gathered));
+  for (int r = 0; r < sync->team->size; r++) {
+    const slice *of = &audit->slices[r];
+    memcpy(audit->hashes + of->first, audit->gathered + (size_t)r * widest,
+           (size_t)(of->end - of->first) * sizeof *audit->hashes);
+  }
+  return DL_OK;
+}
+
+/* The blocks of this copy that are this member's to look at: not its own where others share the copy. */
+static finding look_at_share(const dl_sync *sync, const dl_audit *audit) {
+  const int sharers = sync->copy_size > 0 ? sync->copy_size : 1, turn = (sync->copy_rank + 1) % sharers;
+  const int64_t end = sync->n_blocks * (turn + 1) / sharers;
+  for (int64_t b = sync->n_blocks * turn / sharers; b < end; b++)
+    if (hash_of(sync, &sync->blocks[b]) != audit->hashes[b]) return (finding){.block = b};
+  return nothing(sync);
+}
+
+static int owner_of(const dl_sync *sync, int64_t block) {
+  for (int r = 0; r < sync->team->size; r++)
+    if (sync->audit->slices[r].first <= block && block < sync->audit->slices[r].end) return r;
+  return 0;
+}
+
+/* Whether more copies have `hash` than any other value; the owner's own hash counts as one more. Ties are nobody's. */
+static bool is_majority(const dl_sync *sync, uint64_t hash, uint64_t owners) {
+  const report *all = sync->audit->reports;
+  int with = hash == owners, most_others = 0;
+  for (int r = 0; r < sync->team->size; r++) {
+    if (all[r].copy != r) continue;
+    with += all[r].hash == hash;
+    int same = all[r].hash == owners;
+    for (int s = 0; s < sync->team->size; s++) same += all[s].copy == s && all[s].hash == all[r].hash;
+    if (all[r].hash != hash && same > most_others) most_others = same;
+  }
+  return with > most_others;
+}
+
+/* The same reports on all members give the same words. */
+static dl_status judge(const dl_sync *sync, int64_t block) {
+  const dl_audit *audit = sync->audit;
+  const report *all = audit->reports;
+  const int owner = owner_of(sync, block);
+  const uint64_t written = audit->hashes[block];
+  int copies = 0, wrong = 0, first = -1;
+  char place[256], who[400];
+  for (int r = 0; r < sync->team->size; r++) {
+    if (all[r].copy != r) continue;
+    copies++;
+    if (all[r].hash == written) continue;
+    wrong++;
+    if (first < 0) first = r;
+  }
+  name_place(sync, &all[first].at, place, sizeof place);
+  if (copies > 1 && wrong == copies && is_majority(sync, all[first].hash, written))
+    snprintf(who, sizeof who,
+             "rank %d on %s, which owns them, keeps another hash than all %d copies have: its memory is in doubt",
+             owner, all[owner].host, copies);
+  else if (copies > 1)
+    snprintf(who, sizeof who, "%s on %s (rank %d), one of %d of %d copies that are not what rank %d on %s wrote%s",
+             is_majority(sync, written, written) ? "the wrong copy is" : "one wrong copy is", all[first].host, first,
+             wrong, copies, owner, all[owner].host,
+             copies > 2 && is_majority(sync, written, written) ? " and most have" : "");
+  else
+    snprintf(who, sizeof who, "since rank %d on %s wrote them", owner, all[owner].host);
+  dl_fail(DL_ERR_TRAIN, "step %" PRId64 ", audit: weights have changed in memory: %s, %s", sync->step, place, who);
+  return hint();
+}
+
+bool dl_audit_is_due(const dl_sync *sync) { return sync->audit && sync->step % sync->options.audit_every == 0; }
+
+dl_status dl_audit_copies(dl_sync *sync) {
+  dl_audit *audit = sync->audit;
+  const dl_team *team = sync->team;
+  if (!audit || !audit->known) return DL_OK;
+  DL_TRY(gather_hashes(sync, audit));
+  const finding mine = look_at_share(sync, audit);
+  DL_TRY(dl_team_allgather(sync->team, &mine, sizeof mine, audit->first));
+  int64_t block = sync->n_blocks;
+  for (int r = 0; r < team->size; r++)
+    if (audit->first[r].block < block) block = audit->first[r].block;
+  if (block == sync->n_blocks) return DL_OK;
+  report own = {.at = describe(sync, block, audit->hashes[block]), .copy = team->rank - sync->copy_rank};
+  own.hash = own.at.hash;
+  memcpy(own.host, team->host, sizeof own.host);
+  DL_TRY(dl_team_allgather(sync->team, &own, sizeof own, audit->reports));
+  return judge(sync, block);
+}

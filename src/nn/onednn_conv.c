@@ -3,7 +3,8 @@
  *
  * Against its own blocked order, read on AVX-512 (oneDNN 2.6, one thread, forward and backward of 3x3 kernels): 32 to
  * 64 channels of 15x15, 32 images, 2.51 to 2.62 ms; 64 to 64 of 6x6 0.51 to 0.62 ms; 16 to 16 of 32x32, 64 images, 4.15
- * to 4.32 ms; only three input channels lose (0.66 to 0.45 ms). And everything between convolutions is a plain loop.
+ * to 4.32 ms; only three input channels lose (0.66 to 0.45 ms): their forward pass is our own (kernels_conv.isa.c). And
+ * everything between convolutions is a plain loop.
  *
  * oneDNN chooses the order of weights: they are copied into it in each pass, which takes microseconds. Primitives are
  * made for a number of samples and kept; their scratch memory is ours, so a pass allocates nothing.
@@ -15,7 +16,7 @@
 #include <string.h>
 
 #include "core/mem.h"
-#include "nn/conv.h"
+#include "nn/kernels_conv.h"
 #include "nn/signal_guard.h"
 
 /* ---- 2.x and 3.x ---- */
@@ -111,6 +112,7 @@ typedef struct onednn_conv {
   uint64_t clock;
   size_t w_bytes, scratch_bytes;
   void *w, *scratch; /* weights in oneDNN's order, scratch memory: for the largest need */
+  float *few;        /* weights for few_forward, NULL where that is not taken */
 } onednn_conv;
 
 static void job_free(job *j) {
@@ -136,6 +138,7 @@ static void destroy(dl_conv *conv) {
   if (c->engine) dnnl_engine_destroy(c->engine);
   free(c->w);
   free(c->scratch);
+  free(c->few);
   free(c);
 }
 
@@ -250,6 +253,13 @@ static dl_status new (const dl_conv_shape *shape, const dl_gemm_backend *gemm, d
                     dnnl_stream_create(&c->stream, c->engine, dnnl_stream_default_flags) == dnnl_success &&
                     dnnl_primitive_attr_create(&c->attr) == dnnl_success &&
                     dnnl_primitive_attr_set_scratchpad_mode(c->attr, dnnl_scratchpad_mode_user) == dnnl_success;
+  if (made && dl_conv_few_suits(shape)) {
+    c->few = dl_calloc_aligned((size_t)(shape->oc * shape->ic * shape->kh * shape->kw), sizeof(float));
+    if (!c->few) {
+      destroy(&c->base);
+      return DL_ERR_NOMEM;
+    }
+  }
   /* What is fast for one sample is for many. */
   if (!made || !entry_of(c, 1)) {
     destroy(&c->base);
@@ -311,6 +321,11 @@ static void make_nan(float *values, int64_t n) {
 
 static void forward(dl_conv *conv, int64_t n, const float *x, const float *w, const float *bias, float *y) {
   onednn_conv *c = (onednn_conv *)conv;
+  if (c->few) {
+    dl_conv_few_pack(&conv->shape, w, c->few);
+    dl_conv_kernels_in_use()->few_forward(&conv->shape, n, x, c->few, bias, y);
+    return;
+  }
   entry *e = entry_of(c, n);
   const operands o = {x, w, bias, y};
   if (!e || !run(c, &e->jobs[FORWARD], FORWARD, &o)) make_nan(y, n * conv->shape.oc * conv->shape.oh * conv->shape.ow);

@@ -124,10 +124,8 @@ static void test_passes_in_blocks_repeat_bit_for_bit(void) {
   }
 }
 
-int main(void) {
-  const dl_test tests[] = {
-      DL_TEST(test_blocks_of_any_size_give_what_the_whole_batch_gives),
-      DL_TEST(test_passes_in_blocks_repeat_bit_for_bit),
-  };
-  return dl_test_main("blocks", tests, sizeof tests / sizeof tests[0]);
-}
+static const dl_test tests[] = {
+    DL_TEST(test_blocks_of_any_size_give_what_the_whole_batch_gives),
+    DL_TEST(test_passes_in_blocks_repeat_bit_for_bit),
+};
+DL_TEST_MAIN("blocks", tests)

@@ -9,7 +9,8 @@
 /* Zeroed memory for `count` objects of `size` bytes; overflow-checked; NULL and a record on failure. */
 void *dl_calloc(size_t count, size_t size);
 
-/* Zeroed memory aligned to 64 bytes (size rounded up to a multiple of 64), released with free(). */
+/* Zeroed memory aligned to 64 bytes (size rounded up to a multiple of 64), released with free(). From 4 MiB on it is
+ * whole pages of 2 MiB, where the system has them for the asking. */
 void *dl_calloc_aligned(size_t count, size_t size);
 
 /* realloc with an overflow check; the old block stays valid on failure (NULL). */

@@ -1,0 +1,44 @@
+/* test_mem.c - aligned memory: zero, at its place, and refused where a size overflows. */
+#include "core/mem.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dltest.h"
+
+enum { MIB = 1 << 20 };
+
+static bool all_zero(const unsigned char *p, size_t bytes) {
+  for (size_t i = 0; i < bytes; i++)
+    if (p[i]) return false;
+  return true;
+}
+
+/* Each is made twice, the second time perhaps of what the first one left. */
+static void test_aligned_memory_is_zero_at_64_bytes_and_large_buffers_at_2_mib(void) {
+  static const size_t sizes[] = {0, 1, 65, 4096, 4 * MIB - 1, 4 * MIB, 4 * MIB + 1, 9 * MIB + 7};
+  for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+    for (int again = 0; again < 2; again++) {
+      unsigned char *p = dl_calloc_aligned(sizes[i], 1);
+      CU_ASSERT_PTR_NOT_NULL_FATAL(p);
+      CU_ASSERT_EQUAL((uintptr_t)p % (sizes[i] < 4 * MIB ? 64 : 2 * MIB), 0);
+      CU_ASSERT_TRUE(all_zero(p, sizes[i]));
+      memset(p, 0xa5, sizes[i]);
+      free(p);
+    }
+}
+
+static void test_a_size_that_overflows_is_refused(void) {
+  static volatile size_t most = SIZE_MAX;
+  CU_ASSERT_PTR_NULL(dl_calloc_aligned(most / 2, 3));
+  CU_ASSERT_EQUAL(dl_error_last()->status, DL_ERR_NOMEM);
+  CU_ASSERT_PTR_NULL(dl_calloc_aligned(most - 63, 1));
+  CU_ASSERT_PTR_NULL(dl_calloc_aligned(most, 1));
+}
+
+static const dl_test tests[] = {
+    DL_TEST(test_aligned_memory_is_zero_at_64_bytes_and_large_buffers_at_2_mib),
+    DL_TEST(test_a_size_that_overflows_is_refused),
+};
+DL_TEST_MAIN("mem", tests)

@@ -24,7 +24,8 @@ typedef struct dl_stats_options {
 /* One JSON object with everything (docs/statistics.md names the members), on member 0; NULL elsewhere. Collective;
  * errors are agreed on: DL_ERR_DATA with file and data set. Costs a pass over the file to look at the values, one for
  * as many columns as memory_bytes holds, one or two each for correlations, mutual information and naive Bayes. A column
- * of which memory_bytes holds less than a third is read once for every piece of its values that fits, three times. */
+ * of which memory_bytes holds less than a third is read once for every piece of its values that fits, up to four times.
+ */
 dl_status dl_stats(dl_team *team, const dl_stats_options *options, dl_json **out);
 
 #endif

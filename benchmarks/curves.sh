@@ -29,9 +29,15 @@ tail_mean() { # file: the mean over the last tenth of its lines
   awk '{v[NR] = $1} END {m = int(NR / 10); for (i = NR - m + 1; i <= NR; i++) s += v[i]; printf "%.4f", s / m}' "$1"
 }
 
+row() { # model steps seed PyTorch dldist
+  awk -v a="$4" -v b="$5" -v m="$1" -v n="$2" -v s="$3" \
+    'BEGIN {printf "%-12s %6s %5s %9.4f %9.4f %8.4f\n", m, n, s, a, b, b / a}'
+}
+
 printf '%-12s %6s %5s %9s %9s %8s\n' model steps seed PyTorch dldist ratio
 for entry in "${models[@]}"; do
   IFS=: read -r model steps <<<"$entry"
+  : >"$work/means"
   for ((seed = 1; seed <= seeds; seed++)); do
     peer prepare "$model" "$data/${model%%-*}.h5" "$steps" "$seed" "$work/data.h5"
     peer train "$model" "$work/data.h5" "$seed" >"$work/peer"
@@ -39,11 +45,7 @@ for entry in "${models[@]}"; do
     for who in peer ours; do
       [ "$(wc -l <"$work/$who")" = "$steps" ] || { echo "curves.sh: $model: not $steps steps in $who's curve" >&2 && exit 1; }
     done
-    echo "$model $steps $seed $(tail_mean "$work/peer") $(tail_mean "$work/ours")"
+    row "$model" "$steps" "$seed" "$(tail_mean "$work/peer")" "$(tail_mean "$work/ours")" | tee -a "$work/means"
   done
-done | awk '
-  function row(seed, a, b) {printf "%-12s %6s %5s %9.4f %9.4f %8.4f\n", model, steps, seed, a, b, b / a; fflush()}
-  function mean() {if (n) row("mean", a / n, b / n); n = a = b = 0}
-  $1 != model {mean()}
-  {model = $1; steps = $2; n++; a += $4; b += $5; row($3, $4, $5)}
-  END {mean()}'
+  row "$model" "$steps" mean "$(awk '{s += $4} END {print s / NR}' "$work/means")" "$(awk '{s += $5} END {print s / NR}' "$work/means")"
+done

@@ -26,8 +26,7 @@ static const dl_format formats[] = {
     {"text", "FILE [--tokens char|byte] [--test-fraction F]",
      "a text as the row of its characters or bytes, for language models; the tail is the test split", 1, 1,
      dl_import_text, dl_text_rows, 2, sizeof(dl_text_options), false},
-    {"csv",
-     "FILE [TEST_FILE] --target COLUMN [OPTION]...",
+    {"csv", "FILE [TEST_FILE] --target COLUMN [OPTION]...",
      "a table of numbers and categories as text, plain or packed with gzip", 1, 2, dl_import_csv, dl_csv_rows,
      DL_CSV_N_ROWS, sizeof(dl_csv_options), false},
     {"fann", "FILE [TEST_FILE]", "training files of FANN, the Fast Artificial Neural Network library", 1, 2,
@@ -104,7 +103,12 @@ static dl_status bind_settings(const dl_format *format, const dl_import_setting 
     status = value ? dl_node_put(document->root, settings[i].key, value) : DL_ERR_NOMEM;
   }
   const dl_option_set rows = {format->options, format->n_options, options};
-  if (status == DL_OK) status = dl_options_parse(&rows, 1, document->root, format->name);
+  if (status == DL_OK && dl_options_parse(&rows, 1, document->root, format->name) != DL_OK) {
+    dl_error error = *dl_error_last(); /* a command line has no lines to point at */
+    error.file[0] = 0;
+    error.line = error.column = 0;
+    status = dl_error_adopt(&error);
+  }
   return status;
 }
 

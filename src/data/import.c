@@ -103,7 +103,12 @@ static dl_status bind_settings(const dl_format *format, const dl_import_setting 
     status = value ? dl_node_put(document->root, settings[i].key, value) : DL_ERR_NOMEM;
   }
   const dl_option_set rows = {format->options, format->n_options, options};
-  if (status == DL_OK) status = dl_options_parse(&rows, 1, document->root, format->name);
+  if (status == DL_OK && dl_options_parse(&rows, 1, document->root, format->name) != DL_OK) {
+    dl_error error = *dl_error_last(); /* a command line has no lines to point at */
+    error.file[0] = 0;
+    error.line = error.column = 0;
+    status = dl_error_adopt(&error);
+  }
   return status;
 }
 

@@ -194,12 +194,14 @@ static dl_status time_way(bench *b, const way *w, double *out) {
 
 static void print_head(const bench *b, FILE *csv) {
   const dl_team *team = b->team;
-  printf("a step of gradient synchronisation and %s, %d rank%s on %d node%s, audit_every %lld; median ms\n",
-         b->optimizer->kind->name, team->size, team->size == 1 ? "" : "s", team->nodes, team->nodes == 1 ? "" : "s",
-         (long long)b->config->sync.audit_every);
+  printf(
+      "a step of gradient synchronisation and %s, %d %s%s on %d node%s, audit_every %lld; median ms\n"
+      "gain: how many times as fast as MPI_Allreduce followed by a step of every rank's own\n",
+      b->optimizer->kind->name, team->size, team->processes > 1 ? "rank" : "thread", team->size == 1 ? "" : "s",
+      team->nodes, team->nodes == 1 ? "" : "s", (long long)b->config->sync.audit_every);
   printf("%12s %10s", "parameters", "MiB");
   for (int w = 0; w < WAYS; w++) printf(" %14s", ways[w].name);
-  printf(" %15s %15s %12s\n", "fused against", "two-phase", "fused / copy");
+  printf(" %12s %15s %12s\n", "fused gain", "two-phase gain", "fused / copy");
   if (!csv) return;
   fputs("ranks,nodes,transport,parameters,bytes", csv);
   for (int w = 0; w < WAYS; w++) fprintf(csv, ",%s", ways[w].column);
@@ -220,7 +222,7 @@ static void print_row(const bench *b, const double seconds[WAYS], const char *tr
       printf(" %14s", "-");
     else
       printf(" %14.4f", seconds[w] * 1e3);
-  print_ratio(seconds[ALLREDUCE], seconds[FUSED], 15);
+  print_ratio(seconds[ALLREDUCE], seconds[FUSED], 12);
   print_ratio(seconds[ALLREDUCE], seconds[TWO_PHASE], 15);
   print_ratio(seconds[FUSED], seconds[COPY], 12);
   putchar('\n');

@@ -65,6 +65,8 @@ static dl_status allocate(dl_sync *sync, dl_audit *audit) {
   audit->reports = dl_calloc(size, sizeof *audit->reports);
   audit->first = dl_calloc(size, sizeof *audit->first);
   audit->pending = nothing(sync);
+  sync->member_bytes += (size_t)sync->n_blocks * sizeof *audit->hashes +
+                        size * (sizeof *audit->slices + sizeof *audit->reports + sizeof *audit->first);
   return audit->hashes && audit->slices && audit->reports && audit->first ? DL_OK : DL_ERR_NOMEM;
 }
 
@@ -74,6 +76,7 @@ static dl_status learn_slices(dl_sync *sync, dl_audit *audit) {
   for (int r = 0; r < sync->team->size; r++)
     if (audit->slices[r].end - audit->slices[r].first > audit->widest)
       audit->widest = audit->slices[r].end - audit->slices[r].first;
+  sync->member_bytes += (size_t)audit->widest * (size_t)(sync->team->size + 1) * sizeof *audit->send;
   audit->send = dl_calloc((size_t)audit->widest, sizeof *audit->send);
   audit->gathered = dl_calloc((size_t)audit->widest * (size_t)sync->team->size, sizeof *audit->gathered);
   return dl_team_agree(sync->team, audit->send && audit->gathered ? DL_OK : DL_ERR_NOMEM);
@@ -223,34 +226,50 @@ static bool is_majority(const dl_sync *sync, uint64_t hash, uint64_t owners) {
   return with > most_others;
 }
 
-/* The same reports on all members give the same words. */
-static dl_status judge(const dl_sync *sync, int64_t block) {
-  const dl_audit *audit = sync->audit;
-  const report *all = audit->reports;
-  const int owner = owner_of(sync, block);
-  const uint64_t written = audit->hashes[block];
-  int copies = 0, wrong = 0, first = -1;
-  char place[256], who[400];
+/* Copies that are not what their owner wrote: how many of how many, and whose is the first. */
+typedef struct tally {
+  int copies, wrong, first;
+} tally;
+
+static tally count_copies(const dl_sync *sync, uint64_t written) {
+  const report *all = sync->audit->reports;
+  tally t = {.first = -1};
   for (int r = 0; r < sync->team->size; r++) {
     if (all[r].copy != r) continue;
-    copies++;
+    t.copies++;
     if (all[r].hash == written) continue;
-    wrong++;
-    if (first < 0) first = r;
+    t.wrong++;
+    if (t.first < 0) t.first = r;
   }
-  name_place(sync, &all[first].at, place, sizeof place);
-  if (copies > 1 && wrong == copies && is_majority(sync, all[first].hash, written))
+  return t;
+}
+
+/* The same reports on all members give the same words. */
+static dl_status judge(const dl_sync *sync, int64_t block) {
+  const report *all = sync->audit->reports;
+  const uint64_t written = sync->audit->hashes[block];
+  const int owner = owner_of(sync, block);
+  const tally t = count_copies(sync, written);
+  if (t.first < 0) /* found by one, and gone when all looked */
+    return dl_fail(DL_ERR_TRAIN, "step %" PRId64 ", audit: weights change in memory while they are looked at",
+                   sync->step);
+  char place[256], who[400];
+  name_place(sync, &all[t.first].at, place, sizeof place);
+  if (t.copies == 1)
+    snprintf(who, sizeof who, ", since rank %d on %s wrote them", owner, all[owner].host);
+  else if (is_majority(sync, written, written))
+    snprintf(who, sizeof who, ", in %d of %d copies, first in that of rank %d on %s; most are what rank %d on %s wrote",
+             t.wrong, t.copies, t.first, all[t.first].host, owner, all[owner].host);
+  else if (is_majority(sync, all[t.first].hash, written))
     snprintf(who, sizeof who,
-             "rank %d on %s, which owns them, keeps another hash than all %d copies have: its memory is in doubt",
-             owner, all[owner].host, copies);
-  else if (copies > 1)
-    snprintf(who, sizeof who, "%s on %s (rank %d), one of %d of %d copies that are not what rank %d on %s wrote%s",
-             is_majority(sync, written, written) ? "the wrong copy is" : "one wrong copy is", all[first].host, first,
-             wrong, copies, owner, all[owner].host,
-             copies > 2 && is_majority(sync, written, written) ? " and most have" : "");
+             ", or rank %d on %s, which wrote them, keeps a wrong hash: %d of %d copies are not as it says", owner,
+             all[owner].host, t.wrong, t.copies);
   else
-    snprintf(who, sizeof who, "since rank %d on %s wrote them", owner, all[owner].host);
-  dl_fail(DL_ERR_TRAIN, "step %" PRId64 ", audit: weights have changed in memory: %s, %s", sync->step, place, who);
+    snprintf(who, sizeof who,
+             ", in %d of %d copies, first in that of rank %d on %s: not what rank %d on %s wrote, and no "
+             "value is in most of them",
+             t.wrong, t.copies, t.first, all[t.first].host, owner, all[owner].host);
+  dl_fail(DL_ERR_TRAIN, "step %" PRId64 ", audit: weights have changed in memory: %s%s", sync->step, place, who);
   return hint();
 }
 

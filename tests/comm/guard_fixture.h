@@ -228,7 +228,8 @@ static inline dl_status guard_weight_trial(dl_team *team, const guard_run *run, 
   const int64_t next_audit = (after + 1 + run->audit_every - 1) / run->audit_every * run->audit_every;
   GUARD_EXPECT(found <= next_audit || found <= after + 2); /* the owner's look is told with the next step */
   if (own_copies)
-    snprintf(who, sizeof who, "copy is on %s (rank %d)", team->host, victim);
+    snprintf(who, sizeof who, ", in 1 of %d copies, first in that of rank %d on %s; most", team->size, victim,
+             team->host);
   else
     snprintf(who, sizeof who, "since rank %d on %s wrote them", owner, team->host);
   GUARD_EXPECT(strstr(last, who) != NULL);

@@ -45,10 +45,14 @@ static int64_t fullest_unit(const dl_units *units) {
 }
 
 static dl_status size_windows(dl_lanes *l, size_t row_bytes, int64_t buffer_bytes) {
-  const int64_t room = buffer_bytes / 2 / l->shards / (int64_t)row_bytes, unit = fullest_unit(&l->units);
-  int64_t longest = longest_lane(l), most = room < longest ? room : longest;
+  const int64_t unit = fullest_unit(&l->units), longest = longest_lane(l);
+  int64_t most = buffer_bytes / 2 / l->shards / (int64_t)row_bytes;
   if (most > INT32_MAX) most = INT32_MAX;
-  if (most < unit && most < longest) {
+  if (most >= longest) { /* a lane is one window */
+    l->window = longest;
+    return DL_OK;
+  }
+  if (most < unit) {
     const double bytes = 2.0 * (double)l->shards * (double)(unit < longest ? unit : longest) * (double)row_bytes;
     dl_fail(DL_ERR_USAGE,
             "data.shuffle: lanes wants room for two chunks of %lld samples in each of the %lld shards: "
@@ -57,10 +61,9 @@ static dl_status size_windows(dl_lanes *l, size_t row_bytes, int64_t buffer_byte
     return dl_hint("set data.shuffle_buffer_mb to at least %lld, or write the file with smaller chunks",
                    (long long)(bytes / (1 << 20)) + 1);
   }
-  const int64_t windows = most > unit ? (longest + most - unit - 1) / (most - unit) : 1;
-  const int64_t even = windows > 0 ? (longest + windows - 1) / windows + unit : most;
+  const int64_t windows = most > unit ? (longest + most - unit - 1) / (most - unit) : longest,
+                even = (longest + windows - 1) / windows + unit;
   l->window = even < most ? even : most;
-  if (l->window < 1) l->window = 1;
   return DL_OK;
 }
 

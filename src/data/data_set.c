@@ -89,7 +89,9 @@ static dl_status check_access(const dl_config *config, unsigned need) {
   for (int i = 0; i < source.n_files && status == DL_OK; i++) {
     const int descriptor = open(source.files[i], O_RDONLY | O_CLOEXEC);
     if (descriptor < 0)
-      status = dl_fail_at(DL_ERR_DATA, source.files[i], 0, 0, "cannot open the data file: %s", strerror(errno));
+      status = dl_fail_at(DL_ERR_DATA, source.files[i], 0, 0,
+                          errno == ENOENT ? "the data file does not exist" : "cannot open the data file: %s",
+                          strerror(errno));
     else
       close(descriptor);
   }

@@ -251,6 +251,44 @@ static void test_any_leaf_of_any_step_of_any_epoch_can_be_had(void) {
   dl_config_destroy(&config);
 }
 
+static void test_arrays_and_tokens_in_memory_can_come_in_lanes(void) {
+  enum { N = 700 };
+  static float x[N * (WIDTH + 1)];
+  static int32_t labels[N];
+  for (int tokens = 0; tokens < 2; tokens++) {
+    const int width = WIDTH + tokens;
+    for (int i = 0; i < N * width; i++) x[i] = (float)(i / width);
+    for (int i = 0; i < N; i++) labels[i] = i % 3;
+    const dl_data_arrays arrays[DL_SPLITS] = {
+        {.samples = N, .x = tokens ? NULL : x, .labels = tokens ? NULL : labels, .tokens = tokens ? x : NULL}};
+    const dl_data_shape shape = {.x_dims = 1, .x_shape = {WIDTH}, .y_size = 1};
+    dl_config *config = make_config(tokens ? "task: language_model\ndata: {shuffle: lanes, sequence: 16}\n"
+                                             "train: {epochs: 1, batch: 30}"
+                                           : "data: {shuffle: lanes}\ntrain: {epochs: 1, batch: 30}");
+    dl_data *data = NULL;
+    DL_ASSERT_OK(dl_data_from_arrays(test_solo_team(), config, &shape, arrays, &data));
+    DL_ASSERT_OK(dl_data_set_order(data, config, 4));
+    float row[30 * WIDTH];
+    int out[N], wrong = 0, moved = 0;
+    int32_t label[30 * WIDTH];
+    for (int step = 0; step < 24; step++) {
+      const int64_t n = dl_data_step_samples(data, 30, step);
+      dl_batch batch = {.x = row, .label = label};
+      DL_ASSERT_OK(dl_data_read_step(data, 0, 30, step, 0, n, &batch));
+      for (int i = 0; i < n; i++) {
+        out[step * 30 + i] = (int)row[i * WIDTH];
+        wrong += label[tokens ? i * WIDTH : i] != (tokens ? (int)row[i * WIDTH] : (int)row[i * WIDTH] % 3);
+      }
+    }
+    for (int i = 0; i < N; i++) moved += out[i] != i;
+    CU_ASSERT(each_once(out, N, N));
+    CU_ASSERT_EQUAL(wrong, 0);
+    CU_ASSERT(moved > N - 20);
+    dl_data_destroy(&data);
+    dl_config_destroy(&config);
+  }
+}
+
 /* ---- mixing, memory ---- */
 
 /* Spearman's rank correlation of two permutations of 0 .. n - 1. */
@@ -462,6 +500,7 @@ static const dl_test tests[] = {
     DL_TEST(test_the_order_differs_by_epoch_and_by_seed_alone),
     DL_TEST(test_the_order_is_the_same_for_any_team_and_for_who_reads_alone),
     DL_TEST(test_any_leaf_of_any_step_of_any_epoch_can_be_had),
+    DL_TEST(test_arrays_and_tokens_in_memory_can_come_in_lanes),
     DL_TEST(test_windows_mix_and_memory_stays_within_its_bound),
     DL_TEST(test_a_chunk_is_read_once_an_epoch_but_where_lanes_are_cut),
     DL_TEST(test_a_damaged_chunk_stops_whoever_reads_it_with_its_rows),

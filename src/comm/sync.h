@@ -90,7 +90,8 @@ dl_status dl_sync_get(dl_sync *sync, int slot, float *values, int root);
  * With recompute_every, in every such step a random leaf is computed a second time by another member (by the same one
  * where it is alone) and the bits of what it delivered are compared before anything is summed. A difference is
  * DL_ERR_TRAIN on all members, no weight has changed, and dl_sync_disputed tells the leaf; to know who was wrong every
- * member then computes it once more (dl_sync_settle). Members must be alike: other processors give other bits. */
+ * member then computes it once more (dl_sync_settle_dispute). Members must be alike: other processors give other bits.
+ */
 
 /* After dl_sync_begin and before this member's own leaves: the leaf that it must compute for another (into
  * dl_sync_gradients), or -1; dl_sync_leaf_recomputed takes the result. Not collective. */
@@ -100,7 +101,7 @@ void dl_sync_leaf_recomputed(dl_sync *sync, const double sums[DL_LEAF_SUMS]);
 int64_t dl_sync_disputed(const dl_sync *sync);
 /* Every member has computed that leaf again, after another dl_sync_begin: returns DL_ERR_TRAIN with a message that says
  * who was wrong, as far as can be told. */
-dl_status dl_sync_settle(dl_sync *sync, const double sums[DL_LEAF_SUMS]);
+dl_status dl_sync_settle_dispute(dl_sync *sync, const double sums[DL_LEAF_SUMS]);
 /* For members that are not alike. Not collective, but called by all. */
 void dl_sync_stop_recomputing(dl_sync *sync);
 

@@ -47,7 +47,8 @@ struct dl_audit {
   report *reports;
   finding *first;  /* size: what each has found */
   finding pending; /* this member's, before a write */
-  bool known;      /* weights were set: hashes hold */
+  bool covered;    /* the slices hold every block: copies can be compared */
+  bool known;      /* weights were set: hashes hold; 0 stands for none */
 };
 
 static finding nothing(const dl_sync *sync) { return (finding){.block = sync->n_blocks, .bit = -1}; }
@@ -73,12 +74,16 @@ static dl_status allocate(dl_sync *sync, dl_audit *audit) {
 static dl_status learn_slices(dl_sync *sync, dl_audit *audit) {
   const slice mine = {sync->first_block, sync->end_block};
   DL_TRY(dl_team_allgather(sync->team, &mine, sizeof mine, audit->slices));
-  for (int r = 0; r < sync->team->size; r++)
-    if (audit->slices[r].end - audit->slices[r].first > audit->widest)
-      audit->widest = audit->slices[r].end - audit->slices[r].first;
+  int64_t blocks = 0;
+  for (int r = 0; r < sync->team->size; r++) {
+    const int64_t n = audit->slices[r].end - audit->slices[r].first;
+    blocks += n;
+    if (n > audit->widest) audit->widest = n;
+  }
+  audit->covered = blocks == sync->n_blocks;
   sync->member_bytes += (size_t)audit->widest * (size_t)(sync->team->size + 1) * sizeof *audit->send;
-  audit->send = dl_calloc((size_t)audit->widest, sizeof *audit->send);
-  audit->gathered = dl_calloc((size_t)audit->widest * (size_t)sync->team->size, sizeof *audit->gathered);
+  audit->send = dl_calloc((size_t)audit->widest + 1, sizeof *audit->send);
+  audit->gathered = dl_calloc((size_t)audit->widest * (size_t)sync->team->size + 1, sizeof *audit->gathered);
   return dl_team_agree(sync->team, audit->send && audit->gathered ? DL_OK : DL_ERR_NOMEM);
 }
 
@@ -155,8 +160,8 @@ static dl_status hint(void) { return dl_hint("look at that machine's memory (dme
 
 void dl_audit_before_write(dl_sync *sync, const dl_block_ref *block) {
   dl_audit *audit = sync->audit;
-  if (!audit || !audit->known) return;
   const int64_t number = block - sync->blocks;
+  if (!audit || !audit->hashes[number]) return;
   if (hash_of(sync, block) != audit->hashes[number] && audit->pending.block == sync->n_blocks)
     audit->pending = describe(sync, number, audit->hashes[number]);
 }
@@ -168,6 +173,7 @@ void dl_audit_after_write(dl_sync *sync, const dl_block_ref *block) {
 void dl_audit_rewritten(dl_sync *sync) {
   dl_audit *audit = sync->audit;
   if (!audit) return;
+  memset(audit->hashes, 0, (size_t)sync->n_blocks * sizeof *audit->hashes);
   for (int64_t b = sync->first_block; b < sync->end_block; b++) dl_audit_after_write(sync, &sync->blocks[b]);
   audit->pending = nothing(sync);
   audit->known = true;
@@ -278,7 +284,7 @@ bool dl_audit_is_due(const dl_sync *sync) { return sync->audit && sync->step % s
 dl_status dl_audit_copies(dl_sync *sync) {
   dl_audit *audit = sync->audit;
   const dl_team *team = sync->team;
-  if (!audit || !audit->known) return DL_OK;
+  if (!audit || !audit->known || !audit->covered) return DL_OK;
   DL_TRY(gather_hashes(sync, audit));
   const finding mine = look_at_share(sync, audit);
   DL_TRY(dl_team_allgather(sync->team, &mine, sizeof mine, audit->first));

@@ -191,7 +191,7 @@ static dl_status say_who(const dl_sync *sync) {
   return dl_hint("a processor or memory that computes wrongly: leave that machine out, and look at dmesg and mcelog");
 }
 
-dl_status dl_sync_settle(dl_sync *sync, const double sums[DL_LEAF_SUMS]) {
+dl_status dl_sync_settle_dispute(dl_sync *sync, const double sums[DL_LEAF_SUMS]) {
   dl_recompute *own = sync->recompute;
   if (!own || !own->disputed) return dl_fail(DL_ERR_INTERNAL, "there is no dispute to settle");
   DL_TRY(dl_audit_copies(sync)); /* other weights give other gradients: then memory is to blame */

@@ -189,7 +189,7 @@ static dl_status settle_dispute(loop *l, const dl_cut *cut, int64_t leaf) {
   dl_status status = dl_sync_begin(l->model->sync, cut);
   if (status == DL_OK) status = compute_leaf(l, cut, leaf, sums, notes);
   DL_TRY(dl_team_agree(l->model->team, status));
-  return dl_sync_settle(l->model->sync, sums);
+  return dl_sync_settle_dispute(l->model->sync, sums);
 }
 
 static bool time_for_checkpoint(const loop *l) {

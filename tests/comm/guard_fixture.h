@@ -145,7 +145,7 @@ static inline dl_status guard_step(guard_trainer *t) {
   if (status == DL_OK || dl_sync_disputed(t->sync) < 0) return status;
   DL_TRY(dl_sync_begin(t->sync, &t->cut));
   guard_leaf(t, dl_sync_disputed(t->sync), true, sums);
-  return dl_sync_settle(t->sync, sums);
+  return dl_sync_settle_dispute(t->sync, sums);
 }
 
 /* A trainer with random weights. */

@@ -172,7 +172,7 @@ static void test_a_wait_beyond_the_timeout_ends_the_job_and_names_who_is_missing
 static void test_a_late_gate_says_so_and_a_broken_one_too(void) {
   static dl_gate gate, other;
   static const _Atomic int broken = 1;
-  dl_gate_watch late = {0.05, 10, NULL}, torn = {60, 10, &broken};
+  dl_gate_watch late = {.timeout_s = 0.05, .spins = 10}, torn = {.timeout_s = 60, .spins = 10, .broken = &broken};
   CU_ASSERT_EQUAL(dl_gate_pass(&gate, 2, &late), DL_GATE_LATE);
   CU_ASSERT_EQUAL(dl_gate_pass(&other, 2, &torn), DL_GATE_BROKEN);
   CU_ASSERT_EQUAL(dl_gate_pass(&other, 2, &torn), DL_GATE_BROKEN); /* and stays so */

@@ -1,0 +1,144 @@
+/* Waiting on a wire, and who is missing when it takes too long.
+ *
+ * Whoever has waited for a while, at a gate in memory or for messages, says so to all others once a second on a
+ * communicator of its own (a beat). Who is waited for at the deadline and has not been heard of lately waits for
+ * nobody: it is stopped, cut off, gone, or computes. That names the right one wherever the others wait: a rank that
+ * itself waits for the missing one beats. */
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "comm/wire_private.h"
+#include "core/clock.h"
+
+#define BEATS_AFTER_S 2.0
+#define LEAVE_WORD_S 5 /* mpirun needs about 3 s to end a job with a stopped rank */
+
+static double smaller(double a, double b) { return a < b ? a : b; }
+
+/* Seconds between beats: fewer where many would speak, more where the deadline is near. */
+static double beat_interval(const dl_wire *wire) {
+  return smaller(1.0 + wire->place.size / 256.0, wire->timeout_s / 10);
+}
+static double still_fresh_s(const dl_wire *wire) { return smaller(5 * beat_interval(wire), wire->timeout_s / 2); }
+
+static void hear(dl_wire *wire, double now) {
+  for (;;) {
+    int there = 0;
+    MPI_Status from;
+    char beat;
+    if (MPI_Iprobe(MPI_ANY_SOURCE, DL_TAG_BEAT, wire->side, &there, &from) != MPI_SUCCESS || !there) return;
+    if (MPI_Recv(&beat, 1, MPI_CHAR, from.MPI_SOURCE, DL_TAG_BEAT, wire->side, MPI_STATUS_IGNORE) != MPI_SUCCESS)
+      return;
+    wire->peers[from.MPI_SOURCE].heard_s = now;
+  }
+}
+
+void dl_wire_hear(dl_wire *wire) { hear(wire, dl_now_s()); }
+
+void dl_wire_beat(dl_wire *wire, double waited_s) {
+  static const char beat = 1;
+  double now = dl_now_s();
+  if (waited_s < smaller(BEATS_AFTER_S, wire->timeout_s / 5) || now - wire->beat_s < beat_interval(wire)) return;
+  hear(wire, now);
+  wire->beat_s = now;
+  for (int process = 0; process < wire->place.size; process++) {
+    MPI_Request request;
+    if (process == wire->place.rank) continue;
+    if (MPI_Isend(&beat, 1, MPI_CHAR, process, DL_TAG_BEAT, wire->side, &request) == MPI_SUCCESS)
+      MPI_Request_free(&request); /* one byte: it is on its way when Isend returns */
+  }
+}
+
+/* ---- who is missing ---- */
+
+typedef struct sentence {
+  char *text;
+  size_t size, used;
+} sentence;
+
+static __attribute__((format(printf, 2, 3))) void add(sentence *s, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  int n = vsnprintf(s->text + s->used, s->size - s->used, format, arguments);
+  va_end(arguments);
+  if (n > 0) s->used = s->used + (size_t)n < s->size ? s->used + (size_t)n : s->size - 1;
+}
+
+static bool is_missing(const dl_wire *wire, int process, double now) {
+  return process != wire->place.rank && now - wire->peers[process].heard_s > still_fresh_s(wire);
+}
+
+/* The missing ranks of processes [first, end), which are of one host; returns how many processes are missing. */
+static int list_host(const dl_wire *wire, int first, int end, double now, sentence *s) {
+  int missing = 0, listed = 0;
+  for (int p = first; p < end; p++) missing += is_missing(wire, p, now);
+  if (!missing) return 0;
+  add(s, "%srank%s", s->used ? ", " : "", missing * wire->threads > 1 ? "s" : "");
+  for (int p = first; p < end; p++)
+    for (int t = 0; is_missing(wire, p, now) && t < wire->threads; t++)
+      add(s, "%s%d", listed++ ? ", " : " ", p * wire->threads + t);
+  add(s, " on %s", wire->peers[first].host);
+  return missing;
+}
+
+/* "rank 2 on n1, ranks 4, 5 on n2": members. */
+static int list_missing(const dl_wire *wire, double now, sentence *s) {
+  int missing = 0;
+  for (int p = 0, end; p < wire->place.size; p = end) {
+    end = p + 1;
+    while (end < wire->place.size && !strcmp(wire->peers[end].host, wire->peers[p].host)) end++;
+    missing += list_host(wire, p, end, now, s);
+  }
+  return missing;
+}
+
+const char *dl_phase_text(dl_phase phase, const char *what, char *text, size_t size) {
+  if (phase.name)
+    snprintf(text, size, "step %lld, phase %s", (long long)phase.step, phase.name);
+  else
+    snprintf(text, size, "phase %s", what);
+  return text;
+}
+
+dl_status dl_wire_fail_late(dl_wire *wire, const char *what) {
+  char missing[400] = "", phase[96];
+  sentence s = {missing, sizeof missing, 0};
+  double now = dl_now_s();
+  what = dl_phase_text(wire->phase, what, phase, sizeof phase);
+  hear(wire, now);
+  int n = list_missing(wire, now, &s), rank = wire->place.rank * wire->threads;
+  bool lowest = true;
+  for (int process = 0; process < wire->place.rank && lowest; process++) lowest = is_missing(wire, process, now);
+  wire->late = true;
+  if (!lowest) sleep(LEAVE_WORD_S); /* the lowest that waits speaks and ends the job */
+  if (n)
+    dl_fail(DL_ERR_TRAIN, "%s did not come: rank %d on %s waited %.0f s in %s", missing, rank,
+            wire->peers[wire->place.rank].host, wire->timeout_s, what);
+  else
+    dl_fail(DL_ERR_TRAIN, "rank %d on %s waited %.0f s in %s: all ranks are there, the network does not deliver", rank,
+            wire->peers[wire->place.rank].host, wire->timeout_s, what);
+  return dl_hint("a rank is lost, stopped, or very slow; sync.timeout says how long to wait");
+}
+
+/* ---- the wait itself ---- */
+
+/* Looks, yields, sleeps: `turn` counts the looks of one wait. */
+void dl_wire_pause(const dl_wire *wire, int64_t turn) {
+  if (!wire->crowded && turn < 2000) return;
+  if (turn < 20000) {
+    sched_yield();
+  } else {
+    struct timespec nap = {0, 50000};
+    nanosleep(&nap, NULL);
+  }
+}
+
+bool dl_wire_is_late(dl_wire *wire, double begin_s) {
+  double waited = dl_now_s() - begin_s;
+  dl_wire_beat(wire, waited);
+  return waited > wire->timeout_s;
+}

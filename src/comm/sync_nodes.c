@@ -273,7 +273,7 @@ static dl_status send_weights(dl_sync *sync) {
   return sync->later ? DL_OK : pass(sync, "weights");
 }
 
-static dl_status nodes_reduce(dl_sync *sync, float factor, double clip_norm, dl_sync_result *result) {
+static dl_status reduce(dl_sync *sync, float factor, double clip_norm, dl_sync_result *result) {
   bool norm_first = sync->options.norm_first;
   double begin = dl_now_s();
   take_means(sync, factor, !norm_first);
@@ -284,13 +284,18 @@ static dl_status nodes_reduce(dl_sync *sync, float factor, double clip_norm, dl_
   DL_TRY(swap_doubles(sync, sync->block_sumsq, 1, "norm"));
   result->grad_norm = dl_sync_norm(sync);
   result->finite = isfinite(result->grad_norm);
-  result->sent_bytes = (int64_t)atomic_load(&dl_nodes_of(sync)->control->sent_bytes);
   if (!norm_first || !result->finite) return DL_OK;
   begin = dl_now_s();
   float clip = dl_sync_clip_factor(result->grad_norm, clip_norm);
   DL_TRY(dl_sync_apply_slice(sync, means_of(sync), clip, share_sums));
   result->update_s = dl_now_s() - begin;
   return send_weights(sync);
+}
+
+static dl_status nodes_reduce(dl_sync *sync, float factor, double clip_norm, dl_sync_result *result) {
+  DL_TRY(reduce(sync, factor, clip_norm, result));
+  result->sent_bytes = (int64_t)atomic_load(&dl_nodes_of(sync)->control->sent_bytes);
+  return DL_OK;
 }
 
 /* ---- weights that come later ---- */

@@ -179,6 +179,12 @@ void dl_nodes_flow_destroy(dl_sync *sync) {
 
 /* ---- what the members call ---- */
 
+static void count_bytes(dl_nodes *own) {
+  uint64_t sent = dl_wire_sent_bytes(own->wire);
+  atomic_fetch_add_explicit(&own->control->sent_bytes, sent - own->counted_bytes, memory_order_relaxed);
+  own->counted_bytes = sent;
+}
+
 void dl_nodes_flow_begin(dl_sync *sync) {
   dl_nodes *own = dl_nodes_of(sync);
   if (!own->flow) return;
@@ -209,9 +215,7 @@ dl_status dl_nodes_flow_finish(dl_sync *sync, const char *what) {
     if (looks % 64 == 63 && dl_wire_is_late(own->wire, begin)) return dl_wire_fail_late(own->wire, what);
     if (!is_idle(own)) dl_wire_pause(own->wire, looks);
   }
-  uint64_t sent = dl_wire_sent_bytes(own->wire);
-  atomic_fetch_add_explicit(&own->control->sent_bytes, sent - own->counted_bytes, memory_order_relaxed);
-  own->counted_bytes = sent;
+  count_bytes(own);
   return own->flow_status == DL_OK ? DL_OK : dl_error_adopt(&own->flow_error);
 }
 
@@ -219,6 +223,7 @@ dl_status dl_nodes_flow_weights(dl_sync *sync) {
   dl_nodes *own = dl_nodes_of(sync);
   if (!own->flow) return DL_OK;
   for (int b = own->n_buckets; b-- > 0;) DL_TRY(swap_weights(sync, own, b));
+  count_bytes(own);
   set_work(own, sync->options.overlap);
   return DL_OK;
 }

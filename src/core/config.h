@@ -56,6 +56,8 @@ typedef struct dl_config {
     int mode, transport; /* mode: index in "allreduce" */
     int64_t shards;      /* DL_AUTO until resolved */
     double timeout;
+    double bucket_mb;
+    bool overlap;
   } sync;
   struct {
     int backend;

@@ -173,14 +173,26 @@ static void forward_layer(const dl_net *net, int number, int64_t n, const dl_pas
   if (!net->layers[number].left_to_reader) net->layers[number].kind->forward(&net->layers[number], &run);
 }
 
+/* Where tensor `tensor` begins; the end of the buffer for one past the last. */
+static size_t element_of(const dl_net *net, int tensor) {
+  return tensor < net->n_tensors ? net->tensors[tensor].offset : net->buffer_count;
+}
+
+static void announce_reads(const dl_net *net, int last, const dl_pass *pass) {
+  const dl_layer *layer = &net->layers[last];
+  if (pass->reads) pass->reads(pass->watcher, element_of(net, layer->first_tensor + layer->n_tensors));
+}
+
 const float *dl_net_forward(dl_net *net, const float *weights, int64_t n, const dl_pass *pass) {
   assert(n >= 0 && n <= net->max_batch);
   net->gemm->one_thread();
-  for (int i = 0; i < net->n_layers; i = net->steps[i].run_end)
+  for (int i = 0; i < net->n_layers; i = net->steps[i].run_end) {
+    announce_reads(net, net->steps[i].run_end - 1, pass);
     if (n > net->steps[i].block)
       forward_run(net, i, net->steps[i].run_end, n, pass, weights);
     else
       for (int k = i; k < net->steps[i].run_end; k++) forward_layer(net, k, n, pass, weights);
+  }
   net->scored = false;
   const dl_value *last = dl_net_output_value(net);
   if (last->channels_last) turn(&last->shape, false, n, last->y, net->y, false);
@@ -253,15 +265,22 @@ static void backward_layer(const dl_net *net, int number, int64_t n, const dl_pa
   }
 }
 
+static void clear_frozen(const dl_net *net, int number, float *gradients) {
+  const dl_layer *layer = &net->layers[number];
+  for (int t = layer->first_tensor; t < layer->first_tensor + layer->n_tensors; t++)
+    if (!net->tensors[t].trainable && net->tensors[t].running <= 0)
+      memset(gradients + net->tensors[t].offset, 0, net->tensors[t].count * sizeof(float));
+}
+
 void dl_net_backward(dl_net *net, const float *weights, int64_t n, const dl_pass *pass, float *gradients) {
   net->gemm->one_thread();
   const dl_value *last = dl_net_output_value(net);
   if (last->channels_last && last->dy) turn(&last->shape, true, n, net->dy, last->dy, false);
-  for (int i = net->n_layers; i-- > 0;)
+  for (int i = net->n_layers; i-- > 0;) {
     if (net->values[i + 1].wants_gradient) backward_layer(net, i, n, pass, weights, gradients);
-  for (int t = 0; t < net->n_tensors; t++)
-    if (!net->tensors[t].trainable && net->tensors[t].running <= 0)
-      memset(gradients + net->tensors[t].offset, 0, net->tensors[t].count * sizeof(float));
+    clear_frozen(net, i, gradients);
+    if (pass->wrote) pass->wrote(pass->watcher, i ? element_of(net, net->layers[i].first_tensor) : 0);
+  }
 }
 
 static void softmax_rows(int64_t n, int64_t outputs, float *y) { dl_kernels_in_use()->softmax(n, outputs, y, y); }

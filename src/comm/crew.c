@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SPINS 4000         /* about 0.2 ms: members on cores of their own come within that */
@@ -74,12 +75,13 @@ void dl_crew_destroy(dl_crew **crew) {
 
 /* ---- gates ---- */
 
-/* The leader says to other processes that this one waits. */
-static void say_that_we_wait(void *context, double waited_s) {
+/* The leader says to other processes that this one waits, and looks whether those of its host live. */
+static bool wait_with_others(void *context, double waited_s) {
   dl_wire *wire = context;
-  if (!dl_wire_try_claim(wire)) return;
-  dl_wire_beat(wire, waited_s);
+  if (!dl_wire_try_claim(wire)) return false;
+  bool in_vain = dl_wire_beat(wire, waited_s);
   dl_wire_release(wire);
+  return in_vain;
 }
 
 dl_gate_watch dl_member_watch(const dl_member *member) {
@@ -87,7 +89,7 @@ dl_gate_watch dl_member_watch(const dl_member *member) {
   dl_gate_watch watch = {.timeout_s = member->team.timeout_s, .spins = crew->spins, .broken = &crew->broken};
   if (crew->wire && member->thread == 0) {
     dl_wire_set_timeout(crew->wire, watch.timeout_s);
-    watch.idle = say_that_we_wait;
+    watch.idle = wait_with_others;
     watch.context = crew->wire;
   }
   return watch;
@@ -106,7 +108,7 @@ static void fail_late(dl_member *member, const char *what, dl_gate_count count_o
     else if (rank < member->team.rank)
       lowest = false;
   }
-  if (!lowest) sleep(LEAVE_WORD_S);
+  for (int i = 0; !lowest && i < 10 * LEAVE_WORD_S; i++) nanosleep(&(struct timespec){0, 100000000}, NULL);
   dl_fail(DL_ERR_TRAIN, "rank %s on %s did not come: rank %d on %s waited %.0f s in %s", missing, member->team.host,
           member->team.rank, member->team.host, member->team.timeout_s, what);
   dl_hint("a rank is lost, stopped, or very slow; sync.timeout says how long to wait");
@@ -357,7 +359,7 @@ static void say_why(void) {
 /* The one call of MPI that any thread may make: the leader may be the one that never comes. */
 static __attribute__((noreturn)) void team_abort(dl_team *team, int exit_code) {
   dl_crew *crew = dl_member_of(team)->crew;
-  say_why();
+  if (!crew->wire || !dl_wire_silent(crew->wire)) say_why();
   if (crew->wire) dl_wire_abort(crew->wire, exit_code);
   _exit(exit_code);
 }

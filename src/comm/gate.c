@@ -60,11 +60,10 @@ static dl_gate_end sleep_until_open(dl_gate *gate, uint32_t generation, const dl
       break;
     }
     double waited = dl_now_s() - begin;
-    if (waited > watch->timeout_s) {
+    if (waited > watch->timeout_s || (watch->idle && watch->idle(watch->context, waited))) {
       end = DL_GATE_LATE;
       break;
     }
-    if (watch->idle) watch->idle(watch->context, waited);
     futex_sleep(&gate->generation, generation);
   }
   atomic_fetch_sub(&gate->sleepers, 1);

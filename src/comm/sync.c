@@ -269,9 +269,7 @@ dl_status dl_sync_await(dl_sync *sync, size_t end) {
 }
 
 dl_status dl_sync_settle(dl_sync *sync) {
-  DL_TRY(dl_sync_await(sync, sync->group->count));
-  dl_member_of(sync->team)->at = (dl_phase){0};
-  return DL_OK;
+  return dl_sync_await(sync, sync->group->count);
 }
 
 /* ---- the verdict ---- */
@@ -348,7 +346,7 @@ static dl_status meet(dl_sync *sync, const dl_sync_request *request, dl_sync_res
 
 dl_status dl_sync_finish(dl_sync *sync, const dl_sync_request *request, dl_sync_result *result) {
   dl_status status = meet(sync, request, result);
-  dl_member_of(sync->team)->at = (dl_phase){0};
+  dl_member_of(sync->team)->at = (dl_phase){.step = sync->number};
   return status;
 }
 

@@ -318,8 +318,7 @@ static dl_status wait_for_bucket(dl_sync *sync, int bucket) {
     if (atomic_load(&member->crew->broken)) return dl_error_adopt(&member->crew->record);
     double waited = dl_now_s() - begin;
     dl_gate_watch watch = dl_member_watch(member);
-    if (watch.idle) watch.idle(watch.context, waited);
-    if (waited > watch.timeout_s)
+    if (waited > watch.timeout_s || (watch.idle && watch.idle(watch.context, waited)))
       return dl_member_gate_end(member, DL_GATE_LATE, "weights", gates_of, sync, sync->team->node_first,
                                 sync->team->node_size);
   }

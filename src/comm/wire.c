@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <mpi.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -50,6 +51,7 @@ typedef struct introduction {
   int node_rank;
   cpu_set_t cores;
   char host[64];
+  pid_t pid;
 } introduction;
 
 dl_status dl_wire_begin(bool *ours) {
@@ -95,6 +97,7 @@ static dl_status introduce(MPI_Comm comm, int threads, introduction *all) {
   if (status == DL_OK) status = check(MPI_Bcast(&mine.first_of_node, 1, MPI_INT, 0, local), "MPI_Bcast");
   MPI_Comm_free(&local);
   DL_TRY(status);
+  mine.pid = getpid();
   if (gethostname(mine.host, sizeof mine.host - 1) != 0) strcpy(mine.host, "unknown");
   if (sched_getaffinity(0, sizeof mine.cores, &mine.cores) != 0) CPU_SET(0, &mine.cores);
   return check(MPI_Allgather(&mine, sizeof mine, MPI_BYTE, all, sizeof mine, MPI_BYTE, comm), "MPI_Allgather");
@@ -168,6 +171,7 @@ static dl_status meet_peers(dl_wire *wire, const introduction *all) {
     node_of[at.rank] = at.node;
     memcpy(wire->peers[at.rank].host, all[i].host, sizeof all[i].host);
     wire->peers[at.rank].heard_s = -1e9;
+    if (at.node == wire->place.node && kill(all[i].pid, 0) == 0) wire->peers[at.rank].pid = all[i].pid;
   }
   dl_status status = pretend_nodes(wire, node_of);
   for (int i = 0; i < size; i++) wire->peers[i].node = node_of[i];
@@ -222,7 +226,8 @@ static dl_status wire_over(MPI_Comm given, int threads, dl_wire **out) {
                       .flows = MPI_COMM_NULL,
                       .lock = PTHREAD_MUTEX_INITIALIZER,
                       .threads = threads,
-                      .timeout_s = 300};
+                      .timeout_s = 300,
+                      .dead = -1};
     status = settle(wire, outer, all);
   }
   free(all);
@@ -259,6 +264,7 @@ void dl_wire_destroy(dl_wire **wire) {
 
 dl_wire_place dl_wire_where(const dl_wire *wire) { return wire->place; }
 bool dl_wire_late(const dl_wire *wire) { return wire->late; }
+bool dl_wire_silent(const dl_wire *wire) { return wire->silent; }
 void dl_wire_set_timeout(dl_wire *wire, double timeout_s) { wire->timeout_s = timeout_s; }
 void dl_wire_claim(dl_wire *wire) { pthread_mutex_lock(&wire->lock); }
 bool dl_wire_try_claim(dl_wire *wire) { return pthread_mutex_trylock(&wire->lock) == 0; }
@@ -363,6 +369,7 @@ bool dl_wire_last_words(dl_wire *wire, dl_status *status, dl_error *error, doubl
 }
 
 void dl_wire_abort(dl_wire *wire, int exit_code) {
+  dl_wire_leave(wire);
   MPI_Abort(wire->comm, exit_code);
   _exit(exit_code);
 }

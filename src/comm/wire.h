@@ -11,7 +11,7 @@
 
 typedef struct dl_wire dl_wire;
 
-/* What a member is in, for messages about a wait: a phase of a step, or (name NULL) nothing but what it waits for. */
+/* What a member is in, for messages about a wait. name NULL: what is waited for says it; step 0: there is none yet. */
 typedef struct dl_phase {
   const char *name;
   int64_t step;
@@ -50,17 +50,20 @@ void dl_wire_release(dl_wire *wire);
 bool dl_wire_any_thread(const dl_wire *wire); /* MPI allows a second thread */
 
 /* Waiting (wire_wait.c). A wait that lasts says so to the others, so that at the deadline those who do not wait are
- * known. Where a process waits outside of the wire its leader calls dl_wire_beat now and then. */
-void dl_wire_beat(dl_wire *wire, double waited_s);
-bool dl_wire_is_late(dl_wire *wire, double begin_s); /* beats; true past the deadline */
+ * known. Where a process waits outside of the wire its leader calls dl_wire_beat now and then. True: the wait is in
+ * vain, a process of this host has died. */
+bool dl_wire_beat(dl_wire *wire, double waited_s);
+bool dl_wire_is_late(dl_wire *wire, double begin_s); /* beats; true past the deadline, or where the wait is in vain */
 void dl_wire_pause(const dl_wire *wire, int64_t turn);
 void dl_wire_hear(dl_wire *wire);
+void dl_wire_leave(dl_wire *wire); /* says to all that this process ends the job, and has said why */
 /* Names the missing ranks and their hosts; returns after a while where a lower rank is there to speak. */
 dl_status dl_wire_fail_late(dl_wire *wire, const char *what);
 
 /* True after a wait ran out of time: nothing more can be said on this wire. Processes missing are named in the record
  * as members, `threads` of each process. */
 bool dl_wire_late(const dl_wire *wire);
+bool dl_wire_silent(const dl_wire *wire); /* another process has said why the job ends */
 void dl_wire_set_timeout(dl_wire *wire, double timeout_s);
 void dl_wire_set_phase(dl_wire *wire, dl_phase phase);
 

@@ -12,6 +12,8 @@ typedef struct dl_wire_peer {
   int node;
   char host[64];
   double heard_s; /* when it last said that it waits */
+  pid_t pid;      /* where it can be seen from here, else 0 */
+  bool left;      /* it has said that it ends the job */
 } dl_wire_peer;
 
 struct dl_wire {
@@ -23,8 +25,11 @@ struct dl_wire {
   double timeout_s;
   dl_phase phase;
   bool late, crowded;
+  bool silent;     /* another process has said why the job ends */
   bool any_thread; /* MPI allows calls from any thread, one at a time */
   double beat_s;   /* when this process last said that it waits */
+  double look_s;   /* and last looked whether those of its host live */
+  int dead;        /* the process found dead, -1: none */
   dl_wire_peer *peers;
   uint64_t sent_bytes; /* to other nodes */
   MPI_Request *posts;  /* grows to the largest exchange, then stays */
@@ -32,6 +37,7 @@ struct dl_wire {
 };
 
 #define DL_TAG_BEAT 1
+enum { DL_BEAT_WAITS = 1, DL_BEAT_LEAVES = 2 }; /* the one byte of a beat */
 
 /* An error of MPI as a status. */
 dl_status dl_wire_check(int code, const char *call);

@@ -25,7 +25,7 @@
 
 #define DL_SYNC_NOTES 8 /* doubles of each member that all others get with the step (phase times) */
 
-#define DL_SYNC_BUCKET_BYTES (4.0 * 1024 * 1024)
+#define DL_SYNC_BUCKET_BYTES (1024.0 * 1024)
 
 typedef struct dl_sync dl_sync;
 

@@ -62,7 +62,7 @@ const dl_option dl_config_rows[] = {
      "seconds to wait for another rank before the job is given up", true},
     {"sync.overlap", DL_OPTION_BOOL, AT(sync.overlap), 0, 0, "true", NULL,
      "between nodes: gradients and weights travel while members compute; the bits are the same", true},
-    {"sync.bucket_mb", DL_OPTION_REAL, AT(sync.bucket_mb), 0.001, 1024, "4", NULL,
+    {"sync.bucket_mb", DL_OPTION_REAL, AT(sync.bucket_mb), 0.001, 1024, "1", NULL,
      "between nodes: MiB of parameters that travel as one; the bits are the same", true},
     {"compute.backend", DL_OPTION_CHOICE, AT(compute.backend), 0, 0, "auto", DL_BACKEND_NAMES,
      "library for matrix products; auto: oneDNN where it is built in", false},

@@ -112,6 +112,12 @@ static dl_status check_options(const dl_sync *sync) {
                    sync->group->n_slots);
   if (sync->group->measure && !sync->options.norm_first)
     return dl_fail(DL_ERR_INTERNAL, "norms of tensors need the norm first");
+  for (int t = 0; t < sync->group->n_tensors && sync->options.compress == DL_COMPRESS_FP16; t++)
+    if (sync->group->tensors[t].running > 0) {
+      dl_fail(DL_ERR_USAGE, "sync.compress: fp16 cannot hold the sums of %s, a running average",
+              sync->group->tensors[t].name);
+      return dl_hint("use bf16, which has the range of a float");
+    }
   if (sync->options.transport == DL_TRANSPORT_SHM && sync->team->nodes > 1) {
     dl_fail(DL_ERR_USAGE, "sync.transport: shm needs all ranks on one node, these are on %d", sync->team->nodes);
     return dl_hint("leave it out, or set sync.transport: auto");
@@ -148,6 +154,7 @@ dl_status dl_sync_new(dl_team *team, const dl_param_group *group, const dl_sync_
     sync->group = group;
     sync->options = *options;
     if (sync->options.bucket_bytes <= 0) sync->options.bucket_bytes = DL_SYNC_BUCKET_BYTES;
+    sync->half = dl_half_of(options->compress);
     sync->fold_leaves = -1;
     sync->n_blocks = dl_group_blocks(group);
     status = check_options(sync);
@@ -243,9 +250,10 @@ void dl_sync_ready(dl_sync *sync, int64_t leaf, size_t from) {
   }
   if (from >= sync->merged_from) return;
   int top = sync->stack.depth;
+  if (sync->half) sync->half->round(sync->gradients + (size_t)top * count + from, sync->merged_from - from);
   for (int m = 0; m < sync->last_merges; m++, top--)
-    dl_vector()->add(sync->gradients + (size_t)(top - 1) * count + from, sync->gradients + (size_t)top * count + from,
-                     sync->merged_from - from);
+    dl_sync_add(sync, sync->gradients + (size_t)(top - 1) * count + from, sync->gradients + (size_t)top * count + from,
+                sync->merged_from - from);
   sync->merged_from = from;
   sync->ops->ready(sync, from);
 }
@@ -254,11 +262,12 @@ void dl_sync_leaf_done(dl_sync *sync, int64_t leaf, const double sums[DL_LEAF_SU
   size_t count = sync->last_merges < 0 ? sync->group->count : 0; /* else they are in, all but the doubles */
   if (!count) dl_sync_ready(sync, leaf, 0);
   int top = sync->stack.depth;
+  if (count && sync->half) sync->half->round(sync->gradients + (size_t)top * count, count);
   memcpy(sync->sums + top * DL_LEAF_SUMS, sums, DL_LEAF_SUMS * sizeof *sums);
   int merges = dl_tree_stack_push_leaf(&sync->stack, leaf);
   for (; merges > 0; merges--, top--) {
     if (count)
-      dl_vector()->add(sync->gradients + (size_t)(top - 1) * count, sync->gradients + (size_t)top * count, count);
+      dl_sync_add(sync, sync->gradients + (size_t)(top - 1) * count, sync->gradients + (size_t)top * count, count);
     add_sums(sync->sums + (top - 1) * DL_LEAF_SUMS, sync->sums + top * DL_LEAF_SUMS);
   }
 }
@@ -268,9 +277,7 @@ dl_status dl_sync_await(dl_sync *sync, size_t end) {
   return sync->await_status = sync->ops->await(sync, end);
 }
 
-dl_status dl_sync_settle(dl_sync *sync) {
-  return dl_sync_await(sync, sync->group->count);
-}
+dl_status dl_sync_settle(dl_sync *sync) { return dl_sync_await(sync, sync->group->count); }
 
 /* ---- the verdict ---- */
 
@@ -373,6 +380,7 @@ void dl_sync_fold_nodes(dl_sync *sync, const dl_fold_node *nodes, int n, const d
         v->add(sum, right, block->n);
       else
         v->sum2(sum, left, right, block->n);
+      if (sync->half) sync->half->round(sum, block->n);
       stack[depth - 2] = sum;
     }
   }

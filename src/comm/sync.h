@@ -13,7 +13,8 @@
  * added to the mean: norm and clipping see it. Where it measures, the step has one phase more: updates and their norms.
  *
  * Sums run along the canonical tree (core/tree.h): the weights after a step do not depend on the number of members, nor
- * on the transport. All functions are Collective that do not say otherwise; dl_sync_gradients and dl_sync_leaf_done are not.
+ * on the transport. All functions are Collective that do not say otherwise; dl_sync_gradients and dl_sync_leaf_done are
+ * not.
  */
 #ifndef DL_COMM_SYNC_H
 #define DL_COMM_SYNC_H
@@ -30,11 +31,13 @@
 typedef struct dl_sync dl_sync;
 
 typedef struct dl_sync_options {
-  int transport;   /* dl_transport */
-  int64_t shards;  /* V: with the team's size it decides how many gradient buffers are needed */
-  bool norm_first; /* the step needs the gradient norm before it applies (clipping, a group that measures) */
-  bool overlap;    /* between nodes: what travels does so while members compute (dl_sync_ready, weights_later) */
+  int transport;       /* dl_transport */
+  int64_t shards;      /* V: with the team's size it decides how many gradient buffers are needed */
+  bool norm_first;     /* the step needs the gradient norm before it applies (clipping, a group that measures) */
+  bool overlap;        /* between nodes: what travels does so while members compute (dl_sync_ready, weights_later) */
   double bucket_bytes; /* between nodes: what travels as one; 0: DL_SYNC_BUCKET_BYTES */
+  int compress; /* dl_compress: every node of the tree, leaves too, is rounded so, whoever sums it and wherever it goes:
+                   then two bytes a gradient are enough between nodes and the bits depend on nothing else */
 } dl_sync_options;
 
 typedef struct dl_sync_request {
@@ -73,12 +76,12 @@ dl_status dl_sync_begin(dl_sync *sync, const dl_cut *cut);
 /* What messages about a wait call the next step; without it steps count from 1. Not collective. */
 void dl_sync_number_step(dl_sync *sync, int64_t number);
 float *dl_sync_gradients(dl_sync *sync); /* where the next leaf's gradient goes; gaps stay zero */
-/* The gradient of leaf `leaf` is written from element `from` on, and stays so: what is complete may go out. Optional. Not
- * collective. */
+/* The gradient of leaf `leaf` is written from element `from` on, and stays so: what is complete may go out. Optional.
+ * Not collective. */
 void dl_sync_ready(dl_sync *sync, int64_t leaf, size_t from);
 void dl_sync_leaf_done(dl_sync *sync, int64_t leaf, const double sums[DL_LEAF_SUMS]);
-/* Waits until the weights before element `end` have come, after a step that let them come later. A failure is that of the
- * next step too. Not collective. */
+/* Waits until the weights before element `end` have come, after a step that let them come later. A failure is that of
+ * the next step too. Not collective. */
 dl_status dl_sync_await(dl_sync *sync, size_t end);
 /* For all of them. */
 dl_status dl_sync_settle(dl_sync *sync);

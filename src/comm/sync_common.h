@@ -9,6 +9,7 @@
 
 #include "comm/crew.h"
 #include "comm/sync.h"
+#include "core/half.h"
 #include "core/vector.h"
 
 /* What a member publishes with a step, followed by its nodes' sums: `nodes` rows of DL_LEAF_SUMS doubles. */
@@ -55,9 +56,10 @@ struct dl_sync {
   dl_team *team;
   const dl_param_group *group;
   dl_sync_options options;
-  int64_t step;   /* steps begun */
-  int64_t number; /* what messages call the present one */
-  bool later;     /* of the present step: weights may come after its end */
+  const dl_half *half; /* options.compress, NULL: none */
+  int64_t step;        /* steps begun */
+  int64_t number;      /* what messages call the present one */
+  bool later;          /* of the present step: weights may come after its end */
   dl_status await_status;
 
   /* Blocks and the slice of them that this member owns. */
@@ -80,14 +82,14 @@ struct dl_sync {
   dl_tree_stack stack;
   int last_merges;    /* of the last leaf, once its backward has begun to deliver; -1: not yet */
   size_t merged_from; /* from here on they are done */
-  float *gradients; /* slots x count */
-  double *sums;     /* slots x DL_LEAF_SUMS */
+  float *gradients;   /* slots x count */
+  double *sums;       /* slots x DL_LEAF_SUMS */
 
   float *weights;
   float *state[DL_MAX_OPTIMIZER_SLOTS]; /* from element `state_begin` of the group on */
   size_t state_begin;
   const size_t *state_at; /* where it does not begin so: each block's place in `state`; else NULL */
-  double *block_sumsq; /* n_blocks, all members' after the norm phase */
+  double *block_sumsq;    /* n_blocks, all members' after the norm phase */
   int bad_tensor;
   dl_tensor_sums *block_sums;   /* the same after the measure phase; NULL where nothing is measured */
   dl_tensor_sums *tensor_sums;  /* n_tensors, this member's copy */
@@ -136,6 +138,12 @@ void dl_sync_fold_block(dl_sync *sync, const dl_block_ref *block, dl_fold_source
 /* The same for any nodes that make one tree, without a factor; `out` may be what `source` says of the first of them. */
 void dl_sync_fold_nodes(dl_sync *sync, const dl_fold_node *nodes, int n, const dl_block_ref *block,
                         dl_fold_source source, float *out);
+
+/* into += x, a node of the tree: rounded where the group's gradients are. */
+static inline void dl_sync_add(const dl_sync *sync, float *into, const float *x, size_t n) {
+  dl_vector()->add(into, x, n);
+  if (sync->half) sync->half->round(into, n);
+}
 
 /* What this member does now, for messages: "step 12, phase gradients". */
 void dl_sync_set_phase(dl_sync *sync, const char *phase);

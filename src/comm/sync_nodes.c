@@ -10,8 +10,8 @@
  *
  * Where steps overlap, weights still arrive while the next step reads its batch and computes its first layers.
  *
- *   [control][arrivals][ready][folded][arrived][sums of squares][sums of tensors][weights][state of my node's parts ...]
- *   [received sums][slots of member 0][slots of member 1] ... */
+ *   [control][arrivals][ready][folded][arrived][sums of squares][sums of tensors][weights][state of my node's parts
+ * ...] [received sums][slots of member 0][slots of member 1] ... */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -181,8 +181,8 @@ typedef struct swap_args {
   size_t width;
 } swap_args;
 
-/* The doubles of this process's column of node `node`, into `packed` or out of it (NULL: neither); returns how many there
- * are. */
+/* The doubles of this process's column of node `node`, into `packed` or out of it (NULL: neither); returns how many
+ * there are. */
 static size_t pack(const swap_args *args, int node, double *packed, bool out) {
   const dl_nodes *own = dl_nodes_of(args->sync);
   size_t n = 0;
@@ -373,8 +373,8 @@ static dl_status move_state(dl_sync *sync, int slot, float *values, int root, bo
     if (root == holder && is_root)
       memcpy(out ? parts : sync->state[slot], out ? sync->state[slot] : parts, floats * sizeof *parts);
     bool speaks = root != holder;
-    status = exchange(sync, out ? &at_holder : &at_root, speaks && (out ? holds : is_root),
-                      out ? &at_root : &at_holder, speaks && (out ? is_root : holds));
+    status = exchange(sync, out ? &at_holder : &at_root, speaks && (out ? holds : is_root), out ? &at_root : &at_holder,
+                      speaks && (out ? is_root : holds));
     if (is_root && out && status == DL_OK) copy_parts(sync, k, values, parts, true);
   }
   free(parts);
@@ -390,8 +390,7 @@ static dl_status set_weights(dl_sync *sync, const float *values, int root) {
   dl_message *sends = dl_calloc((size_t)own->n_nodes, sizeof *sends);
   DL_TRY(dl_team_agree(sync->team, sends ? DL_OK : DL_ERR_NOMEM)); /* and nobody reads them any more */
   for (int k = 0; k < own->n_nodes && team->rank == root; k++)
-    if (k != root_node)
-      sends[n++] = (dl_message){own->place[k].first_member, 0, (void *)(uintptr_t)values, bytes};
+    if (k != root_node) sends[n++] = (dl_message){own->place[k].first_member, 0, (void *)(uintptr_t)values, bytes};
   if (team->rank == root) memcpy(sync->weights, values, bytes);
   dl_message receive = {root, 0, sync->weights, bytes};
   dl_status status =
@@ -416,7 +415,8 @@ static dl_status nodes_get(dl_sync *sync, int slot, float *values, int root) {
 
 const dl_sync_ops dl_sync_nodes_ops = {
     .name = "nodes",
-    .help = "one copy of the weights a node; sums and weights travel between nodes while others compute (several nodes)",
+    .help =
+        "one copy of the weights a node; sums and weights travel between nodes while others compute (several nodes)",
     .setup = nodes_setup,
     .teardown = nodes_teardown,
     .begin = nodes_begin,

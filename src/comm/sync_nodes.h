@@ -48,10 +48,10 @@ typedef struct dl_nodes {
 
   /* buckets and what is cut from them */
   int n_buckets;
-  int64_t *bucket_first; /* n_buckets + 1, descending: bucket b holds blocks [bucket_first[b + 1], bucket_first[b]) */
-  size_t *own_at;        /* n_blocks: where a block of this node lies in what holds its parts only */
-  size_t own_count;      /* floats of all parts of this node */
-  size_t in_work;        /* own_at of the block that is folded */
+  int64_t *bucket_first;  /* n_buckets + 1, descending: bucket b holds blocks [bucket_first[b + 1], bucket_first[b]) */
+  size_t *own_at;         /* n_blocks: where a block of this node lies in what holds its parts only */
+  size_t own_count;       /* floats of all parts of this node */
+  size_t in_work;         /* own_at of the block that is folded */
   dl_block_range *ranges; /* blocks that this member steps */
   int64_t widest;         /* most blocks of a column's parts of one node */
 
@@ -68,10 +68,10 @@ typedef struct dl_nodes {
   /* the node's shared memory */
   dl_shared memory;
   dl_node_control *control;
-  dl_arrival *arrivals;                       /* members */
+  dl_arrival *arrivals;                        /* members */
   dl_progress_count *ready, *folded, *arrived; /* buckets; buckets; buckets x columns */
-  float *slots;    /* members x slots x count */
-  float *received; /* (n_nodes x max_roots) x own_count; a node's own place stays empty */
+  float *slots;                                /* members x slots x count */
+  float *received;                             /* (n_nodes x max_roots) x own_count; a node's own place stays empty */
 
   /* this member */
   int next_ready, next_fold;
@@ -83,6 +83,7 @@ typedef struct dl_nodes {
   int next_send;
   int64_t flow_step;
   int *weights_missing; /* n_buckets: messages */
+  uint16_t *packed;     /* max_roots x count: sums on their way in 16 bits; NULL without compression */
   dl_status flow_status;
   dl_error flow_error;
   uint64_t counted_bytes;
@@ -102,8 +103,8 @@ static inline bool dl_nodes_has_column(const dl_sync *sync) {
 
 /* ---- sync_nodes_plan.c: who owns what, and the tree ---- */
 
-dl_status dl_nodes_find(dl_sync *sync);       /* places, buckets, parts; not collective, the same on all */
-dl_status dl_nodes_plan_tree(dl_sync *sync);  /* of the cut in force */
+dl_status dl_nodes_find(dl_sync *sync);      /* places, buckets, parts; not collective, the same on all */
+dl_status dl_nodes_plan_tree(dl_sync *sync); /* of the cut in force */
 dl_block_range dl_nodes_part(const dl_sync *sync, int bucket, int column, int node);
 static inline int64_t dl_nodes_bucket_first(const dl_nodes *own, int bucket) { return own->bucket_first[bucket + 1]; }
 static inline int64_t dl_nodes_bucket_end(const dl_nodes *own, int bucket) { return own->bucket_first[bucket]; }

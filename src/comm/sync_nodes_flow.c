@@ -1,6 +1,6 @@
 /* What travels between nodes. The sum of a bucket goes out as soon as the members of a node have added theirs to it;
- * every node sends each other node the sums of that one's part, straight from where they lie, and the owner finishes the
- * tree when all has come. As many bytes as recursive halving sends, in one stage instead of one for each doubling.
+ * every node sends each other node the sums of that one's part, straight from where they lie, and the owner finishes
+ * the tree when all has come. As many bytes as recursive halving sends, in one stage instead of one for each doubling.
  * Weights go back in the same way, from where the optimizer wrote them to where the other nodes read them.
  *
  * Open MPI moves nothing by itself. A thread of the process that sleeps between its turns does, where MPI allows calls
@@ -23,6 +23,11 @@ static int process_of(const dl_nodes *own, int node) { return own->place[node].f
 static int gradient_tag(const dl_nodes *own, int bucket, int root) { return 1 + bucket * own->max_roots + root; }
 static int weight_tag(const dl_nodes *own, int bucket) { return 1 + own->n_buckets * own->max_roots + bucket; }
 
+/* What a message is posted with: a bucket of weights, or packed sums. */
+static int packed_id(const dl_nodes *own, int bucket, int node, int root) {
+  return own->n_buckets + (bucket * own->n_nodes + node) * own->max_roots + root;
+}
+
 /* ---- what is posted ---- */
 
 static dl_status receive_gradients(dl_sync *sync, dl_nodes *own, int bucket) {
@@ -32,8 +37,12 @@ static dl_status receive_gradients(dl_sync *sync, dl_nodes *own, int bucket) {
   for (int k = 0; k < own->n_nodes; k++)
     for (int r = 0; k != own->node && r < own->roots_of[k]; r++) {
       float *to = own->received + (size_t)(k * own->max_roots + r) * own->own_count + at;
-      DL_TRY(dl_flow_receive(own->flow, to, floats * sizeof(float), process_of(own, k), gradient_tag(own, bucket, r),
-                             -1));
+      if (sync->half) /* into the upper half of its place, to be unpacked from there */
+        DL_TRY(dl_flow_receive(own->flow, (uint16_t *)(void *)to + floats, floats * sizeof(uint16_t),
+                               process_of(own, k), gradient_tag(own, bucket, r), packed_id(own, bucket, k, r)));
+      else
+        DL_TRY(dl_flow_receive(own->flow, to, floats * sizeof(float), process_of(own, k), gradient_tag(own, bucket, r),
+                               -1));
     }
   return DL_OK;
 }
@@ -42,9 +51,16 @@ static dl_status send_gradients(dl_sync *sync, dl_nodes *own, int bucket) {
   for (int i = 1; i < own->n_nodes; i++) {
     int k = (own->node + i) % own->n_nodes; /* not all to the same one first */
     size_t begin, floats = floats_of(sync, dl_nodes_part(sync, bucket, own->process, k), &begin);
-    for (int r = 0; floats && r < own->n_roots; r++)
-      DL_TRY(dl_flow_send(own->flow, dl_nodes_root_at(sync, r, begin), floats * sizeof(float), process_of(own, k),
+    for (int r = 0; floats && r < own->n_roots; r++) {
+      const void *from = dl_nodes_root_at(sync, r, begin);
+      uint16_t *packed = own->packed + (size_t)r * sync->group->count + begin;
+      if (sync->half) {
+        sync->half->pack(packed, from, floats);
+        from = packed;
+      }
+      DL_TRY(dl_flow_send(own->flow, from, floats * (sync->half ? sizeof *packed : sizeof(float)), process_of(own, k),
                           gradient_tag(own, bucket, r), -1));
+    }
   }
   return DL_OK;
 }
@@ -53,9 +69,28 @@ static void weights_arrived(dl_nodes *own, int bucket) {
   atomic_store_explicit(&own->arrived[bucket * own->columns + own->process], own->gather_step, memory_order_release);
 }
 
+/* From the upper half of its place to all of it, front to back: what is not read yet is never overwritten. */
+static void unpack(dl_sync *sync, dl_nodes *own, int id) {
+  int root = id % own->max_roots, node = id / own->max_roots % own->n_nodes,
+      bucket = id / own->max_roots / own->n_nodes;
+  dl_block_range part = dl_nodes_part(sync, bucket, own->process, own->node);
+  size_t begin, floats = floats_of(sync, part, &begin);
+  float *to = own->received + (size_t)(node * own->max_roots + root) * own->own_count + own->own_at[part.first];
+  const uint16_t *from = (const uint16_t *)(const void *)to + floats;
+  for (size_t at = 0; at < floats; at += DL_BLOCK) {
+    uint16_t some[DL_BLOCK];
+    size_t n = floats - at < DL_BLOCK ? floats - at : DL_BLOCK;
+    memcpy(some, from + at, n * sizeof *some);
+    sync->half->unpack(to + at, some, n);
+  }
+}
+
 static void message_done(void *context, int id) {
   dl_nodes *own = dl_nodes_of(context);
-  if (id >= 0 && --own->weights_missing[id] == 0) weights_arrived(own, id);
+  if (id >= own->n_buckets)
+    unpack(context, own, id - own->n_buckets);
+  else if (id >= 0 && --own->weights_missing[id] == 0)
+    weights_arrived(own, id);
 }
 
 static dl_status swap_weights(dl_sync *sync, dl_nodes *own, int bucket) {
@@ -153,7 +188,10 @@ dl_status dl_nodes_flow_new(dl_sync *sync, bool with_thread) {
   own->weights_missing = dl_calloc((size_t)own->n_buckets, sizeof *own->weights_missing);
   own->swap_send = dl_calloc_aligned(doubles, sizeof(double));
   own->swap_received = dl_calloc_aligned(doubles * (size_t)own->n_nodes, sizeof(double));
-  if (!own->weights_missing || !own->swap_send || !own->swap_received) return DL_ERR_NOMEM;
+  if (sync->half) own->packed = dl_calloc_aligned((size_t)own->max_roots * sync->group->count, sizeof *own->packed);
+  if (!own->weights_missing || !own->swap_send || !own->swap_received || (sync->half && !own->packed))
+    return DL_ERR_NOMEM;
+  if (sync->half) sync->member_bytes += (size_t)own->max_roots * sync->group->count * sizeof *own->packed;
   sync->member_bytes += room * 2 * sizeof(int) + room * sizeof(void *) + doubles * 8 * (size_t)(own->n_nodes + 1);
   DL_TRY(dl_flow_new(own->wire, (int)room, message_done, sync, &own->flow));
   return with_thread && dl_wire_any_thread(own->wire) ? start_thread(sync, own) : DL_OK;
@@ -173,6 +211,7 @@ void dl_nodes_flow_destroy(dl_sync *sync) {
   }
   dl_flow_destroy(&own->flow);
   free(own->weights_missing);
+  free(own->packed);
   free(own->swap_send);
   free(own->swap_received);
 }

@@ -129,8 +129,9 @@ static dl_wire_place find_place(const introduction *all, int size, int old_rank)
   return place;
 }
 
-/* DLDIST_NODES=3,1 (rank 0's word counts) splits what is on one host into pretended nodes of so many processes, the last
- * number standing for the rest: one copy of the weights for each NUMA domain, and a cluster's shapes without one. */
+/* DLDIST_NODES=3,1 (rank 0's word counts) splits what is on one host into pretended nodes of so many processes, the
+ * last number standing for the rest: one copy of the weights for each NUMA domain, and a cluster's shapes without one.
+ */
 static dl_status pretend_nodes(dl_wire *wire, int *node_of) {
   char text[256] = "";
   const char *asked = getenv("DLDIST_NODES");

@@ -17,8 +17,8 @@ typedef void (*dl_flow_done)(void *context, int id);
 dl_status dl_flow_new(dl_wire *wire, int room, dl_flow_done done, void *context, dl_flow **out);
 void dl_flow_destroy(dl_flow **flow); /* what is still on its way is given up */
 
-/* Buffers stay as they are until the message is done. At most 1 GiB. Messages of one tag between two processes arrive in
- * the order of posting. */
+/* Buffers stay as they are until the message is done. At most 1 GiB. Messages of one tag between two processes arrive
+ * in the order of posting. */
 dl_status dl_flow_send(dl_flow *flow, const void *data, size_t bytes, int process, int tag, int id);
 dl_status dl_flow_receive(dl_flow *flow, void *data, size_t bytes, int process, int tag, int id);
 

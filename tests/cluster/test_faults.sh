@@ -3,8 +3,8 @@
 # sync.timeout + 5 s, one line says which rank on which host and in which step and phase, and nothing is left behind.
 # Usage: tests/cluster/test_faults.sh    (by ctest; FAULTS=20 for twenty of each kind)
 set -euo pipefail
-# shellcheck source=tests/cluster/lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=tests/cluster/hosts.sh
+source "$(dirname "${BASH_SOURCE[0]}")/hosts.sh"
 rounds=${FAULTS:-1}
 timeout=3
 

@@ -3,8 +3,8 @@
 # wire than there must be.
 # Usage: tests/cluster/test_hosts.sh    (by ctest)
 set -euo pipefail
-# shellcheck source=tests/cluster/lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=tests/cluster/hosts.sh
+source "$(dirname "${BASH_SOURCE[0]}")/hosts.sh"
 
 hosts 4
 cat >plain.yaml <<YAML
@@ -56,6 +56,15 @@ for optimizer in '{name: sgd, lr: 0.1, momentum: 0.9}' '{name: lamb, lr: 0.01}';
   shape "clipped-${#optimizer}-3+1" n1:3,n2:1 clipped.yaml
 done
 
+say 'sums in 16 bits: other weights, but the same ones everywhere'
+for half in bf16 fp16; do
+  run alone train plain.yaml --set "sync.compress=$half" -j 1 --run "one-$half" --quiet
+  alone=one-$half
+  shape "$half-2x2" n1:2,n2:2 plain.yaml --set "sync.compress=$half"
+  shape "$half-3+1" n1:3,n2:1 plain.yaml --set "sync.compress=$half"
+  holds "$half is not none" test "$(end_of one-rank weights_sha256)" != "$(end_of "one-$half" weights_sha256)"
+done
+
 say 'a run that was stopped on two hosts goes on on three'
 alone=one-rank
 sed 's/epochs: 1/epochs: 2/' plain.yaml >longer.yaml
@@ -68,7 +77,7 @@ check 'and ends with the weights of one rank' "$(end_of two-epochs weights_sha25
 sent() {
   local hosts parameters bytes
   hosts=$(tr ',' '\n' <<<"$1" | wc -l)
-  on "$1" train plain.yaml --set sync.shards="$2" --set sync.bucket_mb=0.5 --run "sent-$hosts" --quiet
+  on "$1" train plain.yaml --set sync.shards="$2" --set sync.bucket_mb=0.5 --run "sent-$hosts" --resume never --quiet
   parameters=$(events start "sent-$hosts" | sed 's/.*"parameters":\([0-9]*\).*/\1/')
   bytes=$(events step "sent-$hosts" | sed -n '10s/.*"node_sent_bytes":\([0-9]*\).*/\1/p')
   echo $((1000 * bytes * hosts / (8 * parameters * (hosts - 1))))
@@ -78,5 +87,10 @@ for where in n1:2,n2:2 n1:1,n2:1,n3:1,n4:1; do
   ratio=$(sent "$where" 4)
   holds "$where: $ratio thousandths of the bytes that must travel" test "$ratio" -ge 980 -a "$ratio" -le 1020
 done
+
+# Gradients in two bytes, weights in four: three quarters.
+sed -i 's/^sync:.*/sync: {shards: 4, compress: bf16}/' plain.yaml
+ratio=$(sent n1:2,n2:2 4)
+holds "in 16 bits $ratio thousandths" test "$ratio" -ge 730 -a "$ratio" -le 770
 
 finish

@@ -1,13 +1,13 @@
-/* An Ethernet switch in user space between network namespaces, with delay, rate and a plug to pull, for kernels that have
- * no netem.
+/* An Ethernet switch in user space between network namespaces, with delay, rate and a plug to pull, for kernels that
+ * have no netem.
  *
  *   vswitch PORTS name:pid ...
  *
- * Port i is a TAP device "eth0" in the network namespace of process `pid`, with MAC address 02:00:00:00:00:i (from 1). The
- * file PORTS is read at the start and at SIGHUP; a line says "name delay_us rate_mbit up", where name * means all, rate 0
- * no limit, up 0 or 1; later lines win. A frame from port a to port b is sent at a's rate, travels for a's and b's delay,
- * and is received at b's rate; what would have to wait behind more than 4 MiB is dropped. "ready" is printed when the
- * ports are there. */
+ * Port i is a TAP device "eth0" in the network namespace of process `pid`, with MAC address 02:00:00:00:00:i (from 1).
+ * The file PORTS is read at the start and at SIGHUP; a line says "name delay_us rate_mbit up", where name * means all,
+ * rate 0 no limit, up 0 or 1; later lines win. A frame from port a to port b is sent at a's rate, travels for a's and
+ * b's delay, and is received at b's rate; what would have to wait behind more than 4 MiB is dropped. "ready" is printed
+ * when the ports are there. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if.h>

@@ -50,6 +50,7 @@ typedef struct sync_case {
   dl_tensor tensors[CASE_TENSORS];
   dl_param_group group;
   float lr;
+  int compress;
 } sync_case;
 
 static void momentum_apply(void *context, const dl_tensor *tensor, size_t n, float *restrict weights,
@@ -120,6 +121,9 @@ static inline void make_case(sync_case *c, uint64_t seed, int transport) {
     c->group.apply_measured = ratio_apply;
   }
   c->group.apply_context = c;
+  bool averages = false;
+  for (int t = 0; t < c->group.n_tensors; t++) averages |= c->tensors[t].running > 0;
+  c->compress = seed % 5 == 2 ? DL_COMPRESS_BF16 : seed % 5 == 4 && !averages ? DL_COMPRESS_FP16 : DL_COMPRESS_NONE;
 }
 
 /* Ragged, tiny and whole batches. */
@@ -164,10 +168,19 @@ static inline int64_t split_of(int64_t n) {
   while (half * 2 < n) half *= 2;
   return half;
 }
-static inline float tree_float(const float *x, size_t stride, int64_t n) {
-  if (n == 1) return x[0];
+/* Every node rounded where the case asks for it. */
+static inline float rounded(int compress, float x) {
+  if (compress) dl_half_of(compress)->round(&x, 1);
+  return x;
+}
+static inline float tree_rounded(int compress, const float *x, size_t stride, int64_t n) {
+  if (n == 1) return rounded(compress, x[0]);
   int64_t half = split_of(n);
-  return tree_float(x, stride, half) + tree_float(x + (size_t)half * stride, stride, n - half);
+  return rounded(compress, tree_rounded(compress, x, stride, half) +
+                               tree_rounded(compress, x + (size_t)half * stride, stride, n - half));
+}
+static inline float tree_float(const float *x, size_t stride, int64_t n) {
+  return tree_rounded(DL_COMPRESS_NONE, x, stride, n);
 }
 static inline double tree_double(const double *x, size_t stride, int64_t n) {
   if (n == 1) return x[0];
@@ -230,7 +243,7 @@ static inline void oracle_step(const sync_case *c, int step, oracle *o) {
   o->finite = isfinite(o->sums[0]) && o->sums[1] > 0;
   if (!o->finite || case_trouble(c, step) == ONE_FAILS) return;
   float factor = (float)(1.0 / o->sums[1]);
-  for (size_t i = 0; i < count; i++) o->mean[i] = tree_float(o->leaves + i, count, n) * factor;
+  for (size_t i = 0; i < count; i++) o->mean[i] = tree_rounded(c->compress, o->leaves + i, count, n) * factor;
   for (int t = 0; c->group.penalise && t < c->group.n_tensors; t++)
     for (size_t i = 0; c->tensors[t].trainable && c->tensors[t].decays && i < c->tensors[t].count; i++)
       o->mean[c->tensors[t].offset + i] += 0.125f * o->weights[c->tensors[t].offset + i];
@@ -244,7 +257,7 @@ static inline void oracle_step(const sync_case *c, int step, oracle *o) {
           *mean = o->mean + tensor->offset;
     for (size_t i = 0; coefficient < 1 && i < tensor->count; i++) mean[i] *= (float)coefficient;
     for (size_t i = tensor->offset; tensor->running > 0 && i < tensor->offset + tensor->count; i++) {
-      float over_samples = tree_float(o->leaves + i, count, n) * (float)(1.0 / (double)samples);
+      float over_samples = tree_rounded(c->compress, o->leaves + i, count, n) * (float)(1.0 / (double)samples);
       o->weights[i] += tensor->running * (over_samples - o->weights[i]);
     }
     if (tensor->trainable) oracle_apply(c, tensor, o->weights + tensor->offset, mean, state);
@@ -377,6 +390,7 @@ static inline dl_status sync_property(dl_team *team, uint64_t seed, int transpor
   dl_sync_options options = {.transport = transport,
                              .shards = c.shards,
                              .norm_first = c.norm_first,
+                             .compress = c.compress,
                              .overlap = draw_below(seed, 8, 3) > 0,
                              .bucket_bytes = seed % 2 ? 8192 : 0};
   DL_TRY(dl_sync_new(team, &c.group, &options, &sync));

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What the tests on several hosts share: a cluster of their own that goes away. Without the privileges that it takes they are
 # skipped (77). See tests/cli/lib.sh for what they say.
-# Usage: source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"    (not run by itself)
+# Usage: source "$(dirname "${BASH_SOURCE[0]}")/hosts.sh"    (not run by itself)
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tests/cli/lib.sh

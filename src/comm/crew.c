@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SPINS 4000         /* about 0.2 ms: members on cores of their own come within that */
@@ -54,7 +55,7 @@ dl_status dl_crew_new(int threads, int cores, dl_wire *wire, dl_crew **out) {
   int on_node = threads;
   if (wire) {
     dl_wire_place at = dl_wire_where(wire);
-    on_node *= at.node_size;
+    on_node *= at.host_size;
     if (at.node_cores < cores) cores = at.node_cores;
   }
   crew->threads = threads;
@@ -74,8 +75,24 @@ void dl_crew_destroy(dl_crew **crew) {
 
 /* ---- gates ---- */
 
+/* The leader says to other processes that this one waits, and looks whether those of its host live. */
+static bool wait_with_others(void *context, double waited_s) {
+  dl_wire *wire = context;
+  if (!dl_wire_try_claim(wire)) return false;
+  bool in_vain = dl_wire_beat(wire, waited_s);
+  dl_wire_release(wire);
+  return in_vain;
+}
+
 dl_gate_watch dl_member_watch(const dl_member *member) {
-  return (dl_gate_watch){member->team.timeout_s, member->crew->spins, &member->crew->broken};
+  dl_crew *crew = member->crew;
+  dl_gate_watch watch = {.timeout_s = member->team.timeout_s, .spins = crew->spins, .broken = &crew->broken};
+  if (crew->wire && member->thread == 0) {
+    dl_wire_set_timeout(crew->wire, watch.timeout_s);
+    watch.idle = wait_with_others;
+    watch.context = crew->wire;
+  }
+  return watch;
 }
 
 /* The lowest rank that waits speaks and ends the job; the others leave it the time. */
@@ -91,17 +108,26 @@ static void fail_late(dl_member *member, const char *what, dl_gate_count count_o
     else if (rank < member->team.rank)
       lowest = false;
   }
-  if (!lowest) sleep(LEAVE_WORD_S);
-  dl_fail(DL_ERR_TRAIN, "rank %d waited %.0f s in '%s' for rank %s", member->team.rank, member->team.timeout_s, what,
-          missing);
-  dl_hint("a rank is lost or very slow; sync.timeout says how long to wait");
+  for (int i = 0; !lowest && i < 10 * LEAVE_WORD_S; i++) nanosleep(&(struct timespec){0, 100000000}, NULL);
+  dl_fail(DL_ERR_TRAIN, "rank %s on %s did not come: rank %d on %s waited %.0f s in %s", missing, member->team.host,
+          member->team.rank, member->team.host, member->team.timeout_s, what);
+  dl_hint("a rank is lost, stopped, or very slow; sync.timeout says how long to wait");
 }
 
 dl_status dl_member_gate_end(dl_member *member, dl_gate_end end, const char *what, dl_gate_count count_of,
                              const void *context, int first, int n) {
   if (end == DL_GATE_PASSED) return DL_OK;
   if (end == DL_GATE_BROKEN) return dl_error_adopt(&member->crew->record);
-  fail_late(member, what, count_of, context, first, n);
+  char text[96];
+  what = dl_phase_text(member->at, what, text, sizeof text);
+  if (member->crew->wire && member->thread == 0) {
+    dl_wire_claim(member->crew->wire);
+    dl_wire_set_phase(member->crew->wire, member->at);
+    dl_wire_fail_late(member->crew->wire, what);
+    dl_wire_release(member->crew->wire);
+  } else {
+    fail_late(member, what, count_of, context, first, n);
+  }
   member->team.ops->abort(&member->team, dl_status_exit_code(DL_ERR_TRAIN));
 }
 
@@ -130,9 +156,14 @@ dl_status dl_crew_lead(dl_member *member, const char *what, dl_status (*work)(dl
   dl_crew *crew = member->crew;
   DL_TRY(dl_crew_gate(member, what));
   if (member->thread == 0) {
-    if (crew->wire) dl_wire_set_timeout(crew->wire, member->team.timeout_s);
+    if (crew->wire) {
+      dl_wire_claim(crew->wire);
+      dl_wire_set_timeout(crew->wire, member->team.timeout_s);
+      dl_wire_set_phase(crew->wire, member->at);
+    }
     crew->lead_status = work(member, context);
     if (crew->lead_status != DL_OK) crew->lead_error = *dl_error_last();
+    if (crew->wire) dl_wire_release(crew->wire);
     if (crew->wire && dl_wire_late(crew->wire))
       member->team.ops->abort(&member->team, dl_status_exit_code(DL_ERR_TRAIN));
   }
@@ -328,7 +359,7 @@ static void say_why(void) {
 /* The one call of MPI that any thread may make: the leader may be the one that never comes. */
 static __attribute__((noreturn)) void team_abort(dl_team *team, int exit_code) {
   dl_crew *crew = dl_member_of(team)->crew;
-  say_why();
+  if (!crew->wire || !dl_wire_silent(crew->wire)) say_why();
   if (crew->wire) dl_wire_abort(crew->wire, exit_code);
   _exit(exit_code);
 }

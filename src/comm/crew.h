@@ -25,6 +25,7 @@ typedef struct dl_member {
   dl_crew *crew;
   int thread;
   dl_post post;
+  dl_phase at;   /* for messages */
   dl_status end; /* how its function ended, and why */
   dl_error error;
   _Alignas(DL_CACHE_LINE) _Atomic uint32_t arrivals; /* gates that it came to: names who is missing */

@@ -50,7 +50,7 @@ static bool yield_until_open(dl_gate *gate, uint32_t generation) {
 }
 
 static dl_gate_end sleep_until_open(dl_gate *gate, uint32_t generation, const dl_gate_watch *watch) {
-  double deadline = dl_now_s() + watch->timeout_s;
+  double begin = dl_now_s();
   dl_gate_end end = DL_GATE_PASSED;
   atomic_fetch_add(&gate->sleepers, 1);
   while (atomic_load(&gate->generation) == generation) {
@@ -59,7 +59,8 @@ static dl_gate_end sleep_until_open(dl_gate *gate, uint32_t generation, const dl
       end = atomic_load(&gate->generation) == generation ? DL_GATE_BROKEN : DL_GATE_PASSED;
       break;
     }
-    if (dl_now_s() > deadline) {
+    double waited = dl_now_s() - begin;
+    if (waited > watch->timeout_s || (watch->idle && watch->idle(watch->context, waited))) {
       end = DL_GATE_LATE;
       break;
     }

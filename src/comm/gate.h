@@ -19,8 +19,11 @@ typedef struct dl_gate {
 /* How a member waits. */
 typedef struct dl_gate_watch {
   double timeout_s;
-  int spins;                 /* looks before it sleeps */
-  const _Atomic int *broken; /* not 0: somebody has left who can no longer come; may be NULL */
+  int spins;                                    /* looks before it sleeps */
+  const _Atomic int *broken;                    /* not 0: somebody has left who can no longer come; may be NULL */
+  bool (*idle)(void *context, double waited_s); /* called now and then by who sleeps long; true: it is of no use. May
+                                                   be NULL */
+  void *context;
 } dl_gate_watch;
 
 typedef enum dl_gate_end { DL_GATE_PASSED, DL_GATE_BROKEN, DL_GATE_LATE } dl_gate_end;

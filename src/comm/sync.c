@@ -14,7 +14,7 @@
 
 #define EXACT_SHARDS 2048 /* up to here every possible batch is looked at to find how many buffers are needed */
 
-static const dl_sync_ops *const synchronisers[] = {&dl_sync_shm_ops, &dl_sync_message_ops};
+static const dl_sync_ops *const synchronisers[] = {&dl_sync_shm_ops, &dl_sync_nodes_ops, &dl_sync_message_ops};
 #define N_SYNCHRONISERS ((int)(sizeof synchronisers / sizeof *synchronisers))
 
 const dl_sync_kind *dl_sync_kinds(int *n) {
@@ -112,6 +112,12 @@ static dl_status check_options(const dl_sync *sync) {
                    sync->group->n_slots);
   if (sync->group->measure && !sync->options.norm_first)
     return dl_fail(DL_ERR_INTERNAL, "norms of tensors need the norm first");
+  for (int t = 0; t < sync->group->n_tensors && sync->options.compress == DL_COMPRESS_FP16; t++)
+    if (sync->group->tensors[t].running > 0) {
+      dl_fail(DL_ERR_USAGE, "sync.compress: fp16 cannot hold the sums of %s, a running average",
+              sync->group->tensors[t].name);
+      return dl_hint("use bf16, which has the range of a float");
+    }
   if (sync->options.transport == DL_TRANSPORT_SHM && sync->team->nodes > 1) {
     dl_fail(DL_ERR_USAGE, "sync.transport: shm needs all ranks on one node, these are on %d", sync->team->nodes);
     return dl_hint("leave it out, or set sync.transport: auto");
@@ -132,8 +138,8 @@ static dl_status setup_with(dl_sync *sync, const dl_sync_ops *ops) {
 
 static dl_status setup_transport(dl_sync *sync) {
   int transport = sync->options.transport;
-  if (transport == DL_TRANSPORT_MPI || sync->team->nodes > 1) return setup_with(sync, &dl_sync_message_ops);
-  dl_status status = setup_with(sync, &dl_sync_shm_ops);
+  if (transport == DL_TRANSPORT_MPI) return setup_with(sync, &dl_sync_message_ops);
+  dl_status status = setup_with(sync, sync->team->nodes > 1 ? &dl_sync_nodes_ops : &dl_sync_shm_ops);
   if (status != DL_ERR_SYSTEM || transport == DL_TRANSPORT_SHM) return status;
   dl_warn("shared_memory", "%s; gradients go as messages, which is slower", dl_error_last()->message);
   return setup_with(sync, &dl_sync_message_ops);
@@ -147,6 +153,8 @@ dl_status dl_sync_new(dl_team *team, const dl_param_group *group, const dl_sync_
     sync->team = team;
     sync->group = group;
     sync->options = *options;
+    if (sync->options.bucket_bytes <= 0) sync->options.bucket_bytes = DL_SYNC_BUCKET_BYTES;
+    sync->half = dl_half_of(options->compress);
     sync->fold_leaves = -1;
     sync->n_blocks = dl_group_blocks(group);
     status = check_options(sync);
@@ -215,10 +223,19 @@ dl_status dl_sync_begin(dl_sync *sync, const dl_cut *cut) {
                    (long long)cut->samples, (long long)cut->shards, (long long)sync->options.shards);
   sync->cut = *cut;
   sync->step++;
+  sync->number++;
+  sync->last_merges = -1;
   dl_cut_rank_leaves(cut, sync->team->rank, sync->team->size, &sync->first_leaf, &sync->end_leaf);
   dl_tree_stack_reset(&sync->stack, cut->leaves);
   dl_recompute_begin(sync);
-  return plan_fold(sync);
+  DL_TRY(plan_fold(sync));
+  return sync->ops->begin ? sync->ops->begin(sync) : DL_OK;
+}
+
+void dl_sync_number_step(dl_sync *sync, int64_t number) { sync->number = number - 1; }
+
+void dl_sync_set_phase(dl_sync *sync, const char *phase) {
+  dl_member_of(sync->team)->at = (dl_phase){phase, sync->number};
 }
 
 float *dl_sync_gradients(dl_sync *sync) { return sync->gradients + (size_t)sync->stack.depth * sync->group->count; }
@@ -227,17 +244,46 @@ static void add_sums(double *restrict into, const double *restrict x) {
   for (int k = 0; k < DL_LEAF_SUMS; k++) into[k] += x[k];
 }
 
-void dl_sync_leaf_done(dl_sync *sync, int64_t leaf, const double sums[DL_LEAF_SUMS]) {
+/* The last leaf's sums are added bucket by bucket while its backward still runs: what its push will merge is known. */
+void dl_sync_ready(dl_sync *sync, int64_t leaf, size_t from) {
   size_t count = sync->group->count;
+  if (!sync->ops->ready || !sync->options.overlap || leaf != sync->end_leaf - 1) return;
+  if (sync->last_merges < 0) {
+    dl_tree_stack stack = sync->stack;
+    sync->last_merges = dl_tree_stack_push_leaf(&stack, leaf);
+    sync->merged_from = count;
+  }
+  if (from >= sync->merged_from) return;
   int top = sync->stack.depth;
-  dl_recompute_leaf_done(sync, leaf, sync->gradients + (size_t)top * count, sums);
+  if (sync->half) sync->half->round(sync->gradients + (size_t)top * count + from, sync->merged_from - from);
+  for (int m = 0; m < sync->last_merges; m++, top--)
+    dl_sync_add(sync, sync->gradients + (size_t)(top - 1) * count + from, sync->gradients + (size_t)top * count + from,
+                sync->merged_from - from);
+  sync->merged_from = from;
+  sync->ops->ready(sync, from);
+}
+
+void dl_sync_leaf_done(dl_sync *sync, int64_t leaf, const double sums[DL_LEAF_SUMS]) {
+  size_t count = sync->last_merges < 0 ? sync->group->count : 0; /* else they are in, all but the doubles */
+  if (!count) dl_sync_ready(sync, leaf, 0);
+  int top = sync->stack.depth;
+  if (count && sync->half) sync->half->round(sync->gradients + (size_t)top * count, count);
+  dl_recompute_leaf_done(sync, leaf, sync->gradients + (size_t)top * sync->group->count, sums);
   memcpy(sync->sums + top * DL_LEAF_SUMS, sums, DL_LEAF_SUMS * sizeof *sums);
   int merges = dl_tree_stack_push_leaf(&sync->stack, leaf);
   for (; merges > 0; merges--, top--) {
-    dl_vector()->add(sync->gradients + (size_t)(top - 1) * count, sync->gradients + (size_t)top * count, count);
+    if (count)
+      dl_sync_add(sync, sync->gradients + (size_t)(top - 1) * count, sync->gradients + (size_t)top * count, count);
     add_sums(sync->sums + (top - 1) * DL_LEAF_SUMS, sync->sums + top * DL_LEAF_SUMS);
   }
 }
+
+dl_status dl_sync_await(dl_sync *sync, size_t end) {
+  if (!sync->ops->await || sync->await_status != DL_OK) return sync->await_status;
+  return sync->await_status = sync->ops->await(sync, end);
+}
+
+dl_status dl_sync_settle(dl_sync *sync) { return dl_sync_await(sync, sync->group->count); }
 
 /* ---- the verdict ---- */
 
@@ -290,12 +336,15 @@ static bool read_headers(dl_sync *sync, dl_sync_result *result) {
   return failed;
 }
 
-dl_status dl_sync_finish(dl_sync *sync, const dl_sync_request *request, dl_sync_result *result) {
+static dl_status meet(dl_sync *sync, const dl_sync_request *request, dl_sync_result *result) {
   double begin = dl_now_s();
   *result = (dl_sync_result){.grad_norm = NAN, .bad_tensor = -1};
   sync->bad_tensor = -1;
+  sync->later = request->weights_later && sync->options.overlap;
+  dl_sync_set_phase(sync, "gradients");
   dl_status mine = request->status;
   if (mine == DL_OK) mine = dl_audit_pending(sync);
+  if (mine == DL_OK) mine = dl_sync_await(sync, sync->group->count);
   if (mine == DL_OK) mine = check_leaves(sync);
   if (mine == DL_OK && request->clip_norm > 0 && !sync->options.norm_first)
     mine = dl_fail(DL_ERR_INTERNAL, "clipping needs the norm first");
@@ -313,6 +362,12 @@ dl_status dl_sync_finish(dl_sync *sync, const dl_sync_request *request, dl_sync_
   return DL_OK;
 }
 
+dl_status dl_sync_finish(dl_sync *sync, const dl_sync_request *request, dl_sync_result *result) {
+  dl_status status = meet(sync, request, result);
+  dl_member_of(sync->team)->at = (dl_phase){.step = sync->number};
+  return status;
+}
+
 /* ---- parts of a reduction ---- */
 
 size_t dl_sync_block_offset(const dl_sync *sync, int64_t block) {
@@ -321,22 +376,23 @@ size_t dl_sync_block_offset(const dl_sync *sync, int64_t block) {
 
 /* The stack holds pointers: a node that has not been added to yet is read where it lies, so every node is read once and
  * sums stay in the first cache. */
-void dl_sync_fold_block(dl_sync *sync, const dl_block_ref *block, dl_fold_source source, float factor, float *out) {
+void dl_sync_fold_nodes(dl_sync *sync, const dl_fold_node *nodes, int n, const dl_block_ref *block,
+                        dl_fold_source source, float scale, float *out) {
   const dl_vector_ops *v = dl_vector();
-  const float scale = dl_sync_block_factor(sync, block, factor);
   const float *stack[DL_TREE_DEPTH];
   int depth = 0;
-  if (sync->n_fold == 1) {
-    memcpy(out, source(sync, &sync->fold[0], block->offset), block->n * sizeof *out);
-    v->scale(out, scale, block->n);
+  if (n == 1) {
+    const float *from = source(sync, &nodes[0], block->offset);
+    if (from != out) memcpy(out, from, block->n * sizeof *out);
+    if (scale != 1) v->scale(out, scale, block->n);
     return;
   }
   /* NOLINTBEGIN(clang-analyzer-core.*): merges never outrun pushes, and there is one node at least */
-  for (int i = 0; i < sync->n_fold; i++) {
-    stack[depth++] = source(sync, &sync->fold[i], block->offset);
-    for (int m = 0; m < sync->fold[i].merges; m++, depth--) {
+  for (int i = 0; i < n; i++) {
+    stack[depth++] = source(sync, &nodes[i], block->offset);
+    for (int m = 0; m < nodes[i].merges; m++, depth--) {
       const float *left = stack[depth - 2], *right = stack[depth - 1];
-      const bool root = i == sync->n_fold - 1 && depth == 2;
+      const bool root = i == n - 1 && depth == 2 && scale != 1 && !sync->half;
       float *sum = depth == 2 ? out : sync->fold_buffer + (size_t)(depth - 2) * DL_BLOCK;
       if (root && left == sum)
         v->add_scaled(sum, right, scale, block->n);
@@ -346,10 +402,16 @@ void dl_sync_fold_block(dl_sync *sync, const dl_block_ref *block, dl_fold_source
         v->add(sum, right, block->n);
       else
         v->sum2(sum, left, right, block->n);
+      if (sync->half) sync->half->round(sum, block->n);
       stack[depth - 2] = sum;
     }
   }
+  if (sync->half && scale != 1) v->scale(out, scale, block->n);
   /* NOLINTEND(clang-analyzer-core.*) */
+}
+
+void dl_sync_fold_block(dl_sync *sync, const dl_block_ref *block, dl_fold_source source, float factor, float *out) {
+  dl_sync_fold_nodes(sync, sync->fold, sync->n_fold, block, source, dl_sync_block_factor(sync, block, factor), out);
 }
 
 /* Blocks of a tensor along their tree, then tensors along theirs. */
@@ -386,7 +448,8 @@ double dl_sync_penalise_block(dl_sync *sync, const dl_block_ref *block, float *g
 }
 
 static void state_of(const dl_sync *sync, const dl_block_ref *block, float *state[DL_MAX_OPTIMIZER_SLOTS]) {
-  for (int k = 0; k < sync->group->n_slots; k++) state[k] = sync->state[k] + (block->offset - sync->state_begin);
+  size_t at = sync->state_at ? sync->state_at[block - sync->blocks] : block->offset - sync->state_begin;
+  for (int k = 0; k < sync->group->n_slots; k++) state[k] = sync->state[k] + at;
 }
 
 void dl_sync_apply_block(dl_sync *sync, const dl_block_ref *block, const float *gradient) {
@@ -433,7 +496,8 @@ static void sum_tensors(dl_sync *sync) {
   }
 }
 
-static void apply_measured(dl_sync *sync, const float *updates) {
+static void apply_measured(dl_sync *sync, float *updates, float factor) {
+  (void)factor; /* is in them */
   const dl_param_group *group = sync->group;
   float *state[DL_MAX_OPTIMIZER_SLOTS];
   for (int64_t b = sync->first_block; b < sync->end_block; b++) {
@@ -447,20 +511,34 @@ static void apply_measured(dl_sync *sync, const float *updates) {
   }
 }
 
-dl_status dl_sync_apply_slice(dl_sync *sync, float *means, float factor, dl_sync_share share) {
-  if (sync->group->measure) {
-    measure_slice(sync, means, factor);
-    DL_TRY(share(sync));
-    sum_tensors(sync);
-    apply_measured(sync, means);
-    return DL_OK;
-  }
+static void apply_plain(dl_sync *sync, float *means, float factor) {
   for (int64_t b = sync->first_block; b < sync->end_block; b++) {
     const dl_block_ref *block = &sync->blocks[b];
     if (!dl_sync_trains(sync, block) && !dl_sync_runs(sync, block)) continue;
     if (factor < 1 && dl_sync_trains(sync, block)) dl_vector()->scale(means + block->offset, factor, block->n);
     dl_sync_apply_block(sync, block, means + block->offset);
   }
+}
+
+/* `work` on every range of blocks that this member owns. */
+static void on_ranges(dl_sync *sync, void (*work)(dl_sync *, float *, float), float *means, float factor) {
+  for (int i = 0; i < sync->n_ranges; i++) {
+    sync->first_block = sync->ranges[i].first;
+    sync->end_block = sync->ranges[i].end;
+    work(sync, means, factor);
+  }
+  if (!sync->ranges) work(sync, means, factor);
+}
+
+dl_status dl_sync_apply_slice(dl_sync *sync, float *means, float factor, dl_sync_share share) {
+  if (!sync->group->measure) {
+    on_ranges(sync, apply_plain, means, factor);
+    return DL_OK;
+  }
+  on_ranges(sync, measure_slice, means, factor);
+  DL_TRY(share(sync));
+  sum_tensors(sync);
+  on_ranges(sync, apply_measured, means, factor);
   return DL_OK;
 }
 

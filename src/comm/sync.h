@@ -13,7 +13,8 @@
  * added to the mean: norm and clipping see it. Where it measures, the step has one phase more: updates and their norms.
  *
  * Sums run along the canonical tree (core/tree.h): the weights after a step do not depend on the number of members, nor
- * on the transport. All functions but dl_sync_gradients and dl_sync_leaf_done are Collective.
+ * on the transport. All functions are Collective that do not say otherwise; dl_sync_gradients and dl_sync_leaf_done are
+ * not.
  */
 #ifndef DL_COMM_SYNC_H
 #define DL_COMM_SYNC_H
@@ -25,6 +26,8 @@
 
 #define DL_SYNC_NOTES 8 /* doubles of each member that all others get with the step (phase times) */
 
+#define DL_SYNC_BUCKET_BYTES (1024.0 * 1024)
+
 typedef struct dl_sync dl_sync;
 
 typedef struct dl_sync_options {
@@ -34,6 +37,10 @@ typedef struct dl_sync_options {
   int64_t audit_every;     /* guards (below); 0: none */
   int64_t recompute_every; /* 0: never */
   uint64_t seed;           /* chooses the leaves that are recomputed */
+  bool overlap;        /* between nodes: what travels does so while members compute (dl_sync_ready, weights_later) */
+  double bucket_bytes; /* between nodes: what travels as one; 0: DL_SYNC_BUCKET_BYTES */
+  int compress; /* dl_compress: every node of the tree, leaves too, is rounded so, whoever sums it and wherever it goes:
+                   then two bytes a gradient are enough between nodes and the bits depend on nothing else */
 } dl_sync_options;
 
 typedef struct dl_sync_request {
@@ -41,6 +48,8 @@ typedef struct dl_sync_request {
   bool stop;           /* this member was told to stop; any one makes result.stop true on all */
   double clip_norm;    /* 0: none; needs norm_first */
   const double *notes; /* DL_SYNC_NOTES doubles of this member */
+  bool weights_later;  /* new weights may still be on their way when the step ends; needs overlap. Whoever reads them
+                          waits before: dl_sync_await. Equal on all members */
 } dl_sync_request;
 
 typedef struct dl_sync_result {
@@ -49,6 +58,7 @@ typedef struct dl_sync_result {
   bool stop;
   bool finite;             /* loss and gradient norm are finite */
   int bad_tensor;          /* the last tensor (nearest the loss) whose gradient is not finite, -1: none known */
+  int64_t sent_bytes;      /* payload that my node has sent to other nodes since the start; 0 where there are none */
   double sync_s, update_s; /* this member's time in exchange (waiting included) and in applying */
 } dl_sync_result;
 
@@ -57,16 +67,27 @@ typedef struct dl_sync_result {
  * messages. */
 dl_status dl_sync_new(dl_team *team, const dl_param_group *group, const dl_sync_options *options, dl_sync **out);
 void dl_sync_destroy(dl_sync **sync);
-const char *dl_sync_transport(const dl_sync *sync); /* "shm" or "mpi" */
+const char *dl_sync_transport(const dl_sync *sync); /* "shm", "nodes" or "mpi" */
 /* Bytes this synchroniser holds: of this member and, shared, of its node. Not collective. */
 void dl_sync_memory(const dl_sync *sync, size_t *member_bytes, size_t *node_bytes);
 
-/* The weights, valid between steps; the same address as long as the synchroniser lives. Not collective. */
+/* The weights, valid between steps (but see weights_later); the same address as long as the synchroniser lives. Not
+ * collective. */
 const float *dl_sync_weights(const dl_sync *sync);
 
 dl_status dl_sync_begin(dl_sync *sync, const dl_cut *cut);
+/* What messages about a wait call the next step; without it steps count from 1. Not collective. */
+void dl_sync_number_step(dl_sync *sync, int64_t number);
 float *dl_sync_gradients(dl_sync *sync); /* where the next leaf's gradient goes; gaps stay zero */
+/* The gradient of leaf `leaf` is written from element `from` on, and stays so: what is complete may go out. Optional.
+ * Not collective. */
+void dl_sync_ready(dl_sync *sync, int64_t leaf, size_t from);
 void dl_sync_leaf_done(dl_sync *sync, int64_t leaf, const double sums[DL_LEAF_SUMS]);
+/* Waits until the weights before element `end` have come, after a step that let them come later. A failure is that of
+ * the next step too. Not collective. */
+dl_status dl_sync_await(dl_sync *sync, size_t end);
+/* For all of them. */
+dl_status dl_sync_settle(dl_sync *sync);
 /* On DL_OK all members have the same result and weights. Otherwise all return the same error and no weight has changed;
  * a result that is not finite is DL_OK with result->finite false: with norm_first the weights have not changed. */
 dl_status dl_sync_finish(dl_sync *sync, const dl_sync_request *request, dl_sync_result *result);

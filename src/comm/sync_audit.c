@@ -17,10 +17,6 @@
 
 #include "comm/sync_common.h"
 
-typedef struct slice {
-  int64_t first, end; /* blocks */
-} slice;
-
 /* A block that is not what its owner wrote. */
 typedef struct finding {
   int64_t block;    /* n_blocks: nothing found */
@@ -41,13 +37,13 @@ typedef struct report {
 
 struct dl_audit {
   uint64_t *hashes; /* n_blocks; this member's are its own, the others' those of the last audit */
-  slice *slices;    /* size: who owns what */
-  int64_t widest;   /* blocks */
+  int32_t *owner;   /* n_blocks: who writes it */
+  int64_t *at;      /* size: a place in each one's hashes */
+  int64_t widest;   /* most blocks of one owner */
   uint64_t *send, *gathered;
   report *reports;
   finding *first;  /* size: what each has found */
   finding pending; /* this member's, before a write */
-  bool covered;    /* the slices hold every block: copies can be compared */
   bool known;      /* weights were set: hashes hold; 0 stands for none */
 };
 
@@ -62,25 +58,57 @@ static uint64_t hash_of(const dl_sync *sync, const dl_block_ref *block) {
 static dl_status allocate(dl_sync *sync, dl_audit *audit) {
   const size_t size = (size_t)sync->team->size;
   audit->hashes = dl_calloc((size_t)sync->n_blocks, sizeof *audit->hashes);
-  audit->slices = dl_calloc(size, sizeof *audit->slices);
+  audit->owner = dl_calloc((size_t)sync->n_blocks, sizeof *audit->owner);
+  audit->at = dl_calloc(size, sizeof *audit->at);
   audit->reports = dl_calloc(size, sizeof *audit->reports);
   audit->first = dl_calloc(size, sizeof *audit->first);
   audit->pending = nothing(sync);
-  sync->member_bytes += (size_t)sync->n_blocks * sizeof *audit->hashes +
-                        size * (sizeof *audit->slices + sizeof *audit->reports + sizeof *audit->first);
-  return audit->hashes && audit->slices && audit->reports && audit->first ? DL_OK : DL_ERR_NOMEM;
+  sync->member_bytes += (size_t)sync->n_blocks * (sizeof *audit->hashes + sizeof *audit->owner) +
+                        size * (sizeof *audit->at + sizeof *audit->reports + sizeof *audit->first);
+  return audit->hashes && audit->owner && audit->at && audit->reports && audit->first ? DL_OK : DL_ERR_NOMEM;
 }
 
-static dl_status learn_slices(dl_sync *sync, dl_audit *audit) {
-  const slice mine = {sync->first_block, sync->end_block};
-  DL_TRY(dl_team_allgather(sync->team, &mine, sizeof mine, audit->slices));
-  int64_t blocks = 0;
-  for (int r = 0; r < sync->team->size; r++) {
-    const int64_t n = audit->slices[r].end - audit->slices[r].first;
-    blocks += n;
-    if (n > audit->widest) audit->widest = n;
+/* The blocks that this member writes: its slice, or its ranges. */
+static int ranges_of(const dl_sync *sync, dl_block_range *slice, const dl_block_range **out) {
+  *slice = (dl_block_range){sync->first_block, sync->end_block};
+  *out = sync->ranges ? sync->ranges : slice;
+  return sync->ranges ? sync->n_ranges : 1;
+}
+
+/* Every member says how many ranges it has, then which: all blocks have one owner. */
+static dl_status learn_owners(dl_sync *sync, dl_audit *audit) {
+  const dl_team *team = sync->team;
+  const dl_block_range *mine;
+  dl_block_range slice, *all = NULL, *padded = NULL;
+  int n = ranges_of(sync, &slice, &mine), most = 0, *counts = dl_calloc((size_t)team->size, sizeof *counts);
+  DL_TRY(dl_team_agree(sync->team, counts ? DL_OK : DL_ERR_NOMEM));
+  dl_status status = dl_team_allgather(sync->team, &n, sizeof n, counts);
+  for (int r = 0; r < team->size; r++) most = counts[r] > most ? counts[r] : most;
+  if (status == DL_OK) {
+    all = dl_calloc((size_t)most * (size_t)team->size, sizeof *all);
+    padded = dl_calloc((size_t)most, sizeof *padded);
+    status = dl_team_agree(sync->team, all && padded ? DL_OK : DL_ERR_NOMEM);
   }
-  audit->covered = blocks == sync->n_blocks;
+  if (status == DL_OK) {
+    memcpy(padded, mine, (size_t)n * sizeof *mine);
+    status = dl_team_allgather(sync->team, padded, (size_t)most * sizeof *padded, all);
+  }
+  for (int r = 0; r < team->size && status == DL_OK; r++) {
+    int64_t blocks = 0;
+    for (int i = 0; i < counts[r]; i++) {
+      const dl_block_range *range = &all[(size_t)r * (size_t)most + (size_t)i];
+      for (int64_t b = range->first; b < range->end; b++, blocks++) audit->owner[b] = r;
+    }
+    if (blocks > audit->widest) audit->widest = blocks;
+  }
+  free(counts);
+  free(all);
+  free(padded);
+  return status;
+}
+
+static dl_status make_room(dl_sync *sync, dl_audit *audit) {
+  DL_TRY(learn_owners(sync, audit));
   sync->member_bytes += (size_t)audit->widest * (size_t)(sync->team->size + 1) * sizeof *audit->send;
   audit->send = dl_calloc((size_t)audit->widest + 1, sizeof *audit->send);
   audit->gathered = dl_calloc((size_t)audit->widest * (size_t)sync->team->size + 1, sizeof *audit->gathered);
@@ -92,14 +120,14 @@ dl_status dl_audit_new(dl_sync *sync) {
   sync->audit = dl_calloc(1, sizeof *sync->audit);
   dl_status status = sync->audit ? allocate(sync, sync->audit) : DL_ERR_NOMEM;
   DL_TRY(dl_team_agree(sync->team, status));
-  return learn_slices(sync, sync->audit);
+  return make_room(sync, sync->audit);
 }
 
 void dl_audit_destroy(dl_sync *sync) {
   dl_audit *audit = sync->audit;
   if (!audit) return;
-  void *const mine[] = {audit->hashes,  audit->slices, audit->send, audit->gathered,
-                        audit->reports, audit->first,  audit};
+  void *const mine[] = {audit->hashes,   audit->owner,   audit->at,    audit->send,
+                        audit->gathered, audit->reports, audit->first, audit};
   for (size_t i = 0; i < sizeof mine / sizeof *mine; i++) free(mine[i]);
   sync->audit = NULL;
 }
@@ -174,7 +202,8 @@ void dl_audit_rewritten(dl_sync *sync) {
   dl_audit *audit = sync->audit;
   if (!audit) return;
   memset(audit->hashes, 0, (size_t)sync->n_blocks * sizeof *audit->hashes);
-  for (int64_t b = sync->first_block; b < sync->end_block; b++) dl_audit_after_write(sync, &sync->blocks[b]);
+  for (int64_t b = 0; b < sync->n_blocks; b++)
+    if (audit->owner[b] == sync->team->rank) dl_audit_after_write(sync, &sync->blocks[b]);
   audit->pending = nothing(sync);
   audit->known = true;
 }
@@ -191,14 +220,17 @@ dl_status dl_audit_pending(const dl_sync *sync) {
 
 /* ---- the audit ---- */
 
+/* Everybody's hashes of its own blocks, in their order. */
 static dl_status gather_hashes(dl_sync *sync, dl_audit *audit) {
-  const size_t widest = (size_t)audit->widest, mine = (size_t)(sync->end_block - sync->first_block);
-  memcpy(audit->send, audit->hashes + sync->first_block, mine * sizeof *audit->send);
+  const size_t widest = (size_t)audit->widest;
+  size_t n = 0;
+  for (int64_t b = 0; b < sync->n_blocks; b++)
+    if (audit->owner[b] == sync->team->rank) audit->send[n++] = audit->hashes[b];
   DL_TRY(dl_team_allgather(sync->team, audit->send, widest * sizeof *audit->send, audit->gathered));
-  for (int r = 0; r < sync->team->size; r++) {
-    const slice *of = &audit->slices[r];
-    memcpy(audit->hashes + of->first, audit->gathered + (size_t)r * widest,
-           (size_t)(of->end - of->first) * sizeof *audit->hashes);
+  memset(audit->at, 0, (size_t)sync->team->size * sizeof *audit->at);
+  for (int64_t b = 0; b < sync->n_blocks; b++) {
+    const int r = audit->owner[b];
+    audit->hashes[b] = audit->gathered[(size_t)r * widest + (size_t)audit->at[r]++];
   }
   return DL_OK;
 }
@@ -210,12 +242,6 @@ static finding look_at_share(const dl_sync *sync, const dl_audit *audit) {
   for (int64_t b = sync->n_blocks * turn / sharers; b < end; b++)
     if (hash_of(sync, &sync->blocks[b]) != audit->hashes[b]) return (finding){.block = b};
   return nothing(sync);
-}
-
-static int owner_of(const dl_sync *sync, int64_t block) {
-  for (int r = 0; r < sync->team->size; r++)
-    if (sync->audit->slices[r].first <= block && block < sync->audit->slices[r].end) return r;
-  return 0;
 }
 
 /* Whether more copies have `hash` than any other value; the owner's own hash counts as one more. Ties are nobody's. */
@@ -254,7 +280,7 @@ static tally count_copies(const dl_sync *sync, uint64_t written) {
 static dl_status judge(const dl_sync *sync, int64_t block) {
   const report *all = sync->audit->reports;
   const uint64_t written = sync->audit->hashes[block];
-  const int owner = owner_of(sync, block);
+  const int owner = sync->audit->owner[block];
   const tally t = count_copies(sync, written);
   if (t.first < 0) /* found by one, and gone when all looked */
     return dl_fail(DL_ERR_TRAIN, "step %" PRId64 ", audit: weights change in memory while they are looked at",
@@ -284,7 +310,8 @@ bool dl_audit_is_due(const dl_sync *sync) { return sync->audit && sync->step % s
 dl_status dl_audit_copies(dl_sync *sync) {
   dl_audit *audit = sync->audit;
   const dl_team *team = sync->team;
-  if (!audit || !audit->known || !audit->covered) return DL_OK;
+  if (!audit || !audit->known) return DL_OK;
+  DL_TRY(dl_team_agree(sync->team, dl_sync_settle(sync))); /* new weights may still be on their way */
   DL_TRY(gather_hashes(sync, audit));
   const finding mine = look_at_share(sync, audit);
   DL_TRY(dl_team_allgather(sync->team, &mine, sizeof mine, audit->first));

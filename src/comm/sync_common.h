@@ -9,6 +9,7 @@
 
 #include "comm/crew.h"
 #include "comm/sync.h"
+#include "core/half.h"
 #include "core/vector.h"
 
 /* What a member publishes with a step, followed by its nodes' sums: `nodes` rows of DL_LEAF_SUMS doubles. */
@@ -26,11 +27,21 @@ typedef struct dl_fold_node {
   int32_t member, slot, merges;
 } dl_fold_node;
 
+typedef struct dl_block_range {
+  int64_t first, end;
+} dl_block_range;
+
 typedef struct dl_sync_ops {
   const char *name, *help;
   /* Makes the buffers: weights, state, slots. All members return the same. */
   dl_status (*setup)(dl_sync *sync);
   void (*teardown)(dl_sync *sync);
+  /* A step begins, its cut is known; may be NULL. */
+  dl_status (*begin)(dl_sync *sync);
+  /* This member's sums are final from element `from` on. NULL: it waits for all of them in any case. */
+  void (*ready)(dl_sync *sync, size_t from);
+  /* Waits until the weights before element `end` have come. NULL: they always have. */
+  dl_status (*await)(dl_sync *sync, size_t end);
   /* Where this member writes what it publishes with this step. */
   dl_header *(*header)(dl_sync *sync);
   /* Waits for all members' headers; sync->headers points at `size` of them afterwards, until the next step's. */
@@ -49,15 +60,21 @@ struct dl_sync {
   dl_team *team;
   const dl_param_group *group;
   dl_sync_options options;
+  const dl_half *half;     /* options.compress, NULL: none */
   int64_t step;            /* steps begun */
   dl_audit *audit;         /* NULL: none */
   dl_recompute *recompute; /* the same */
   int copy_rank,
-      copy_size; /* this member among those that share its copy of the weights: set by setup; size 0: alone */
+      copy_size;  /* this member among those that share its copy of the weights: set by setup; size 0: alone */
+  int64_t number; /* what messages call the present one */
+  bool later;     /* of the present step: weights may come after its end */
+  dl_status await_status;
 
   /* Blocks and the slice of them that this member owns. */
   dl_block_ref *blocks;
   int64_t n_blocks, first_block, end_block;
+  const dl_block_range *ranges; /* where it is not one slice: n_ranges of them; else NULL */
+  int n_ranges;
 
   /* The cut in force and its tree. */
   dl_cut cut;
@@ -71,13 +88,16 @@ struct dl_sync {
 
   /* This member's stack of leaves. */
   dl_tree_stack stack;
-  float *gradients; /* slots x count */
-  double *sums;     /* slots x DL_LEAF_SUMS */
+  int last_merges;    /* of the last leaf, once its backward has begun to deliver; -1: not yet */
+  size_t merged_from; /* from here on they are done */
+  float *gradients;   /* slots x count */
+  double *sums;       /* slots x DL_LEAF_SUMS */
 
   float *weights;
   float *state[DL_MAX_OPTIMIZER_SLOTS]; /* from element `state_begin` of the group on */
   size_t state_begin;
-  double *block_sumsq; /* n_blocks, all members' after the norm phase */
+  const size_t *state_at; /* where it does not begin so: each block's place in `state`; else NULL */
+  double *block_sumsq;    /* n_blocks, all members' after the norm phase */
   int bad_tensor;
   dl_tensor_sums *block_sums;   /* the same after the measure phase; NULL where nothing is measured */
   dl_tensor_sums *tensor_sums;  /* n_tensors, this member's copy */
@@ -122,7 +142,7 @@ void dl_recompute_write_header(const dl_sync *sync, dl_header *header);
 /* When all headers are there: the same result on all members. */
 dl_status dl_recompute_check(dl_sync *sync);
 
-extern const dl_sync_ops dl_sync_shm_ops, dl_sync_message_ops;
+extern const dl_sync_ops dl_sync_shm_ops, dl_sync_nodes_ops, dl_sync_message_ops;
 
 static inline const dl_header *dl_sync_header(const dl_sync *sync, int member) {
   return (const dl_header *)(const void *)(sync->headers + (size_t)member * sync->header_bytes);
@@ -148,6 +168,19 @@ typedef const float *(*dl_fold_source)(const dl_sync *sync, const dl_fold_node *
 /* Folds all nodes over one block in tree order and multiplies by `factor`: out (n) = mean gradient. No bits depend on
  * who calls it. `source` finds a node's elements; `out` is none of them, and may be sync->fold_buffer. */
 void dl_sync_fold_block(dl_sync *sync, const dl_block_ref *block, dl_fold_source source, float factor, float *out);
+
+/* The same for any nodes that make one tree, without a factor; `out` may be what `source` says of the first of them. */
+void dl_sync_fold_nodes(dl_sync *sync, const dl_fold_node *nodes, int n, const dl_block_ref *block,
+                        dl_fold_source source, float scale, float *out);
+
+/* into += x, a node of the tree: rounded where the group's gradients are. */
+static inline void dl_sync_add(const dl_sync *sync, float *into, const float *x, size_t n) {
+  dl_vector()->add(into, x, n);
+  if (sync->half) sync->half->round(into, n);
+}
+
+/* What this member does now, for messages: "step 12, phase gradients". */
+void dl_sync_set_phase(dl_sync *sync, const char *phase);
 
 /* The gradient norm from all blocks' sums of squares; sets sync->bad_tensor. */
 double dl_sync_norm(dl_sync *sync);

@@ -173,7 +173,7 @@ static dl_status sum_by_halves(dl_sync *sync) {
     own->sends[0] = floats_of(partner, stage, sync->gradients + give_begin, give);
     own->receives[0] = floats_of(partner, stage, own->received, keep);
     DL_TRY(exchange(sync, 1, 1));
-    dl_vector()->add(sync->gradients + keep_begin, own->received, keep);
+    dl_sync_add(sync, sync->gradients + keep_begin, own->received, keep);
   }
   return DL_OK;
 }

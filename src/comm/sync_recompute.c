@@ -69,6 +69,11 @@ static uint64_t mix(uint64_t hash, uint64_t value) {
   return hash ^ hash >> 29;
 }
 
+/* A leaf is delivered as it travels (sync.compress). */
+static void round_leaf(dl_sync *sync) {
+  if (sync->half) sync->half->round(dl_sync_gradients(sync), sync->group->count);
+}
+
 /* Of every tensor that backward writes, block by block, and of the sums. Gaps and frozen tensors are left out. */
 static void hash_leaf(const dl_sync *sync, const float *gradient, const double sums[DL_LEAF_SUMS], uint64_t *out) {
   float bits[2 * DL_LEAF_SUMS];
@@ -118,6 +123,7 @@ int64_t dl_sync_recompute_leaf(const dl_sync *sync) {
 
 void dl_sync_leaf_recomputed(dl_sync *sync, const double sums[DL_LEAF_SUMS]) {
   dl_recompute *own = sync->recompute;
+  round_leaf(sync);
   hash_leaf(sync, dl_sync_gradients(sync), sums, own->tensors[1]);
   own->recomputed = hash_parts(sync, own->tensors[1]);
 }
@@ -197,6 +203,7 @@ dl_status dl_sync_settle_dispute(dl_sync *sync, const double sums[DL_LEAF_SUMS])
   DL_TRY(dl_audit_copies(sync)); /* other weights give other gradients: then memory is to blame */
   const size_t bytes = parts_of(sync) * sizeof(uint64_t);
   vote mine = {0};
+  round_leaf(sync);
   hash_leaf(sync, dl_sync_gradients(sync), sums, own->now);
   mine.hash = hash_parts(sync, own->now);
   memcpy(mine.host, sync->team->host, sizeof mine.host);

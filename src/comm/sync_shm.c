@@ -15,7 +15,6 @@
  *   [slots of member 0][slots of member 1] ...
  */
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -92,13 +91,12 @@ static dl_status pass(dl_sync *sync, const char *phase) {
   shm *own = sync->own;
   dl_member *member = dl_member_of(sync->team);
   if (sync->team->size == 1) return DL_OK;
+  dl_sync_set_phase(sync, phase);
   dl_gate_watch watch = dl_member_watch(member);
   atomic_fetch_add_explicit(&own->control->arrivals[sync->team->rank].gates, 1, memory_order_relaxed);
   dl_gate_end end = dl_gate_pass(&own->control->gate, sync->team->size, &watch);
   if (end == DL_GATE_PASSED) return DL_OK;
-  char what[64];
-  snprintf(what, sizeof what, "step %lld, %s", (long long)sync->step, phase);
-  return dl_member_gate_end(member, end, what, gates_of, own->control, 0, sync->team->size);
+  return dl_member_gate_end(member, end, phase, gates_of, own->control, 0, sync->team->size);
 }
 
 static dl_header *shm_header(dl_sync *sync) {

@@ -1,44 +1,25 @@
 /* Non-blocking calls and a loop of MPI_Test around them: Open MPI 4.1 makes no progress by itself and none of its
- * blocking calls can time out. The loop looks, then yields, then sleeps a little, because ranks may outnumber cores.
- *
- * Who is missing after a time-out: whoever waits long sends the others, on a communicator of its own, a note with the
- * number of the wait it is in. Who has sent no note of this wait by the deadline is not in it. */
+ * blocking calls can time out. The loop looks, then yields, then sleeps a little, because ranks may outnumber cores
+ * (wire_wait.c). */
 #include "comm/wire.h"
 
 #include <limits.h>
 #include <mpi.h>
 #include <sched.h>
-#include <stdio.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "comm/wire_private.h"
 #include "core/clock.h"
 #include "core/mem.h"
 
 #define PIECE_BYTES ((size_t)1 << 30) /* MPI counts are ints */
-#define TAG_NOTE 1
-#define NOTES_AFTER_S 10.0
-#define LEAVE_WORD_S 5 /* mpirun needs about 3 s to end a job with a stopped rank */
-
-struct dl_wire {
-  dl_wire_place place;
-  MPI_Comm comm, side; /* side: notes and last words, never in the way of the others */
-  int threads;
-  int tag_limit;
-  double timeout_s;
-  bool late, crowded;
-  int64_t waits;      /* waits so far: the same number on all processes in the same wait */
-  int64_t note;       /* what goes out as a note */
-  int64_t *heard;     /* last note of each process */
-  MPI_Request *posts; /* grows to the largest exchange, then stays */
-  int n_posts, max_posts;
-};
 
 /* ---- errors ---- */
 
-static dl_status check(int code, const char *call) {
+dl_status dl_wire_check(int code, const char *call) {
   if (code == MPI_SUCCESS) return DL_OK;
   char text[MPI_MAX_ERROR_STRING] = "";
   int length = 0;
@@ -48,81 +29,16 @@ static dl_status check(int code, const char *call) {
 
 /* ---- waiting ---- */
 
-static void drain_notes(dl_wire *wire) {
-  for (;;) {
-    int there = 0;
-    MPI_Status from;
-    if (MPI_Iprobe(MPI_ANY_SOURCE, TAG_NOTE, wire->side, &there, &from) != MPI_SUCCESS || !there) return;
-    int64_t wait = 0;
-    if (MPI_Recv(&wait, 1, MPI_INT64_T, from.MPI_SOURCE, TAG_NOTE, wire->side, MPI_STATUS_IGNORE) != MPI_SUCCESS)
-      return;
-    if (wait > wire->heard[from.MPI_SOURCE]) wire->heard[from.MPI_SOURCE] = wait;
-  }
-}
-
-static void send_notes(dl_wire *wire) {
-  drain_notes(wire);
-  wire->note = wire->waits;
-  for (int process = 0; process < wire->place.size; process++) {
-    MPI_Request request;
-    if (process == wire->place.rank) continue;
-    if (MPI_Isend(&wire->note, 1, MPI_INT64_T, process, TAG_NOTE, wire->side, &request) == MPI_SUCCESS)
-      MPI_Request_free(&request); /* eight bytes: they are on their way when Isend returns */
-  }
-}
-
-static dl_status fail_late(dl_wire *wire, const char *what) {
-  char missing[512] = "";
-  size_t used = 0;
-  bool lowest = true;
-  drain_notes(wire);
-  for (int process = 0; process < wire->place.size; process++) {
-    if (process < wire->place.rank && wire->heard[process] >= wire->waits) lowest = false;
-    if (process == wire->place.rank || wire->heard[process] >= wire->waits) continue;
-    char one[32];
-    int n = snprintf(one, sizeof one, "%s%d", used ? ", " : "", process * wire->threads);
-    if (used + (size_t)n + 8 > sizeof missing) break;
-    memcpy(missing + used, one, (size_t)n + 1);
-    used += (size_t)n;
-  }
-  wire->late = true;
-  if (!lowest) sleep(LEAVE_WORD_S); /* the lowest that waits speaks and ends the job */
-  if (used)
-    dl_fail(DL_ERR_TRAIN, "waited %.0f s in '%s' for rank %s", wire->timeout_s, what, missing);
-  else
-    dl_fail(DL_ERR_TRAIN, "waited %.0f s in '%s': all ranks are there, the network does not deliver", wire->timeout_s,
-            what);
-  return dl_hint("a rank is lost or very slow; sync.timeout says how long to wait");
-}
-
-/* Looks, yields, sleeps: `turn` counts the looks of one wait. */
-static void pause_between_looks(const dl_wire *wire, int64_t turn) {
-  if (!wire->crowded && turn < 2000) return;
-  if (turn < 20000) {
-    sched_yield();
-  } else {
-    struct timespec nap = {0, 50000};
-    nanosleep(&nap, NULL);
-  }
-}
+static dl_status check(int code, const char *call) { return dl_wire_check(code, call); }
 
 static dl_status wait_all(dl_wire *wire, MPI_Request *requests, int n, const char *what) {
   double begin = dl_now_s();
-  bool noted = false;
-  wire->waits++;
   for (int64_t turn = 0;; turn++) {
     int done = 0;
     DL_TRY(check(MPI_Testall(n, requests, &done, MPI_STATUSES_IGNORE), what));
     if (done) return DL_OK;
-    if (turn % 64 == 63) {
-      double waited = dl_now_s() - begin;
-      if (!noted && (waited > NOTES_AFTER_S || waited > wire->timeout_s / 2)) {
-        send_notes(wire);
-        noted = true;
-      }
-      if (waited > wire->timeout_s) return fail_late(wire, what);
-    }
-    pause_between_looks(wire, turn);
+    if (turn % 64 == 63 && dl_wire_is_late(wire, begin)) return dl_wire_fail_late(wire, what);
+    dl_wire_pause(wire, turn);
   }
 }
 
@@ -134,6 +50,8 @@ typedef struct introduction {
   int first_of_node; /* lowest rank on its node, in the caller's numbering */
   int node_rank;
   cpu_set_t cores;
+  char host[64];
+  pid_t pid;
 } introduction;
 
 dl_status dl_wire_begin(bool *ours) {
@@ -143,7 +61,7 @@ dl_status dl_wire_begin(bool *ours) {
   MPI_Finalized(&finalised);
   if (finalised) return dl_fail(DL_ERR_USAGE, "MPI has been finalised in this process and cannot be started again");
   if (initialised) return DL_OK;
-  DL_TRY(check(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread"));
+  DL_TRY(check(MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &provided), "MPI_Init_thread"));
   *ours = true;
   return DL_OK;
 }
@@ -179,6 +97,8 @@ static dl_status introduce(MPI_Comm comm, int threads, introduction *all) {
   if (status == DL_OK) status = check(MPI_Bcast(&mine.first_of_node, 1, MPI_INT, 0, local), "MPI_Bcast");
   MPI_Comm_free(&local);
   DL_TRY(status);
+  mine.pid = getpid();
+  if (gethostname(mine.host, sizeof mine.host - 1) != 0) strcpy(mine.host, "unknown");
   if (sched_getaffinity(0, sizeof mine.cores, &mine.cores) != 0) CPU_SET(0, &mine.cores);
   return check(MPI_Allgather(&mine, sizeof mine, MPI_BYTE, all, sizeof mine, MPI_BYTE, comm), "MPI_Allgather");
 }
@@ -205,12 +125,64 @@ static dl_wire_place find_place(const introduction *all, int size, int old_rank)
   }
   place.node_first = place.rank - place.node_rank;
   place.node_cores = CPU_COUNT(&cores);
+  place.host_size = place.node_size;
   return place;
+}
+
+/* DLDIST_NODES=3,1 (rank 0's word counts) splits what is on one host into pretended nodes of so many processes, the
+ * last number standing for the rest: one copy of the weights for each NUMA domain, and a cluster's shapes without one.
+ */
+static dl_status pretend_nodes(dl_wire *wire, int *node_of) {
+  char text[256] = "";
+  const char *asked = getenv("DLDIST_NODES");
+  dl_wire_place *place = &wire->place;
+  if (asked && strlen(asked) < sizeof text) strcpy(text, asked);
+  DL_TRY(check(MPI_Bcast(text, sizeof text, MPI_CHAR, 0, wire->comm), "MPI_Bcast"));
+  if (!text[0] || place->nodes > 1) return DL_OK;
+  char *at = text;
+  long count = 0;
+  place->nodes = 0;
+  for (int first = 0; first < place->size; first += (int)count, place->nodes++) {
+    if (*at) count = strtol(at, &at, 10);
+    if (*at == ',') at++;
+    if (count < 1 || count > place->size)
+      return dl_fail(DL_ERR_USAGE, "DLDIST_NODES: '%.60s' is no list of numbers of ranks", text);
+    int end = first + (int)count < place->size ? first + (int)count : place->size;
+    for (int process = first; process < end; process++) node_of[process] = place->nodes;
+    if (place->rank < first || place->rank >= end) continue;
+    place->node = place->nodes;
+    place->node_first = first;
+    place->node_rank = place->rank - first;
+    place->node_size = end - first;
+  }
+  return DL_OK;
+}
+
+/* Peers in the wire's own order: `all` is in the caller's. */
+static dl_status meet_peers(dl_wire *wire, const introduction *all) {
+  int size = wire->place.size;
+  int *node_of = dl_calloc((size_t)size, sizeof *node_of);
+  wire->peers = dl_calloc((size_t)size, sizeof *wire->peers);
+  if (!node_of || !wire->peers) {
+    free(node_of);
+    return DL_ERR_NOMEM;
+  }
+  for (int i = 0; i < size; i++) {
+    dl_wire_place at = find_place(all, size, i);
+    node_of[at.rank] = at.node;
+    memcpy(wire->peers[at.rank].host, all[i].host, sizeof all[i].host);
+    wire->peers[at.rank].heard_s = -1e9;
+    if (at.node == wire->place.node && kill(all[i].pid, 0) == 0) wire->peers[at.rank].pid = all[i].pid;
+  }
+  dl_status status = pretend_nodes(wire, node_of);
+  for (int i = 0; i < size; i++) wire->peers[i].node = node_of[i];
+  free(node_of);
+  return status;
 }
 
 /* Fills a wire whose `comm` is the caller's communicator, then replaces it by the ordered one. */
 static dl_status settle(dl_wire *wire, MPI_Comm outer, introduction *all) {
-  int size = wire->place.size, old_rank = wire->place.rank;
+  int size = wire->place.size, old_rank = wire->place.rank, provided = MPI_THREAD_SINGLE;
   DL_TRY(introduce(outer, wire->threads, all));
   for (int i = 0; i < size; i++)
     if (all[i].threads != all[0].threads) {
@@ -220,10 +192,15 @@ static dl_status settle(dl_wire *wire, MPI_Comm outer, introduction *all) {
     }
   wire->place = find_place(all, size, old_rank);
   wire->crowded = wire->place.node_size * wire->threads > wire->place.node_cores;
+  DL_TRY(check(MPI_Query_thread(&provided), "MPI_Query_thread"));
+  wire->any_thread = provided >= MPI_THREAD_SERIALIZED;
   DL_TRY(check(MPI_Comm_split(outer, 0, wire->place.rank, &wire->comm), "MPI_Comm_split"));
   DL_TRY(check(MPI_Comm_dup(wire->comm, &wire->side), "MPI_Comm_dup"));
-  DL_TRY(check(MPI_Comm_set_errhandler(wire->comm, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler"));
-  DL_TRY(check(MPI_Comm_set_errhandler(wire->side, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler"));
+  DL_TRY(check(MPI_Comm_dup(wire->comm, &wire->flows), "MPI_Comm_dup"));
+  const MPI_Comm ours[] = {wire->comm, wire->side, wire->flows};
+  for (int i = 0; i < 3; i++)
+    DL_TRY(check(MPI_Comm_set_errhandler(ours[i], MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler"));
+  DL_TRY(meet_peers(wire, all));
   int *upper = NULL, found = 0;
   DL_TRY(check(MPI_Comm_get_attr(wire->comm, MPI_TAG_UB, &upper, &found), "MPI_Comm_get_attr"));
   wire->tag_limit = found && *upper < INT_MAX ? *upper + 1 : found ? INT_MAX : 32768;
@@ -242,20 +219,19 @@ static dl_status wire_over(MPI_Comm given, int threads, dl_wire **out) {
   MPI_Comm_set_errhandler(outer, MPI_ERRORS_RETURN);
   dl_wire *wire = dl_calloc(1, sizeof *wire);
   introduction *all = dl_calloc((size_t)size, sizeof *all);
-  int64_t *heard = dl_calloc((size_t)size, sizeof *heard);
   dl_status status = DL_ERR_NOMEM;
-  if (wire && all && heard) {
+  if (wire && all) {
     *wire = (dl_wire){.place = {.size = size, .rank = rank},
                       .comm = MPI_COMM_NULL,
                       .side = MPI_COMM_NULL,
+                      .flows = MPI_COMM_NULL,
+                      .lock = PTHREAD_MUTEX_INITIALIZER,
                       .threads = threads,
                       .timeout_s = 300,
-                      .heard = heard};
-    heard = NULL;
+                      .dead = -1};
     status = settle(wire, outer, all);
   }
   free(all);
-  free(heard);
   MPI_Comm_free(&outer);
   if (status != DL_OK) dl_wire_destroy(&wire);
   *out = wire;
@@ -276,19 +252,28 @@ void dl_wire_destroy(dl_wire **wire) {
   dl_wire *w = *wire;
   if (!w) return;
   if (w->side != MPI_COMM_NULL) {
-    drain_notes(w);
+    dl_wire_hear(w);
     MPI_Comm_free(&w->side);
   }
+  if (w->flows != MPI_COMM_NULL) MPI_Comm_free(&w->flows);
   if (w->comm != MPI_COMM_NULL) MPI_Comm_free(&w->comm);
   free(w->posts);
-  free(w->heard);
+  free(w->peers);
   free(w);
   *wire = NULL;
 }
 
 dl_wire_place dl_wire_where(const dl_wire *wire) { return wire->place; }
 bool dl_wire_late(const dl_wire *wire) { return wire->late; }
+bool dl_wire_silent(const dl_wire *wire) { return wire->silent; }
 void dl_wire_set_timeout(dl_wire *wire, double timeout_s) { wire->timeout_s = timeout_s; }
+void dl_wire_claim(dl_wire *wire) { pthread_mutex_lock(&wire->lock); }
+bool dl_wire_try_claim(dl_wire *wire) { return pthread_mutex_trylock(&wire->lock) == 0; }
+void dl_wire_release(dl_wire *wire) { pthread_mutex_unlock(&wire->lock); }
+bool dl_wire_any_thread(const dl_wire *wire) { return wire->any_thread; }
+int dl_wire_node_of(const dl_wire *wire, int process) { return wire->peers[process].node; }
+uint64_t dl_wire_sent_bytes(const dl_wire *wire) { return wire->sent_bytes; }
+void dl_wire_set_phase(dl_wire *wire, dl_phase phase) { wire->phase = phase; }
 int dl_wire_tag_limit(const dl_wire *wire) { return wire->tag_limit; }
 
 /* ---- collectives ---- */
@@ -338,6 +323,7 @@ static dl_status reserve_posts(dl_wire *wire, size_t bytes) {
 
 dl_status dl_wire_send(dl_wire *wire, const void *data, size_t bytes, int process, int tag) {
   const char *at = data;
+  dl_wire_count(wire, process, bytes);
   DL_TRY(reserve_posts(wire, bytes));
   for (size_t done = 0; done < bytes; done += PIECE_BYTES) { /* pieces of a tag do not overtake each other */
     size_t n = bytes - done < PIECE_BYTES ? bytes - done : PIECE_BYTES;
@@ -384,6 +370,7 @@ bool dl_wire_last_words(dl_wire *wire, dl_status *status, dl_error *error, doubl
 }
 
 void dl_wire_abort(dl_wire *wire, int exit_code) {
+  dl_wire_leave(wire);
   MPI_Abort(wire->comm, exit_code);
   _exit(exit_code);
 }

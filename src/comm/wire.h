@@ -1,7 +1,8 @@
 /* wire.h - messages between processes: the one user of MPI (floor: comm).
  *
- * Called by one thread of each process only, its leader, which is the thread that MPI was initialised on. Every wait
- * has a deadline. Processes are numbered by (node, rank in node), whatever order the launcher chose.
+ * Called by one thread of each process only, its leader, which is the thread that MPI was initialised on; where MPI
+ * allows it, by a second one between the leader's operations: whoever calls holds the wire's lock (dl_wire_claim).
+ * Every wait has a deadline. Processes are numbered by (node, rank in node), whatever order the launcher chose.
  */
 #ifndef DL_COMM_WIRE_H
 #define DL_COMM_WIRE_H
@@ -10,13 +11,22 @@
 
 typedef struct dl_wire dl_wire;
 
+/* What a member is in, for messages about a wait. name NULL: what is waited for says it; step 0: there is none yet. */
+typedef struct dl_phase {
+  const char *name;
+  int64_t step;
+} dl_phase;
+/* "step 12, phase gradients", or `what`; returns `text`. */
+const char *dl_phase_text(dl_phase phase, const char *what, char *text, size_t size);
+
 /* Where this process stands, and what it needs to know of its node. */
 typedef struct dl_wire_place {
   int rank, size;
   int node, nodes;
   int node_rank, node_size; /* processes */
   int node_first;           /* process */
-  int node_cores;           /* cores that the processes of this node may run on, together */
+  int node_cores;           /* cores that the processes of this host may run on, together */
+  int host_size;            /* processes on this host: node_size, unless DLDIST_NODES splits it */
 } dl_wire_place;
 
 /* Initialises MPI unless it is; *ours says whether dl_wire_end must finalise it. */
@@ -30,10 +40,32 @@ dl_status dl_wire_new_fortran(int communicator, int threads, dl_wire **out);
 void dl_wire_destroy(dl_wire **wire);
 dl_wire_place dl_wire_where(const dl_wire *wire);
 
+int dl_wire_node_of(const dl_wire *wire, int process);
+uint64_t dl_wire_sent_bytes(const dl_wire *wire); /* payload of point-to-point messages to other nodes so far */
+
+/* Who may call MPI now. The leader holds it for a whole operation. */
+void dl_wire_claim(dl_wire *wire);
+bool dl_wire_try_claim(dl_wire *wire);
+void dl_wire_release(dl_wire *wire);
+bool dl_wire_any_thread(const dl_wire *wire); /* MPI allows a second thread */
+
+/* Waiting (wire_wait.c). A wait that lasts says so to the others, so that at the deadline those who do not wait are
+ * known. Where a process waits outside of the wire its leader calls dl_wire_beat now and then. True: the wait is in
+ * vain, a process of this host has died. */
+bool dl_wire_beat(dl_wire *wire, double waited_s);
+bool dl_wire_is_late(dl_wire *wire, double begin_s); /* beats; true past the deadline, or where the wait is in vain */
+void dl_wire_pause(const dl_wire *wire, int64_t turn);
+void dl_wire_hear(dl_wire *wire);
+void dl_wire_leave(dl_wire *wire); /* says to all that this process ends the job, and has said why */
+/* Names the missing ranks and their hosts; returns after a while where a lower rank is there to speak. */
+dl_status dl_wire_fail_late(dl_wire *wire, const char *what);
+
 /* True after a wait ran out of time: nothing more can be said on this wire. Processes missing are named in the record
  * as members, `threads` of each process. */
 bool dl_wire_late(const dl_wire *wire);
+bool dl_wire_silent(const dl_wire *wire); /* another process has said why the job ends */
 void dl_wire_set_timeout(dl_wire *wire, double timeout_s);
+void dl_wire_set_phase(dl_wire *wire, dl_phase phase);
 
 /* Collective over processes; `root` is a process. */
 dl_status dl_wire_barrier(dl_wire *wire, const char *what);

@@ -71,6 +71,15 @@ const dl_option dl_config_rows[] = {
      "steps between audits: all weights in memory against the hashes of who wrote them; 0: no hashes, no audits", true},
     {"sync.recompute_every", DL_OPTION_INT, AT(sync.recompute_every), 0, 1e9, "200", NULL,
      "steps between trials in which another rank computes a random leaf once more and compares bits; 0: never", true},
+    {"sync.overlap", DL_OPTION_BOOL, AT(sync.overlap), 0, 0, "true", NULL,
+     "between nodes: gradients and weights travel while members compute; the bits are the same", true},
+    {"sync.compress", DL_OPTION_CHOICE, AT(sync.compress), 0, 0, "none", DL_COMPRESS_NAMES,
+     "rounds every sum of gradients to 16 bits, which halves what they take between nodes; the same bits at any number "
+     "of "
+     "ranks and nodes, but not those of none",
+     false},
+    {"sync.bucket_mb", DL_OPTION_REAL, AT(sync.bucket_mb), 0.001, 1024, "1", NULL,
+     "between nodes: MiB of parameters that travel as one; the bits are the same", true},
     {"compute.backend", DL_OPTION_CHOICE, AT(compute.backend), 0, 0, "auto", DL_BACKEND_NAMES,
      "library for matrix products; auto: oneDNN where it is built in", false},
     {"checkpoint.every_epochs", DL_OPTION_INT, AT(checkpoint.every_epochs), 0, 1e9, "1", NULL,

@@ -7,6 +7,7 @@
 #ifndef DL_CORE_CONFIG_H
 #define DL_CORE_CONFIG_H
 
+#include "core/half.h"
 #include "core/options.h"
 
 typedef enum dl_task {
@@ -60,6 +61,9 @@ typedef struct dl_config {
     int64_t shards;      /* DL_AUTO until resolved */
     double timeout;
     int64_t audit_every, recompute_every; /* 0: never */
+    double bucket_mb;
+    int compress; /* dl_compress */
+    bool overlap;
   } sync;
   struct {
     int backend;

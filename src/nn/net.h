@@ -44,6 +44,11 @@ typedef struct dl_pass {
   uint64_t seed;
   uint32_t step;         /* global step, from 0: keys dropout */
   uint64_t first_sample; /* place of row 0 in the global batch */
+  /* For whoever moves weights and gradients meanwhile; may be NULL. Weights before element `end` are read from now on;
+   * gradients from element `from` on are written. */
+  void (*reads)(void *watcher, size_t end);
+  void (*wrote)(void *watcher, size_t from);
+  void *watcher;
 } dl_pass;
 
 /* The buffer that a batch's x is to be read into: (max_batch, x). Not an allocation. */

@@ -185,12 +185,26 @@ static int forward_run(const dl_net *net, int number, block *b, const dl_pass *p
   return found;
 }
 
+/* Where tensor `tensor` begins; the end of the buffer for one past the last. */
+static size_t element_of(const dl_net *net, int tensor) {
+  return tensor < net->n_tensors ? net->tensors[tensor].offset : net->buffer_count;
+}
+
+static void announce_reads(const dl_net *net, const dl_net_run *run, const dl_pass *pass) {
+  const int last = run->gathers >= 0 ? run->gathers : run->end - 1;
+  if (!pass->reads || last < 0) return;
+  pass->reads(pass->watcher, element_of(net, net->layers[last].first_tensor + net->layers[last].n_tensors));
+}
+
 static int forward(dl_net *net, const float *weights, int64_t n, const dl_pass *pass, bool watch) {
   assert(n >= 0 && n <= net->max_batch);
   block b = {.weights = weights, .total = n};
   int found = net->n_layers;
   net->gemm->one_thread();
-  for (int r = 0; r < net->n_forward && found == net->n_layers; r++) found = forward_run(net, r, &b, pass, watch);
+  for (int r = 0; r < net->n_forward && found == net->n_layers; r++) {
+    announce_reads(net, &net->forward[r], pass);
+    found = forward_run(net, r, &b, pass, watch);
+  }
   return found;
 }
 
@@ -296,13 +310,24 @@ static void backward_run(const dl_net *net, int number, block *b, const dl_pass 
   }
 }
 
+/* The gradients of a run's layers are whole when its last block is done; those that a layer below gathered are not
+ * announced before its own run. */
+static void announce_writes(const dl_net *net, const dl_net_run *run, const dl_pass *pass, float *gradients) {
+  for (int i = run->begin; i < run->end; i++)
+    for (int t = net->layers[i].first_tensor; t < net->layers[i].first_tensor + net->layers[i].n_tensors; t++)
+      if (!net->tensors[t].trainable && net->tensors[t].running <= 0)
+        memset(gradients + net->tensors[t].offset, 0, net->tensors[t].count * sizeof(float));
+  if (pass->wrote && run->begin < net->n_layers)
+    pass->wrote(pass->watcher, run->begin ? element_of(net, net->layers[run->begin].first_tensor) : 0);
+}
+
 void dl_net_backward(dl_net *net, const float *weights, int64_t n, const dl_pass *pass, float *gradients) {
   block b = {.weights = weights, .gradients = gradients, .total = n, .forward_run = NO_RUN};
   net->gemm->one_thread();
   const dl_value *last = dl_net_output_value(net);
   if (last->channels_last && last->dy) turn(&last->shape, true, n, net->dy, last->dy, false);
-  for (int r = 0; r < net->n_backward; r++) backward_run(net, r, &b, pass);
-  for (int t = 0; t < net->n_tensors; t++)
-    if (!net->tensors[t].trainable && net->tensors[t].running <= 0)
-      memset(gradients + net->tensors[t].offset, 0, net->tensors[t].count * sizeof(float));
+  for (int r = 0; r < net->n_backward; r++) {
+    backward_run(net, r, &b, pass);
+    announce_writes(net, &net->backward[r], pass, gradients);
+  }
 }

@@ -43,7 +43,9 @@ typedef struct loop {
   struct {
     int64_t epoch, step;
     double loss, lr, grad_norm, samples_per_s;
+    int64_t sent_bytes; /* to other nodes by member 0's node, since the line before */
   } line;
+  int64_t sent_bytes; /* up to the last line */
   /* member 0's clock: samples and seconds of counted steps, and of all */
   int64_t counted_samples, all_samples, steps_here;
   double counted_s, all_s;
@@ -124,21 +126,39 @@ static dl_status write_line(loop *l, const double *notes) {
   dl_json_put_real(event, "lr", l->line.lr);
   dl_json_put_real(event, "grad_norm", l->line.grad_norm);
   dl_run_put_speed(event, l->model, l->line.samples_per_s);
+  if (l->model->team->nodes > 1) dl_json_put_int(event, "node_sent_bytes", l->line.sent_bytes);
   put_phases(l, notes, event);
   put_slowest(l, event);
   return dl_events_write(l->run->events, event);
 }
 
-/* Collective: what waits for the notes of the last step, before anything else is written to metrics.jsonl. */
+/* Collective: between steps and anything else. The last step's weights have come, and what waits for its notes is
+ * written. */
 static dl_status flush_line(loop *l) {
+  dl_status settled = dl_sync_settle(l->model->sync);
+  if (settled != DL_OK) l->deferred = settled;
   if (l->last_cut.samples) {
     DL_TRY(dl_team_allgather(l->model->team, l->notes, sizeof l->notes, l->gathered));
-    l->deferred = write_line(l, l->gathered);
+    dl_status written = write_line(l, l->gathered);
+    if (written != DL_OK) l->deferred = written;
   }
   return dl_team_agree(l->model->team, l->deferred);
 }
 
 /* ---- a step ---- */
+
+/* What the network reads and writes, to who moves it meanwhile. */
+typedef struct watch {
+  dl_sync *sync;
+  int64_t leaf;
+} watch;
+
+/* A failure is kept for the step's end. */
+static void await_weights(void *context, size_t end) { (void)!dl_sync_await(((watch *)context)->sync, end); }
+static void gradients_ready(void *context, size_t from) {
+  const watch *w = context;
+  dl_sync_ready(w->sync, w->leaf, from);
+}
 
 /* One leaf: read, forward, loss, backward into the synchroniser's buffer; times are added to the notes. */
 static dl_status compute_leaf(loop *l, const dl_cut *cut, int64_t leaf, double sums[DL_LEAF_SUMS],
@@ -149,7 +169,11 @@ static dl_status compute_leaf(loop *l, const dl_cut *cut, int64_t leaf, double s
   double t0 = dl_now_s();
   DL_TRY(dl_data_read_step(m->data, m->at.epoch, m->config->train.batch, m->at.step_in_epoch, begin, end, &m->batch));
   double t1 = dl_now_s();
-  const dl_pass pass = dl_model_pass(m, begin);
+  dl_pass pass = dl_model_pass(m, begin);
+  watch watcher = {m->sync, leaf};
+  pass.reads = await_weights;
+  pass.wrote = gradients_ready;
+  pass.watcher = &watcher;
   memset(sums, 0, DL_LEAF_SUMS * sizeof *sums);
   dl_net_forward(m->net, m->weights, end - begin, &pass);
   dl_net_loss(m->net, end - begin, m->batch.label, m->batch.y, m->batch.weight, &sums[0], &sums[1]);
@@ -207,6 +231,7 @@ static dl_status run_step(loop *l, verdict *out) {
   double start = dl_now_s(), notes[DL_SYNC_NOTES] = {0};
   int64_t samples = dl_data_step_samples(m->data, m->config->train.batch, m->at.step_in_epoch);
   dl_cut cut = dl_cut_make(samples, m->shards);
+  dl_sync_number_step(m->sync, m->at.step + 1);
   DL_TRY(dl_sync_begin(m->sync, &cut));
   dl_status status = l->deferred;
   if (status == DL_OK) status = run_leaves(l, &cut, notes);
@@ -217,13 +242,15 @@ static dl_status run_step(loop *l, verdict *out) {
   dl_sync_request request = {.status = status,
                              .stop = l->run->options->stop && *l->run->options->stop,
                              .clip_norm = m->config->train.clip_norm,
-                             .notes = l->notes};
+                             .notes = l->notes,
+                             .weights_later = true};
   dl_sync_result result;
   status = dl_sync_finish(m->sync, &request, &result);
   if (status != DL_OK && dl_sync_disputed(m->sync) >= 0) return settle_dispute(l, &cut, dl_sync_disputed(m->sync));
   DL_TRY(status);
   *out = (verdict){result.stop, dl_sync_notes(m->sync)[NOTE_CHECKPOINT_DUE] > 0};
   l->deferred = write_line(l, dl_sync_notes(m->sync));
+  if (!result.finite) DL_TRY(dl_sync_settle(m->sync));
   if (!result.finite) return dl_fail_not_finite(m, &cut, &result);
 
   notes[NOTE_SYNC] = result.sync_s;
@@ -252,6 +279,8 @@ static dl_status run_step(loop *l, verdict *out) {
     l->line.loss = loss;
     l->line.lr = lr;
     l->line.grad_norm = result.grad_norm;
+    l->line.sent_bytes = result.sent_bytes - l->sent_bytes;
+    l->sent_bytes = result.sent_bytes;
     l->line.samples_per_s = seconds > 0 ? (double)samples / seconds : 0;
   }
   if (l->run->progress) {

@@ -363,7 +363,10 @@ static dl_status build_training(dl_model *model, const dl_model_source *source) 
                              .audit_every = model->config->sync.audit_every,
                              .recompute_every = model->config->sync.recompute_every,
                              .seed = (uint64_t)model->config->seed,
-                             .norm_first = model->config->train.clip_norm > 0 || model->group.measure};
+                             .norm_first = model->config->train.clip_norm > 0 || model->group.measure,
+                             .overlap = model->config->sync.overlap,
+                             .bucket_bytes = model->config->sync.bucket_mb * 1024 * 1024,
+                             .compress = model->config->sync.compress};
   DL_TRY(dl_sync_new(model->team, &model->group, &options, &model->sync));
   model->weights = dl_sync_weights(model->sync);
   return set_initial_weights(model);

@@ -50,6 +50,7 @@ typedef struct sync_case {
   dl_tensor tensors[CASE_TENSORS];
   dl_param_group group;
   float lr;
+  int compress;
 } sync_case;
 
 static void momentum_apply(void *context, const dl_tensor *tensor, size_t n, float *restrict weights,
@@ -120,6 +121,9 @@ static inline void make_case(sync_case *c, uint64_t seed, int transport) {
     c->group.apply_measured = ratio_apply;
   }
   c->group.apply_context = c;
+  bool averages = false;
+  for (int t = 0; t < c->group.n_tensors; t++) averages |= c->tensors[t].running > 0;
+  c->compress = seed % 5 == 2 ? DL_COMPRESS_BF16 : seed % 5 == 4 && !averages ? DL_COMPRESS_FP16 : DL_COMPRESS_NONE;
 }
 
 /* Ragged, tiny and whole batches. */
@@ -164,10 +168,19 @@ static inline int64_t split_of(int64_t n) {
   while (half * 2 < n) half *= 2;
   return half;
 }
-static inline float tree_float(const float *x, size_t stride, int64_t n) {
-  if (n == 1) return x[0];
+/* Every node rounded where the case asks for it. */
+static inline float rounded(int compress, float x) {
+  if (compress) dl_half_of(compress)->round(&x, 1);
+  return x;
+}
+static inline float tree_rounded(int compress, const float *x, size_t stride, int64_t n) {
+  if (n == 1) return rounded(compress, x[0]);
   int64_t half = split_of(n);
-  return tree_float(x, stride, half) + tree_float(x + (size_t)half * stride, stride, n - half);
+  return rounded(compress, tree_rounded(compress, x, stride, half) +
+                               tree_rounded(compress, x + (size_t)half * stride, stride, n - half));
+}
+static inline float tree_float(const float *x, size_t stride, int64_t n) {
+  return tree_rounded(DL_COMPRESS_NONE, x, stride, n);
 }
 static inline double tree_double(const double *x, size_t stride, int64_t n) {
   if (n == 1) return x[0];
@@ -230,7 +243,7 @@ static inline void oracle_step(const sync_case *c, int step, oracle *o) {
   o->finite = isfinite(o->sums[0]) && o->sums[1] > 0;
   if (!o->finite || case_trouble(c, step) == ONE_FAILS) return;
   float factor = (float)(1.0 / o->sums[1]);
-  for (size_t i = 0; i < count; i++) o->mean[i] = tree_float(o->leaves + i, count, n) * factor;
+  for (size_t i = 0; i < count; i++) o->mean[i] = tree_rounded(c->compress, o->leaves + i, count, n) * factor;
   for (int t = 0; c->group.penalise && t < c->group.n_tensors; t++)
     for (size_t i = 0; c->tensors[t].trainable && c->tensors[t].decays && i < c->tensors[t].count; i++)
       o->mean[c->tensors[t].offset + i] += 0.125f * o->weights[c->tensors[t].offset + i];
@@ -244,7 +257,7 @@ static inline void oracle_step(const sync_case *c, int step, oracle *o) {
           *mean = o->mean + tensor->offset;
     for (size_t i = 0; coefficient < 1 && i < tensor->count; i++) mean[i] *= (float)coefficient;
     for (size_t i = tensor->offset; tensor->running > 0 && i < tensor->offset + tensor->count; i++) {
-      float over_samples = tree_float(o->leaves + i, count, n) * (float)(1.0 / (double)samples);
+      float over_samples = tree_rounded(c->compress, o->leaves + i, count, n) * (float)(1.0 / (double)samples);
       o->weights[i] += tensor->running * (over_samples - o->weights[i]);
     }
     if (tensor->trainable) oracle_apply(c, tensor, o->weights + tensor->offset, mean, state);
@@ -273,6 +286,7 @@ static inline void run_leaves(const sync_case *c, dl_team *team, dl_sync *sync, 
     dl_cut_leaf_range(cut, leaf, &begin, &past);
     leaf_gradient(c, step, begin, dl_sync_gradients(sync));
     leaf_sums(c, step, begin, sums);
+    for (uint64_t i = 4; i-- > 0 && c->seed % 4;) dl_sync_ready(sync, leaf, c->group.count * i / (1 + c->seed % 4));
     dl_sync_leaf_done(sync, leaf, sums);
   }
 }
@@ -296,7 +310,10 @@ static inline void run_step(sync_case *c, dl_team *team, dl_sync *sync, int step
   for (int k = 0; k < DL_SYNC_NOTES; k++) notes[k] = team->rank * 100 + step * 10 + k;
   EXPECT(dl_sync_begin(sync, &cut) == DL_OK);
   run_leaves(c, team, sync, step, &cut);
-  dl_sync_request request = {DL_OK, what == ONE_STOPS && team->rank == who, c->clip_norm, notes};
+  dl_sync_request request = {.stop = what == ONE_STOPS && team->rank == who,
+                             .clip_norm = c->clip_norm,
+                             .notes = notes,
+                             .weights_later = draw_below(c->seed, 9, 2)};
   if (what == ONE_FAILS && team->rank == who) request.status = dl_fail(DL_ERR_DATA, "rank %d met a bad leaf", who);
   dl_status got = dl_sync_finish(sync, &request, &result);
   oracle_step(c, step, o);
@@ -312,6 +329,10 @@ static inline void run_step(sync_case *c, dl_team *team, dl_sync *sync, int step
     for (int r = 0; r < team->size; r++)
       EXPECT(dl_sync_notes(sync)[r * DL_SYNC_NOTES + 3] == (double)(r * 100 + step * 10 + 3));
   }
+  EXPECT(dl_sync_await(sync, c->group.count / 2) == DL_OK);
+  EXPECT(same_bits(dl_sync_weights(sync), o->weights, c->group.count / 2 * sizeof(float)) || what == GRADIENT_NAN);
+  if (draw_below(c->seed, 350 + (uint64_t)step, 2)) EXPECT(dl_sync_settle(sync) == DL_OK);
+  EXPECT(dl_sync_await(sync, c->group.count) == DL_OK);
   if (o->finite || c->norm_first || what != GRADIENT_NAN)
     EXPECT(same_bits(dl_sync_weights(sync), o->weights, c->group.count * sizeof(float)));
 }
@@ -349,6 +370,11 @@ static inline void run_steps(sync_case *c, dl_team *team, dl_sync *sync, oracle 
   if (*wrong == DL_OK) *wrong = status;
 }
 
+static inline const char *expected_transport(const dl_team *team, int transport) {
+  if (transport == DL_TRANSPORT_MPI) return "mpi";
+  return team->nodes > 1 ? "nodes" : "shm";
+}
+
 /* One case from its seed; the same verdict on all members. */
 static inline dl_status sync_property(dl_team *team, uint64_t seed, int transport) {
   sync_case c;
@@ -361,10 +387,15 @@ static inline dl_status sync_property(dl_team *team, uint64_t seed, int transpor
               .leaves = calloc(count * (size_t)c.shards, sizeof(float)),
               .leaf_sums = calloc((size_t)c.shards * DL_LEAF_SUMS, sizeof(double))};
   for (int k = 0; k < CASE_SLOTS; k++) o.state[k] = calloc(count, sizeof(float));
-  dl_sync_options options = {
-      .transport = transport, .shards = c.shards, .norm_first = c.norm_first, .audit_every = draw_below(seed, 8, 4)};
+  dl_sync_options options = {.transport = transport,
+                             .shards = c.shards,
+                             .norm_first = c.norm_first,
+                             .audit_every = draw_below(seed, 8, 4),
+                             .compress = c.compress,
+                             .overlap = draw_below(seed, 8, 3) > 0,
+                             .bucket_bytes = seed % 2 ? 8192 : 0};
   DL_TRY(dl_sync_new(team, &c.group, &options, &sync));
-  if (strcmp(dl_sync_transport(sync), transport == DL_TRANSPORT_SHM ? "shm" : "mpi") != 0)
+  if (strcmp(dl_sync_transport(sync), expected_transport(team, transport)) != 0)
     wrong = dl_fail(DL_ERR_INTERNAL, "the transport is not the one asked for");
   run_steps(&c, team, sync, &o, &wrong);
   wrong = dl_team_agree(team, wrong);
@@ -386,7 +417,7 @@ static inline dl_status run_properties(dl_team *team, void *context) {
   const property_run *run = context;
   for (int i = 0; i < run->cases; i++) {
     uint64_t seed = run->first_seed + (uint64_t)i;
-    if (team->nodes == 1) DL_TRY(sync_property(team, seed, DL_TRANSPORT_SHM));
+    DL_TRY(sync_property(team, seed, team->nodes == 1 ? DL_TRANSPORT_SHM : DL_TRANSPORT_AUTO));
     DL_TRY(sync_property(team, seed, DL_TRANSPORT_MPI));
   }
   return DL_OK;

@@ -216,14 +216,16 @@ static void test_a_failure_at_the_end_is_the_result_of_all_ranks(void) {
 static void test_a_rank_that_does_not_come_is_named_and_the_job_ends(void) {
   MPIRUN(3, "sleeps");
   CU_ASSERT_EQUAL(o.exit_code, 4);
-  CU_ASSERT_EQUAL(times_said(o.out, "'breakfast' for rank 2"), 1);
+  CU_ASSERT_EQUAL(times_said(o.out, "in phase breakfast"), 1);
+  CU_ASSERT_EQUAL(times_said(o.out, "dldist: rank 2 on "), 1);
   CU_ASSERT(o.seconds < 10);
 }
 
 static void test_a_rank_that_does_not_end_its_step_is_named(void) {
   MPIRUN(3, "sleeps_in_step");
   CU_ASSERT_EQUAL(o.exit_code, 4);
-  CU_ASSERT_EQUAL(times_said(o.out, "'step 3, gradients' for rank 2"), 1);
+  CU_ASSERT_EQUAL(times_said(o.out, "in step 3, phase gradients"), 1);
+  CU_ASSERT_EQUAL(times_said(o.out, "dldist: rank 2 on "), 1);
   CU_ASSERT(o.seconds < 10);
 }
 

@@ -74,7 +74,8 @@ static void check_case(const grad_case *c, int n) {
   for (size_t i = 0; i < f.count; i++) f.gradients[i] = NAN; /* written, not added to */
   make_truth(c, n, &t);
   const float *weight = c->weighted ? t.weight : NULL;
-  const dl_pass pass = {c->net.training, c->net.seed, c->net.step, c->net.first_sample};
+  const dl_pass pass = {
+      .training = c->net.training, .seed = c->net.seed, .step = c->net.step, .first_sample = c->net.first_sample};
   memcpy(dl_net_input(f.net), t.x, (size_t)(n * c->net.in) * sizeof(float));
   const float *outputs = dl_net_forward(f.net, f.weights, n, &pass);
   int count = 0;

@@ -1,0 +1,268 @@
+/* What travels between nodes. The sum of a bucket goes out as soon as the members of a node have added theirs to it;
+ * every node sends each other node the sums of that one's part, straight from where they lie, and the owner finishes
+ * the tree when all has come. As many bytes as recursive halving sends, in one stage instead of one for each doubling.
+ * Weights go back in the same way, from where the optimizer wrote them to where the other nodes read them.
+ *
+ * Open MPI moves nothing by itself. A thread of the process that sleeps between its turns does, where MPI allows calls
+ * from a second thread, and only while something is on its way; the wire's lock keeps it from the leader. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "comm/sync_nodes.h"
+#include "core/clock.h"
+
+#define TURN_NS 200000L /* at 1 Gbit/s 25 KB, which a socket holds many times; a turn costs a few microseconds */
+
+static size_t floats_of(const dl_sync *sync, dl_block_range part, size_t *begin) {
+  *begin = dl_sync_block_offset(sync, part.first);
+  return part.first < part.end ? dl_sync_block_offset(sync, part.end) - *begin : 0;
+}
+
+static int process_of(const dl_nodes *own, int node) { return own->place[node].first_process + own->process; }
+static int gradient_tag(const dl_nodes *own, int bucket, int root) { return 1 + bucket * own->max_roots + root; }
+static int weight_tag(const dl_nodes *own, int bucket) { return 1 + own->n_buckets * own->max_roots + bucket; }
+
+/* What a message is posted with: a bucket of weights, or packed sums. */
+static int packed_id(const dl_nodes *own, int bucket, int node, int root) {
+  return own->n_buckets + (bucket * own->n_nodes + node) * own->max_roots + root;
+}
+
+/* ---- what is posted ---- */
+
+static dl_status receive_gradients(dl_sync *sync, dl_nodes *own, int bucket) {
+  size_t begin, floats = floats_of(sync, dl_nodes_part(sync, bucket, own->process, own->node), &begin);
+  if (!floats) return DL_OK;
+  size_t at = own->own_at[dl_nodes_part(sync, bucket, own->process, own->node).first];
+  for (int k = 0; k < own->n_nodes; k++)
+    for (int r = 0; k != own->node && r < own->roots_of[k]; r++) {
+      float *to = own->received + (size_t)(k * own->max_roots + r) * own->own_count + at;
+      if (sync->half) /* into the upper half of its place, to be unpacked from there */
+        DL_TRY(dl_flow_receive(own->flow, (uint16_t *)(void *)to + floats, floats * sizeof(uint16_t),
+                               process_of(own, k), gradient_tag(own, bucket, r), packed_id(own, bucket, k, r)));
+      else
+        DL_TRY(dl_flow_receive(own->flow, to, floats * sizeof(float), process_of(own, k), gradient_tag(own, bucket, r),
+                               -1));
+    }
+  return DL_OK;
+}
+
+static dl_status send_gradients(dl_sync *sync, dl_nodes *own, int bucket) {
+  for (int i = 1; i < own->n_nodes; i++) {
+    int k = (own->node + i) % own->n_nodes; /* not all to the same one first */
+    size_t begin, floats = floats_of(sync, dl_nodes_part(sync, bucket, own->process, k), &begin);
+    for (int r = 0; floats && r < own->n_roots; r++) {
+      const void *from = dl_nodes_root_at(sync, r, begin);
+      uint16_t *packed = own->packed + (size_t)r * sync->group->count + begin;
+      if (sync->half) {
+        sync->half->pack(packed, from, floats);
+        from = packed;
+      }
+      DL_TRY(dl_flow_send(own->flow, from, floats * (sync->half ? sizeof *packed : sizeof(float)), process_of(own, k),
+                          gradient_tag(own, bucket, r), -1));
+    }
+  }
+  return DL_OK;
+}
+
+static void weights_arrived(dl_nodes *own, int bucket) {
+  atomic_store_explicit(&own->arrived[bucket * own->columns + own->process], own->gather_step, memory_order_release);
+}
+
+/* From the upper half of its place to all of it, front to back: what is not read yet is never overwritten. */
+static void unpack(dl_sync *sync, dl_nodes *own, int id) {
+  int root = id % own->max_roots, node = id / own->max_roots % own->n_nodes,
+      bucket = id / own->max_roots / own->n_nodes;
+  dl_block_range part = dl_nodes_part(sync, bucket, own->process, own->node);
+  size_t begin, floats = floats_of(sync, part, &begin);
+  float *to = own->received + (size_t)(node * own->max_roots + root) * own->own_count + own->own_at[part.first];
+  const uint16_t *from = (const uint16_t *)(const void *)to + floats;
+  for (size_t at = 0; at < floats; at += DL_BLOCK) {
+    uint16_t some[DL_BLOCK];
+    size_t n = floats - at < DL_BLOCK ? floats - at : DL_BLOCK;
+    memcpy(some, from + at, n * sizeof *some);
+    sync->half->unpack(to + at, some, n);
+  }
+}
+
+static void message_done(void *context, int id) {
+  dl_nodes *own = dl_nodes_of(context);
+  if (id >= own->n_buckets)
+    unpack(context, own, id - own->n_buckets);
+  else if (id >= 0 && --own->weights_missing[id] == 0)
+    weights_arrived(own, id);
+}
+
+static dl_status swap_weights(dl_sync *sync, dl_nodes *own, int bucket) {
+  size_t begin, floats;
+  own->weights_missing[bucket] = 0;
+  for (int k = 0; k < own->n_nodes; k++) {
+    floats = floats_of(sync, dl_nodes_part(sync, bucket, own->process, k), &begin);
+    if (k == own->node || !floats) continue;
+    own->weights_missing[bucket]++;
+    DL_TRY(dl_flow_receive(own->flow, sync->weights + begin, floats * sizeof(float), process_of(own, k),
+                           weight_tag(own, bucket), bucket));
+  }
+  floats = floats_of(sync, dl_nodes_part(sync, bucket, own->process, own->node), &begin);
+  for (int i = 1; floats && i < own->n_nodes; i++)
+    DL_TRY(dl_flow_send(own->flow, sync->weights + begin, floats * sizeof(float),
+                        process_of(own, (own->node + i) % own->n_nodes), weight_tag(own, bucket), -1));
+  if (!own->weights_missing[bucket]) weights_arrived(own, bucket);
+  return DL_OK;
+}
+
+/* ---- turns: with the wire's lock held ---- */
+
+static dl_status turn(dl_sync *sync) {
+  dl_nodes *own = dl_nodes_of(sync);
+  int64_t all = own->flow_step * own->place[own->node].members;
+  while (own->next_send < own->n_buckets &&
+         atomic_load_explicit(&own->folded[own->next_send], memory_order_acquire) >= all)
+    DL_TRY(send_gradients(sync, own, own->next_send++));
+  return dl_flow_turn(own->flow);
+}
+
+/* The first error stays. */
+static void guarded_turn(dl_sync *sync) {
+  dl_nodes *own = dl_nodes_of(sync);
+  if (own->flow_status != DL_OK) return;
+  own->flow_status = turn(sync);
+  if (own->flow_status != DL_OK) own->flow_error = *dl_error_last();
+}
+
+static bool is_idle(const dl_nodes *own) {
+  return own->flow_status != DL_OK || (own->next_send >= own->n_buckets && !dl_flow_pending(own->flow));
+}
+
+/* ---- the thread ---- */
+
+static bool wait_for_work(dl_nodes *own) {
+  pthread_mutex_lock(&own->thread_lock);
+  while (!own->thread_works && !own->thread_ends) pthread_cond_wait(&own->thread_wakes, &own->thread_lock);
+  bool on = !own->thread_ends;
+  pthread_mutex_unlock(&own->thread_lock);
+  return on;
+}
+
+static void set_work(dl_nodes *own, bool works) {
+  if (!own->has_thread) return;
+  pthread_mutex_lock(&own->thread_lock);
+  own->thread_works = works;
+  pthread_cond_signal(&own->thread_wakes);
+  pthread_mutex_unlock(&own->thread_lock);
+}
+
+static void *run_thread(void *context) {
+  dl_sync *sync = context;
+  dl_nodes *own = dl_nodes_of(sync);
+  while (wait_for_work(own)) {
+    if (dl_wire_try_claim(own->wire)) {
+      guarded_turn(sync);
+      if (is_idle(own)) set_work(own, false);
+      dl_wire_release(own->wire);
+    }
+    nanosleep(&(struct timespec){0, TURN_NS}, NULL);
+  }
+  return NULL;
+}
+
+static dl_status start_thread(dl_sync *sync, dl_nodes *own) {
+  pthread_mutex_init(&own->thread_lock, NULL);
+  pthread_cond_init(&own->thread_wakes, NULL);
+  if (pthread_create(&own->thread, NULL, run_thread, sync))
+    return dl_fail(DL_ERR_SYSTEM, "the thread for messages could not be started");
+  own->has_thread = true;
+  return DL_OK;
+}
+
+/* ---- life ---- */
+
+dl_status dl_nodes_flow_new(dl_sync *sync, bool with_thread) {
+  dl_nodes *own = dl_nodes_of(sync);
+  size_t others = (size_t)own->n_nodes - 1, doubles = (size_t)own->widest * 2;
+  size_t room = (size_t)own->n_buckets * others * (2 * (size_t)own->max_roots + 2);
+  if (!dl_nodes_has_column(sync)) return DL_OK;
+  if ((int64_t)own->n_buckets * (own->max_roots + 1) + 2 > dl_wire_tag_limit(own->wire))
+    return dl_fail(DL_ERR_USAGE, "sync.bucket_mb: %d buckets are more than this MPI's tags allow for", own->n_buckets);
+  own->next_send = own->n_buckets;
+  own->weights_missing = dl_calloc((size_t)own->n_buckets, sizeof *own->weights_missing);
+  own->swap_send = dl_calloc_aligned(doubles, sizeof(double));
+  own->swap_received = dl_calloc_aligned(doubles * (size_t)own->n_nodes, sizeof(double));
+  if (sync->half) own->packed = dl_calloc_aligned((size_t)own->max_roots * sync->group->count, sizeof *own->packed);
+  if (!own->weights_missing || !own->swap_send || !own->swap_received || (sync->half && !own->packed))
+    return DL_ERR_NOMEM;
+  if (sync->half) sync->member_bytes += (size_t)own->max_roots * sync->group->count * sizeof *own->packed;
+  sync->member_bytes += room * 2 * sizeof(int) + room * sizeof(void *) + doubles * 8 * (size_t)(own->n_nodes + 1);
+  DL_TRY(dl_flow_new(own->wire, (int)room, message_done, sync, &own->flow));
+  return with_thread && dl_wire_any_thread(own->wire) ? start_thread(sync, own) : DL_OK;
+}
+
+void dl_nodes_flow_destroy(dl_sync *sync) {
+  dl_nodes *own = dl_nodes_of(sync);
+  if (own->has_thread) {
+    pthread_mutex_lock(&own->thread_lock);
+    own->thread_ends = true;
+    pthread_cond_signal(&own->thread_wakes);
+    pthread_mutex_unlock(&own->thread_lock);
+    pthread_join(own->thread, NULL);
+    own->has_thread = false;
+    pthread_cond_destroy(&own->thread_wakes);
+    pthread_mutex_destroy(&own->thread_lock);
+  }
+  dl_flow_destroy(&own->flow);
+  free(own->weights_missing);
+  free(own->packed);
+  free(own->swap_send);
+  free(own->swap_received);
+}
+
+/* ---- what the members call ---- */
+
+static void count_bytes(dl_nodes *own) {
+  uint64_t sent = dl_wire_sent_bytes(own->wire);
+  atomic_fetch_add_explicit(&own->control->sent_bytes, sent - own->counted_bytes, memory_order_relaxed);
+  own->counted_bytes = sent;
+}
+
+void dl_nodes_flow_begin(dl_sync *sync) {
+  dl_nodes *own = dl_nodes_of(sync);
+  if (!own->flow) return;
+  dl_wire_claim(own->wire);
+  own->flow_step = sync->step;
+  own->next_send = 0;
+  for (int b = 0; b < own->n_buckets && own->flow_status == DL_OK; b++) {
+    own->flow_status = receive_gradients(sync, own, b);
+    if (own->flow_status != DL_OK) own->flow_error = *dl_error_last();
+  }
+  dl_wire_release(own->wire);
+  set_work(own, sync->options.overlap);
+}
+
+void dl_nodes_flow_turn(dl_sync *sync) {
+  dl_nodes *own = dl_nodes_of(sync);
+  if (!own->flow || own->has_thread || !dl_wire_try_claim(own->wire)) return;
+  guarded_turn(sync);
+  dl_wire_release(own->wire);
+}
+
+dl_status dl_nodes_flow_finish(dl_sync *sync, const char *what) {
+  dl_nodes *own = dl_nodes_of(sync);
+  if (!own->flow) return DL_OK;
+  double begin = dl_now_s();
+  for (int64_t looks = 0; !is_idle(own); looks++) {
+    guarded_turn(sync);
+    if (looks % 64 == 63 && dl_wire_is_late(own->wire, begin)) return dl_wire_fail_late(own->wire, what);
+    if (!is_idle(own)) dl_wire_pause(own->wire, looks);
+  }
+  count_bytes(own);
+  return own->flow_status == DL_OK ? DL_OK : dl_error_adopt(&own->flow_error);
+}
+
+dl_status dl_nodes_flow_weights(dl_sync *sync) {
+  dl_nodes *own = dl_nodes_of(sync);
+  if (!own->flow) return DL_OK;
+  for (int b = own->n_buckets; b-- > 0;) DL_TRY(swap_weights(sync, own, b));
+  count_bytes(own);
+  set_work(own, sync->options.overlap);
+  return DL_OK;
+}

@@ -25,7 +25,7 @@ print_header() { awk 'NR > 1 && !/^#/ { exit } NR > 1 && !/^# shellcheck/ { sub(
 BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build 'pkgconf|pkg-config' openmpi-bin libopenmpi-dev libopenblas-dev
   '?libdnnl-dev|?libonednn-dev' libhdf5-dev libfyaml-dev libjansson-dev libssl-dev zlib1g-dev libcunit1-dev)
 # shellcheck disable=SC2034
-TEST_PACKAGES=(g++ gfortran shellcheck util-linux procps)
+TEST_PACKAGES=(g++ gfortran shellcheck util-linux procps iproute2)
 
 is_installed() { [ "$(dpkg-query -W -f='${Status}' "$1" 2>/dev/null)" = 'install ok installed' ]; }
 

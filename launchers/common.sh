@@ -26,7 +26,7 @@ BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build 'pkgconf|pkg-config' openmpi-bin
   '?libdnnl-dev|?libonednn-dev' libhdf5-dev libfyaml-dev libjansson-dev libssl-dev zlib1g-dev libpng-dev
   'libjpeg62-turbo-dev|libjpeg-turbo8-dev|libjpeg-dev' libcunit1-dev)
 # shellcheck disable=SC2034
-TEST_PACKAGES=(g++ gfortran shellcheck util-linux procps)
+TEST_PACKAGES=(g++ gfortran shellcheck util-linux procps iproute2)
 
 is_installed() { [ "$(dpkg-query -W -f='${Status}' "$1" 2>/dev/null)" = 'install ok installed' ]; }
 

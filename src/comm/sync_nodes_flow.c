@@ -12,6 +12,7 @@
 #include "comm/sync_nodes.h"
 #include "core/clock.h"
 
+#define DRAIN_S 2.0
 #define TURN_NS 200000L /* at 1 Gbit/s 25 KB, which a socket holds many times; a turn costs a few microseconds */
 
 static size_t floats_of(const dl_sync *sync, dl_block_range part, size_t *begin) {
@@ -197,6 +198,17 @@ dl_status dl_nodes_flow_new(dl_sync *sync, bool with_thread) {
   return with_thread && dl_wire_any_thread(own->wire) ? start_thread(sync, own) : DL_OK;
 }
 
+/* After a good end only the last weights may still leave; after a bad one nobody may take them. */
+static void drain(dl_nodes *own) {
+  if (!own->flow) return;
+  dl_wire_claim(own->wire);
+  for (double end = dl_now_s() + DRAIN_S; dl_flow_pending(own->flow) && dl_now_s() < end;) {
+    if (dl_flow_turn(own->flow) != DL_OK) break;
+    dl_wire_pause(own->wire, 2000);
+  }
+  dl_wire_release(own->wire);
+}
+
 void dl_nodes_flow_destroy(dl_sync *sync) {
   dl_nodes *own = dl_nodes_of(sync);
   if (own->has_thread) {
@@ -209,6 +221,7 @@ void dl_nodes_flow_destroy(dl_sync *sync) {
     pthread_cond_destroy(&own->thread_wakes);
     pthread_mutex_destroy(&own->thread_lock);
   }
+  drain(own);
   dl_flow_destroy(&own->flow);
   free(own->weights_missing);
   free(own->packed);

@@ -23,7 +23,8 @@ print_header() { awk 'NR > 1 && !/^#/ { exit } NR > 1 && !/^# shellcheck/ { sub(
 
 # shellcheck disable=SC2034 # read by who sources this
 BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build 'pkgconf|pkg-config' openmpi-bin libopenmpi-dev libopenblas-dev
-  '?libdnnl-dev|?libonednn-dev' libhdf5-dev libfyaml-dev libjansson-dev libssl-dev zlib1g-dev libcunit1-dev)
+  '?libdnnl-dev|?libonednn-dev' libhdf5-dev libfyaml-dev libjansson-dev libssl-dev zlib1g-dev libzmq3-dev
+  libcunit1-dev)
 # shellcheck disable=SC2034
 TEST_PACKAGES=(g++ gfortran shellcheck util-linux procps)
 

@@ -14,7 +14,7 @@
 
 #define EXACT_SHARDS 2048 /* up to here every possible batch is looked at to find how many buffers are needed */
 
-static const dl_sync_ops *const synchronisers[] = {&dl_sync_shm_ops, &dl_sync_message_ops};
+static const dl_sync_ops *const synchronisers[] = {&dl_sync_shm_ops, &dl_sync_message_ops, &dl_sync_ps_ops};
 #define N_SYNCHRONISERS ((int)(sizeof synchronisers / sizeof *synchronisers))
 
 const dl_sync_kind *dl_sync_kinds(int *n) {
@@ -28,13 +28,18 @@ const dl_sync_kind *dl_sync_kinds(int *n) {
 
 static int larger(int a, int b) { return a > b ? a : b; }
 
+static void member_leaves(const dl_sync *sync, const dl_cut *cut, int rank, int64_t *begin, int64_t *end) {
+  *begin = *end = cut->leaves;
+  if (rank < sync->workers) dl_cut_rank_leaves(cut, rank, sync->workers, begin, end);
+}
+
 static void measure_cut(dl_sync *sync, int64_t samples) {
   dl_cut cut = dl_cut_make(samples, sync->options.shards);
   dl_tree_node cover[DL_TREE_DEPTH];
   int nodes = 0;
   for (int r = 0; r < sync->team->size; r++) {
     int64_t begin, end;
-    dl_cut_rank_leaves(&cut, r, sync->team->size, &begin, &end);
+    member_leaves(sync, &cut, r, &begin, &end);
     nodes += dl_tree_cover(cut.leaves, begin, end, cover);
     sync->slots = larger(sync->slots, dl_tree_slots(cut.leaves, begin, end));
   }
@@ -43,7 +48,7 @@ static void measure_cut(dl_sync *sync, int64_t samples) {
 
 /* A run of L leaves is covered by at most 2 log2(L) nodes; one more is the leaf in work. */
 static void bound_cuts(dl_sync *sync) {
-  int64_t longest = sync->options.shards / sync->team->size + 1;
+  int64_t longest = sync->options.shards / (sync->workers ? sync->workers : 1) + 1;
   int height = 0;
   while (((int64_t)1 << height) < longest) height++;
   sync->slots = 2 * height + 2;
@@ -54,6 +59,7 @@ static void bound_cuts(dl_sync *sync) {
 static void measure(dl_sync *sync) {
   sync->slots = 1;
   sync->max_fold = 1;
+  if (!sync->workers) return; /* the root alone comes from outside */
   if (sync->options.shards > EXACT_SHARDS) {
     bound_cuts(sync);
     return;
@@ -110,6 +116,11 @@ static dl_status check_options(const dl_sync *sync) {
   if (sync->group->n_slots < 0 || sync->group->n_slots > DL_MAX_OPTIMIZER_SLOTS || sync->group->count % 16)
     return dl_fail(DL_ERR_INTERNAL, "a parameter group of %zu floats and %d slots", sync->group->count,
                    sync->group->n_slots);
+  if (sync->options.ps && sync->options.ps->role == DL_PS_TEAM && sync->workers < 1) {
+    dl_fail(DL_ERR_USAGE, "sync.servers: %d of %d ranks serve, none is left to compute", sync->options.ps->servers,
+            sync->team->size);
+    return dl_hint("start more ranks, or leave sync.servers out: then every rank does both");
+  }
   if (sync->group->measure && !sync->options.norm_first)
     return dl_fail(DL_ERR_INTERNAL, "norms of tensors need the norm first");
   if (sync->options.transport == DL_TRANSPORT_SHM && sync->team->nodes > 1) {
@@ -117,6 +128,12 @@ static dl_status check_options(const dl_sync *sync) {
     return dl_hint("leave it out, or set sync.transport: auto");
   }
   return DL_OK;
+}
+
+/* Servers that do nothing else compute no leaves, nor do those whose workers are other processes. */
+static int count_workers(const dl_sync *sync) {
+  const dl_ps_options *ps = sync->options.ps;
+  return !ps ? sync->team->size : ps->role == DL_PS_SERVE ? 0 : sync->team->size - ps->servers;
 }
 
 static dl_status setup_with(dl_sync *sync, const dl_sync_ops *ops) {
@@ -131,6 +148,7 @@ static dl_status setup_with(dl_sync *sync, const dl_sync_ops *ops) {
 }
 
 static dl_status setup_transport(dl_sync *sync) {
+  if (sync->options.ps) return setup_with(sync, &dl_sync_ps_ops);
   int transport = sync->options.transport;
   if (transport == DL_TRANSPORT_MPI || sync->team->nodes > 1) return setup_with(sync, &dl_sync_message_ops);
   dl_status status = setup_with(sync, &dl_sync_shm_ops);
@@ -149,6 +167,7 @@ dl_status dl_sync_new(dl_team *team, const dl_param_group *group, const dl_sync_
     sync->options = *options;
     sync->fold_leaves = -1;
     sync->n_blocks = dl_group_blocks(group);
+    sync->workers = count_workers(sync);
     status = check_options(sync);
     if (status == DL_OK) measure(sync);
     if (status == DL_OK) status = allocate_common(sync);
@@ -175,6 +194,14 @@ const char *dl_sync_transport(const dl_sync *sync) { return sync->ops->name; }
 const float *dl_sync_weights(const dl_sync *sync) { return sync->weights; }
 const double *dl_sync_notes(const dl_sync *sync) { return sync->notes; }
 
+void dl_sync_dismiss(dl_sync *sync, dl_status status) {
+  if (sync->ops->dismiss) sync->ops->dismiss(sync, status);
+}
+
+const dl_ps_staleness *dl_sync_staleness(const dl_sync *sync) {
+  return sync->ops->staleness ? sync->ops->staleness(sync) : NULL;
+}
+
 void dl_sync_memory(const dl_sync *sync, size_t *member_bytes, size_t *node_bytes) {
   *member_bytes = sync->member_bytes;
   *node_bytes = sync->node_bytes;
@@ -185,13 +212,19 @@ void dl_sync_memory(const dl_sync *sync, size_t *member_bytes, size_t *node_byte
 /* Depends on the number of leaves alone, so the two cuts of an epoch need it once each. */
 static dl_status plan_fold(dl_sync *sync) {
   if (sync->fold_leaves == sync->cut.leaves) return DL_OK;
+  if (!sync->workers) { /* the first member has the root */
+    sync->fold[0] = (dl_fold_node){0};
+    sync->n_fold = 1;
+    sync->fold_leaves = sync->cut.leaves;
+    return DL_OK;
+  }
   dl_tree_stack stack;
   dl_tree_stack_reset(&stack, sync->cut.leaves);
   sync->n_fold = 0;
   for (int r = 0; r < sync->team->size; r++) {
     dl_tree_node cover[DL_TREE_DEPTH];
     int64_t begin, end;
-    dl_cut_rank_leaves(&sync->cut, r, sync->team->size, &begin, &end);
+    member_leaves(sync, &sync->cut, r, &begin, &end);
     int nodes = dl_tree_cover(sync->cut.leaves, begin, end, cover);
     for (int k = 0; k < nodes; k++) {
       if (sync->n_fold >= sync->max_fold || stack.depth + 1 > sync->fold_depth)
@@ -211,9 +244,15 @@ dl_status dl_sync_begin(dl_sync *sync, const dl_cut *cut) {
                    (long long)cut->samples, (long long)cut->shards, (long long)sync->options.shards);
   sync->cut = *cut;
   sync->step++;
-  dl_cut_rank_leaves(cut, sync->team->rank, sync->team->size, &sync->first_leaf, &sync->end_leaf);
+  member_leaves(sync, cut, sync->team->rank, &sync->first_leaf, &sync->end_leaf);
   dl_tree_stack_reset(&sync->stack, cut->leaves);
+  if (sync->ops->begin) DL_TRY(sync->ops->begin(sync));
   return plan_fold(sync);
+}
+
+void dl_sync_leaves(const dl_sync *sync, int64_t *begin, int64_t *end) {
+  *begin = sync->first_leaf;
+  *end = sync->end_leaf;
 }
 
 float *dl_sync_gradients(dl_sync *sync) { return sync->gradients + (size_t)sync->stack.depth * sync->group->count; }
@@ -242,7 +281,7 @@ static int own_nodes(const dl_sync *sync) {
 }
 
 static dl_status check_leaves(const dl_sync *sync) {
-  if (sync->stack.depth == own_nodes(sync)) return DL_OK;
+  if (!sync->workers || sync->stack.depth == own_nodes(sync)) return DL_OK;
   return dl_fail(DL_ERR_INTERNAL, "leaves %lld to %lld were not all delivered", (long long)sync->first_leaf,
                  (long long)sync->end_leaf);
 }
@@ -251,6 +290,7 @@ static void write_header(dl_sync *sync, const dl_sync_request *request, dl_statu
   dl_header *header = sync->ops->header(sync);
   header->status = (int32_t)status;
   header->stop = request->stop;
+  header->abandoned = header->partial = 0;
   if (request->notes) memcpy(header->notes, request->notes, sizeof header->notes);
   memcpy(header->sums, sync->sums, (size_t)sync->stack.depth * DL_LEAF_SUMS * sizeof(double));
 }
@@ -287,6 +327,7 @@ dl_status dl_sync_finish(dl_sync *sync, const dl_sync_request *request, dl_sync_
   double begin = dl_now_s();
   *result = (dl_sync_result){.grad_norm = NAN, .bad_tensor = -1};
   sync->bad_tensor = -1;
+  sync->request = request;
   dl_status mine = request->status;
   if (mine == DL_OK) mine = check_leaves(sync);
   if (mine == DL_OK && request->clip_norm > 0 && !sync->options.norm_first)
@@ -294,6 +335,9 @@ dl_status dl_sync_finish(dl_sync *sync, const dl_sync_request *request, dl_sync_
   write_header(sync, request, mine);
   DL_TRY(sync->ops->publish(sync));
   if (read_headers(sync, result)) return dl_team_agree(sync->team, mine); /* all adopt the lowest one's record */
+  result->abandoned = dl_sync_header(sync, 0)->abandoned != 0;
+  result->partial = dl_sync_header(sync, 0)->partial != 0;
+  if (result->abandoned) return DL_OK;
   fold_sums(sync, result->sums);
   double normaliser = result->sums[1];
   result->finite = isfinite(result->sums[0]) && isfinite(normaliser) && normaliser > 0;

@@ -18,6 +18,9 @@
 #ifndef DL_COMM_SYNC_H
 #define DL_COMM_SYNC_H
 
+#include <signal.h>
+
+#include "comm/ps.h"
 #include "core/config.h"
 #include "core/group.h"
 #include "core/team.h"
@@ -28,9 +31,10 @@
 typedef struct dl_sync dl_sync;
 
 typedef struct dl_sync_options {
-  int transport;   /* dl_transport */
-  int64_t shards;  /* V: with the team's size it decides how many gradient buffers are needed */
-  bool norm_first; /* the step needs the gradient norm before it applies (clipping, a group that measures) */
+  int transport;           /* dl_transport */
+  int64_t shards;          /* V: with the team's size it decides how many gradient buffers are needed */
+  bool norm_first;         /* the step needs the gradient norm before it applies (clipping, a group that measures) */
+  const dl_ps_options *ps; /* parameter servers; NULL: allreduce. Copied */
 } dl_sync_options;
 
 typedef struct dl_sync_request {
@@ -38,12 +42,16 @@ typedef struct dl_sync_request {
   bool stop;           /* this member was told to stop; any one makes result.stop true on all */
   double clip_norm;    /* 0: none; needs norm_first */
   const double *notes; /* DL_SYNC_NOTES doubles of this member */
+  int64_t step;        /* steps done before this one, over all parts of the run (parameter servers) */
+  const volatile sig_atomic_t *stop_flag; /* looked at while waiting for workers (parameter servers); NULL: none */
 } dl_sync_request;
 
 typedef struct dl_sync_result {
   double sums[DL_LEAF_SUMS]; /* over all leaves along the tree: [0] loss sum, [1] normaliser */
   double grad_norm;          /* of the mean gradient, before clipping */
   bool stop;
+  bool abandoned;          /* parameter servers: stopped before the step was complete; no weight has changed */
+  bool partial;            /* ssp, asp: the weights hold parts of steps to come: no state to keep */
   bool finite;             /* loss and gradient norm are finite */
   int bad_tensor;          /* the last tensor (nearest the loss) whose gradient is not finite, -1: none known */
   double sync_s, update_s; /* this member's time in exchange (waiting included) and in applying */
@@ -54,7 +62,11 @@ typedef struct dl_sync_result {
  * messages. */
 dl_status dl_sync_new(dl_team *team, const dl_param_group *group, const dl_sync_options *options, dl_sync **out);
 void dl_sync_destroy(dl_sync **sync);
-const char *dl_sync_transport(const dl_sync *sync); /* "shm" or "mpi" */
+const char *dl_sync_transport(const dl_sync *sync); /* "shm", "mpi" or "ps" */
+/* Says to workers outside the team that there is no more work, and why: DL_OK when training is completed. */
+void dl_sync_dismiss(dl_sync *sync, dl_status status);
+/* ssp and asp: how old weights were; NULL where they are never old. On the first member. Not collective. */
+const dl_ps_staleness *dl_sync_staleness(const dl_sync *sync);
 /* Bytes this synchroniser holds: of this member and, shared, of its node. Not collective. */
 void dl_sync_memory(const dl_sync *sync, size_t *member_bytes, size_t *node_bytes);
 
@@ -62,6 +74,8 @@ void dl_sync_memory(const dl_sync *sync, size_t *member_bytes, size_t *node_byte
 const float *dl_sync_weights(const dl_sync *sync);
 
 dl_status dl_sync_begin(dl_sync *sync, const dl_cut *cut);
+/* The leaves [*begin, *end) of this member in the step that was begun. Not collective. */
+void dl_sync_leaves(const dl_sync *sync, int64_t *begin, int64_t *end);
 float *dl_sync_gradients(dl_sync *sync); /* where the next leaf's gradient goes; gaps stay zero */
 void dl_sync_leaf_done(dl_sync *sync, int64_t leaf, const double sums[DL_LEAF_SUMS]);
 /* On DL_OK all members have the same result and weights. Otherwise all return the same error and no weight has changed;

@@ -15,6 +15,7 @@
 typedef struct dl_header {
   int32_t status;
   int32_t stop;
+  int32_t abandoned, partial; /* of the first member */
   double notes[DL_SYNC_NOTES];
   double sums[];
 } dl_header;
@@ -38,6 +39,10 @@ typedef struct dl_sync_ops {
   dl_status (*reduce)(dl_sync *sync, float factor, double clip_norm, dl_sync_result *result);
   dl_status (*set)(dl_sync *sync, int slot, const float *values, int root);
   dl_status (*get)(dl_sync *sync, int slot, float *values, int root);
+  /* These may be NULL. Before the first gradient of a step is written; and dl_sync_dismiss, dl_sync_staleness. */
+  dl_status (*begin)(dl_sync *sync);
+  void (*dismiss)(dl_sync *sync, dl_status status);
+  const dl_ps_staleness *(*staleness)(const dl_sync *sync);
 } dl_sync_ops;
 
 struct dl_sync {
@@ -45,7 +50,9 @@ struct dl_sync {
   dl_team *team;
   const dl_param_group *group;
   dl_sync_options options;
-  int64_t step; /* steps begun */
+  int64_t step;                   /* steps begun */
+  int workers;                    /* members 0 .. workers - 1 compute leaves; 0: others do, outside the team */
+  const dl_sync_request *request; /* of the step that is being finished */
 
   /* Blocks and the slice of them that this member owns. */
   dl_block_ref *blocks;
@@ -88,7 +95,7 @@ struct dl_sync {
   void *own; /* the synchroniser's */
 };
 
-extern const dl_sync_ops dl_sync_shm_ops, dl_sync_message_ops;
+extern const dl_sync_ops dl_sync_shm_ops, dl_sync_message_ops, dl_sync_ps_ops;
 
 static inline const dl_header *dl_sync_header(const dl_sync *sync, int member) {
   return (const dl_header *)(const void *)(sync->headers + (size_t)member * sync->header_bytes);

@@ -129,6 +129,13 @@ static bool time_for_checkpoint(const loop *l) {
          dl_now_s() - l->last_checkpoint_s > 60 * minutes;
 }
 
+/* ssp and asp, stopped with no worker left who could end what was begun. */
+static dl_status fail_partial(const loop *l) {
+  dl_fail(DL_ERR_STOPPED, "stopped within step %lld: its workers are gone, so the run goes on from %s",
+          (long long)l->model->at.step + 1, l->run->last_checkpoint ? l->run->last_checkpoint : "its beginning");
+  return DL_ERR_STOPPED;
+}
+
 typedef struct verdict {
   bool stop, checkpoint;
 } verdict;
@@ -139,7 +146,7 @@ static dl_status run_step(loop *l, verdict *out) {
   int64_t samples = dl_data_step_samples(m->data, m->config->train.batch, m->at.step_in_epoch), begin, end;
   dl_cut cut = dl_cut_make(samples, m->shards);
   DL_TRY(dl_sync_begin(m->sync, &cut));
-  dl_cut_rank_leaves(&cut, m->team->rank, m->team->size, &begin, &end);
+  dl_sync_leaves(m->sync, &begin, &end);
   dl_status status = l->deferred;
   for (int64_t leaf = begin; leaf < end && status == DL_OK; leaf++) status = run_leaf(l, &cut, leaf, notes);
 
@@ -149,11 +156,14 @@ static dl_status run_step(loop *l, verdict *out) {
   dl_sync_request request = {.status = status,
                              .stop = l->run->options->stop && *l->run->options->stop,
                              .clip_norm = m->config->train.clip_norm,
-                             .notes = l->notes};
+                             .notes = l->notes,
+                             .step = m->at.step,
+                             .stop_flag = l->run->options->stop};
   dl_sync_result result;
   DL_TRY(dl_sync_finish(m->sync, &request, &result));
-  *out = (verdict){result.stop, dl_sync_notes(m->sync)[NOTE_CHECKPOINT_DUE] > 0};
+  *out = (verdict){result.stop, dl_sync_notes(m->sync)[NOTE_CHECKPOINT_DUE] > 0 && !result.partial};
   l->deferred = write_line(l, dl_sync_notes(m->sync));
+  if (result.abandoned) return result.partial ? fail_partial(l) : DL_OK;
   if (!result.finite) return dl_fail_not_finite(m, &cut, &result, l->run->last_checkpoint);
 
   notes[NOTE_SYNC] = result.sync_s;
@@ -254,6 +264,17 @@ static dl_status evaluate_split(loop *l, dl_split_kind split, dl_evaluation *out
   return dl_team_agree(l->run->team, status);
 }
 
+/* Member 0: how old the weights were that workers computed with, since the start. */
+static dl_status write_staleness(loop *l) {
+  const dl_ps_staleness *s = l->run->events ? dl_sync_staleness(l->model->sync) : NULL;
+  if (!s) return DL_OK;
+  dl_json *event = dl_event_new("staleness", l->model->at.step), *pushes = dl_json_array();
+  for (int i = 0; i < DL_PS_STALENESSES; i++) dl_json_put_int(pushes, NULL, s->pushes[i]);
+  dl_json_put_int(event, "most_steps", s->most_steps);
+  dl_json_put(event, "pushes", pushes);
+  return dl_events_write(l->run->events, event);
+}
+
 static double headline_of(const dl_model *model, const dl_evaluation *e) {
   const char *name = dl_metrics_for(model->config->task)->headline;
   for (int i = 0; i < e->n_metrics; i++)
@@ -266,6 +287,7 @@ static dl_status end_epoch(loop *l) {
   dl_model *m = l->model;
   dl_evaluation valid = {0};
   DL_TRY(flush_line(l));
+  DL_TRY(dl_team_agree(l->run->team, write_staleness(l)));
   bool has_valid = dl_data_has_y(m->data, DL_SPLIT_VALID);
   if (has_valid) DL_TRY(evaluate_split(l, DL_SPLIT_VALID, &valid));
   if (l->run->progress) {

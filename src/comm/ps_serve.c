@@ -8,9 +8,9 @@
  * few steps are handed out while others still compute: ssp hands out no unit of step t before all steps before t - s
  * are applied.
  *
- * A worker is a connection. It is there as long as ZeroMQ can send to it, which its heartbeats see to; once a second
- * everybody gets a ping, and who cannot be sent one is gone. A worker that comes back joins anew. Everything that a
- * worker sends is a request that it repeats when no answer comes, and that does no harm twice.
+ * A worker is a connection. It is there as long as ZeroMQ can send to it, which its heartbeats see to; four times a
+ * second everybody gets a ping, and who cannot be sent one is gone. A worker that comes back joins anew. Everything
+ * that a worker sends is a request that it repeats when no answer comes, and that does no harm twice.
  */
 #include <math.h>
 #include <stdio.h>
@@ -27,7 +27,7 @@
 #define MAX_WORKERS 4096
 #define NAME_BYTES 80
 #define QUEUE 16 /* messages a peer may have waiting */
-#define TICK_S 1.0
+#define TICK_S 0.25
 #define WAIT_MS 100
 #define LONELY_S 10 /* how long a stop waits for workers to bring what is begun (ssp, asp) */
 
@@ -376,7 +376,7 @@ static dl_status handle(dl_sync *sync, dl_ps_mail *mail) {
   return DL_OK;
 }
 
-/* ---- once a second ---- */
+/* ---- now and then ---- */
 
 static dl_status tick(dl_sync *sync) {
   dl_ps *own = dl_ps_of(sync);

@@ -408,7 +408,7 @@ dl_status dl_ps_worker_next(dl_ps_worker *w, dl_ps_task *out) {
     dl_status ended = how == ENDED ? read_end(&mail, out) : DL_OK;
     dl_ps_mail_done(&mail);
     if (how == FAILED) return dl_error_last()->status;
-    if (how == ENDED) return ended;
+    if (how == ENDED) return w->joined = false, ended; /* nobody is there to say goodbye to */
     if (how == ANSWERED) break;
     DL_TRY(join_all(w));
   }

@@ -14,6 +14,7 @@
 #include "comm/launch.h"
 #include "comm/sync.h"
 
+#define BY_PARAMETER_SERVERS 3 /* beside the values of dl_transport */
 #define CASE_STEPS 7
 #define CASE_TENSORS 5
 #define CASE_SLOTS 2
@@ -266,7 +267,8 @@ static inline bool same_bits(const void *a, const void *b, size_t bytes) { retur
 
 static inline void run_leaves(const sync_case *c, dl_team *team, dl_sync *sync, int step, const dl_cut *cut) {
   int64_t first, end;
-  dl_cut_rank_leaves(cut, team->rank, team->size, &first, &end);
+  (void)team;
+  dl_sync_leaves(sync, &first, &end);
   for (int64_t leaf = first; leaf < end; leaf++) {
     int64_t begin, past;
     double sums[DL_LEAF_SUMS];
@@ -296,7 +298,7 @@ static inline void run_step(sync_case *c, dl_team *team, dl_sync *sync, int step
   for (int k = 0; k < DL_SYNC_NOTES; k++) notes[k] = team->rank * 100 + step * 10 + k;
   EXPECT(dl_sync_begin(sync, &cut) == DL_OK);
   run_leaves(c, team, sync, step, &cut);
-  dl_sync_request request = {DL_OK, what == ONE_STOPS && team->rank == who, c->clip_norm, notes};
+  dl_sync_request request = {.stop = what == ONE_STOPS && team->rank == who, .clip_norm = c->clip_norm, .notes = notes};
   if (what == ONE_FAILS && team->rank == who) request.status = dl_fail(DL_ERR_DATA, "rank %d met a bad leaf", who);
   dl_status got = dl_sync_finish(sync, &request, &result);
   oracle_step(c, step, o);
@@ -361,9 +363,12 @@ static inline dl_status sync_property(dl_team *team, uint64_t seed, int transpor
               .leaves = calloc(count * (size_t)c.shards, sizeof(float)),
               .leaf_sums = calloc((size_t)c.shards * DL_LEAF_SUMS, sizeof(double))};
   for (int k = 0; k < CASE_SLOTS; k++) o.state[k] = calloc(count, sizeof(float));
-  dl_sync_options options = {transport, c.shards, c.norm_first};
+  dl_ps_options ps = {.role = DL_PS_TEAM, .servers = (int)draw_below(seed, 600, team->size)};
+  dl_sync_options options = {.transport = transport, .shards = c.shards, .norm_first = c.norm_first};
+  if (transport == BY_PARAMETER_SERVERS) options.ps = &ps;
   DL_TRY(dl_sync_new(team, &c.group, &options, &sync));
-  if (strcmp(dl_sync_transport(sync), transport == DL_TRANSPORT_SHM ? "shm" : "mpi") != 0)
+  const char *names[] = {[DL_TRANSPORT_SHM] = "shm", [DL_TRANSPORT_MPI] = "mpi", [BY_PARAMETER_SERVERS] = "ps"};
+  if (strcmp(dl_sync_transport(sync), names[transport]) != 0)
     wrong = dl_fail(DL_ERR_INTERNAL, "the transport is not the one asked for");
   run_steps(&c, team, sync, &o, &wrong);
   wrong = dl_team_agree(team, wrong);
@@ -387,6 +392,7 @@ static inline dl_status run_properties(dl_team *team, void *context) {
     uint64_t seed = run->first_seed + (uint64_t)i;
     if (team->nodes == 1) DL_TRY(sync_property(team, seed, DL_TRANSPORT_SHM));
     DL_TRY(sync_property(team, seed, DL_TRANSPORT_MPI));
+    DL_TRY(sync_property(team, seed, BY_PARAMETER_SERVERS));
   }
   return DL_OK;
 }

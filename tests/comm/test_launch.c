@@ -50,7 +50,7 @@ static dl_status part_sleeps(dl_team *team, void *context) {
 static dl_status part_sleeps_in_step(dl_team *team, void *context) {
   dl_tensor tensor = {.name = "w", .count = 64, .dims = 1, .shape = {64}};
   dl_param_group group = {.count = 64, .tensors = &tensor, .n_tensors = 1};
-  dl_sync_options options = {DL_TRANSPORT_SHM, 3, false};
+  dl_sync_options options = {.transport = DL_TRANSPORT_SHM, .shards = 3};
   dl_sync *sync = NULL;
   dl_sync_result result;
   (void)context;
@@ -78,7 +78,7 @@ static void note_warning(void *context, const char *code, const char *message) {
 static dl_status part_small_shm(dl_team *team, void *context) {
   dl_tensor tensor = {.name = "w", .count = 8 << 20, .dims = 1, .shape = {8 << 20}};
   dl_param_group group = {.count = 8 << 20, .tensors = &tensor, .n_tensors = 1};
-  dl_sync_options options = {DL_TRANSPORT_SHM, 3, false};
+  dl_sync_options options = {.transport = DL_TRANSPORT_SHM, .shards = 3};
   dl_sync *sync = NULL;
   (void)context;
   if (team->rank == 0) dl_log_set_sink(note_warning, NULL);

@@ -41,7 +41,7 @@ static dl_status many_shards(dl_team *team, void *context) {
   dl_sync *sync = NULL;
   make_case(&c, 7, *(int *)context);
   c.shards = 5003;
-  dl_sync_options options = {*(int *)context, c.shards, false};
+  dl_sync_options options = {.transport = *(int *)context, .shards = c.shards};
   c.group.n_tensors = 1;
   c.tensors[0].count = 16;
   c.group.count = 16;
@@ -84,7 +84,7 @@ static dl_status forget_a_leaf(dl_team *team, void *context) {
   dl_sync *sync = NULL;
   make_case(&c, 11, DL_TRANSPORT_SHM);
   c.shards = 8;
-  dl_sync_options options = {*(int *)context, 8, c.norm_first};
+  dl_sync_options options = {.transport = *(int *)context, .shards = 8, .norm_first = c.norm_first};
   DL_TRY(dl_sync_new(team, &c.group, &options, &sync));
   dl_cut cut = dl_cut_make(8, 8);
   double notes[DL_SYNC_NOTES] = {0};
@@ -112,7 +112,7 @@ static dl_status clip_without_norm(dl_team *team, void *context) {
   c.shards = 4;
   c.group.apply = momentum_apply;
   c.group.measure = *(bool *)context ? ratio_measure : NULL;
-  dl_sync_options options = {DL_TRANSPORT_SHM, 4, false};
+  dl_sync_options options = {.transport = DL_TRANSPORT_SHM, .shards = 4};
   DL_TRY(dl_sync_new(team, &c.group, &options, &sync));
   dl_cut cut = dl_cut_make(8, 4);
   dl_sync_request request = {.clip_norm = 1};
@@ -133,12 +133,12 @@ static void test_clipping_and_measuring_without_the_norm_first_are_refused(void)
   }
 }
 
-static void test_the_table_names_both_transports(void) {
+static void test_the_table_names_all_ways(void) {
+  static const char *const names[] = {"shm", "mpi", "ps"};
   int n = 0;
   const dl_sync_kind *kinds = dl_sync_kinds(&n);
-  CU_ASSERT_EQUAL_FATAL(n, 2);
-  CU_ASSERT_STRING_EQUAL(kinds[0].name, "shm");
-  CU_ASSERT_STRING_EQUAL(kinds[1].name, "mpi");
+  CU_ASSERT_EQUAL_FATAL(n, 3);
+  for (int i = 0; i < n; i++) CU_ASSERT_STRING_EQUAL(kinds[i].name, names[i]);
   for (int i = 0; i < n; i++) CU_ASSERT(strlen(kinds[i].help) > 20);
 }
 
@@ -155,6 +155,6 @@ static const dl_test tests[] = {
     DL_TEST(test_thousands_of_shards_fit_the_bound),
     DL_TEST(test_a_leaf_that_was_not_delivered_is_an_error_of_all),
     DL_TEST(test_clipping_and_measuring_without_the_norm_first_are_refused),
-    DL_TEST(test_the_table_names_both_transports),
+    DL_TEST(test_the_table_names_all_ways),
 };
 DL_TEST_MAIN("sync in teams of threads", tests)

@@ -77,7 +77,8 @@ static dl_status optimize(dl_team *team, void *context) {
   dl_status status = config ? dl_optimizer_new(config, &optimizer) : DL_ERR_USAGE;
   if (status == DL_OK) {
     dl_optimizer_wire(optimizer, &group);
-    const dl_sync_options options = {run->transport, 4, optim_golden[run->row].clip > 0 || group.measure};
+    const dl_sync_options options = {
+        .transport = run->transport, .shards = 4, .norm_first = optim_golden[run->row].clip > 0 || group.measure};
     status = dl_sync_new(team, &group, &options, &sync);
   }
   if (status == DL_OK) status = run_steps(team, run, optimizer, sync);

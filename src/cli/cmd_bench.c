@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/bench_models.h"
+#include "cli/bench_ps.h"
 #include "cli/command.h"
 #include "comm/launch.h"
 #include "core/clock.h"
@@ -144,30 +145,36 @@ static dl_status bench_step(const dl_command *command, const dl_args *args) {
   return dl_launch(threads ? threads : 1, step_member, &job);
 }
 
+static dl_status bench_ps(const dl_command *command, const dl_args *args) {
+  (void)command, (void)args;
+  return dl_launch_is_first() ? dl_bench_ps() : DL_OK;
+}
+
 static const struct {
   const char *name;
   dl_status (*run)(const dl_command *, const dl_args *);
-} benches[] = {{"step", bench_step}};
+} benches[] = {{"step", bench_step}, {"ps", bench_ps}};
 #define N_BENCHES ((int)(sizeof benches / sizeof benches[0]))
 
 static dl_status run(const dl_command *command, const dl_args *args) {
   for (int i = 0; i < N_BENCHES; i++)
     if (!strcmp(args->positional[0], benches[i].name)) return benches[i].run(command, args);
   dl_fail(DL_ERR_USAGE, "dldist bench: unknown benchmark '%.60s'", args->positional[0]);
-  return dl_hint("there is: step");
+  return dl_hint("there are: step, ps");
 }
 
 const dl_command dl_command_bench = {
     .name = "bench",
     .usage =
         "step [--model NAME] [--batch N] [--shards N|auto|ranks] [--steps N] [--peak GF/S] [--set KEY=VALUE]... "
-        "[-j THREADS]",
+        "[-j THREADS] | ps",
     .help = "times training on this machine",
     .more =
         "step: a whole training step with Adam on samples made up in memory: reading the batch, forward, loss, "
         "backward, exchange, update. Networks: mlp (784-512-512-10), cifar10-cnn (three convolutions), resnet20, "
         "lstm (2 x 256 on windows of 64 tokens), gpt (four blocks of width 256 on windows of 128 tokens). GF/s "
-        "count a multiply-add as two operations, and backward as twice forward.",
+        "count a multiply-add as two operations, and backward as twice forward.\n\n"
+        "ps: pushes and pulls of parameter servers on this host, beside the same bytes by ZeroMQ alone.",
     .args = args_table,
     .n_args = sizeof args_table / sizeof args_table[0],
     .min_positional = 1,

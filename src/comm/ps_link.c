@@ -17,6 +17,7 @@
 #define HANDSHAKE_MS 5000
 #define REPORT_S 10
 #define MIN_BYTES 65536 /* texts of the protocol are below this */
+#define SEAL_BYTES 256  /* what encryption adds to a message, and more */
 
 struct dl_ps_link {
   void *context, *socket;
@@ -58,7 +59,7 @@ dl_status dl_ps_address_of(const char *address, int server, char *out, size_t si
 static void set_int(void *socket, int option, int value) { zmq_setsockopt(socket, option, &value, sizeof value); }
 
 static void set_common(void *socket, const dl_ps_link_options *o) {
-  int64_t most = (int64_t)(o->max_bytes > MIN_BYTES ? o->max_bytes : MIN_BYTES);
+  int64_t most = (int64_t)(o->max_bytes > MIN_BYTES ? o->max_bytes : MIN_BYTES) + SEAL_BYTES;
   zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &most, sizeof most);
   set_int(socket, ZMQ_RCVHWM, o->queue);
   set_int(socket, ZMQ_SNDHWM, o->queue);

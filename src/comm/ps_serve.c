@@ -351,14 +351,14 @@ typedef struct handler {
 } handler;
 
 static const handler handlers[DL_PS_KINDS] = {
-    [DL_PS_HELLO] = {on_hello, .stranger = true, .any_job = true},
-    [DL_PS_JOIN] = {on_join, .stranger = true, .any_job = true},
-    [DL_PS_WANT] = {on_want, .first_only = true},
-    [DL_PS_PULL] = {on_pull},
-    [DL_PS_PUSH] = {on_push},
-    [DL_PS_DONE] = {on_done, .first_only = true},
-    [DL_PS_BYE] = {on_bye},
-    [DL_PS_CLOSE] = {on_close, .stranger = true},
+    [DL_PS_HELLO] = {.handle = on_hello, .stranger = true, .any_job = true},
+    [DL_PS_JOIN] = {.handle = on_join, .stranger = true, .any_job = true},
+    [DL_PS_WANT] = {.handle = on_want, .first_only = true},
+    [DL_PS_PULL] = {.handle = on_pull},
+    [DL_PS_PUSH] = {.handle = on_push},
+    [DL_PS_DONE] = {.handle = on_done, .first_only = true},
+    [DL_PS_BYE] = {.handle = on_bye},
+    [DL_PS_CLOSE] = {.handle = on_close, .stranger = true},
 };
 
 /* Who is not known, or knows another life of the servers, is told to join anew. */

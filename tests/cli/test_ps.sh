@@ -18,7 +18,7 @@ sed 's/lamb/adam/; s/, clip_norm: 0.5//' digits.yaml >adam.yaml
 
 servers=() workers=()
 stop_all() {
-  for pid in "${servers[@]}" "${workers[@]}"; do kill -9 "$pid" 2>/dev/null || true; done
+  for pid in "${servers[@]}" "${workers[@]}"; do pkill -9 -P "$pid" || true; done
   cd / && rm -rf "$work"
 }
 trap stop_all EXIT
@@ -149,7 +149,7 @@ for kind in ssp asp; do
   check 'a histogram an epoch' 4 "$(wc -l <stale)"
 done
 events staleness ssp | sed 's/.*"most_steps":\([0-9]*\).*/\1/' >most
-holds 'ssp is never beyond its bound' awk '$1 > 2 { exit 1 }' most
+holds 'ssp is never beyond its bound' test "$(sort -n most | tail -n 1)" -le 2
 
 say 'keys'
 run alone ps keygen server
@@ -159,7 +159,7 @@ check 'a secret is its owner'"'"'s' 600 "$(stat -c %a server.key)"
 try alone ps keygen server
 check 'and never overwritten' 2 "$code"
 cp good.pub allowed
-port=$((20000 + RANDOM % 20000))
+port=$((20000 + SRANDOM % 20000))
 serve locked digits.yaml --bind "tcp://*:$port" --key server.key --allow allowed
 try alone train digits.yaml --set sync.mode=ps --set "sync.connect=tcp://127.0.0.1:$port" --set sync.timeout=2 -j 1
 check 'no key: nobody answers' 4 "$code"

@@ -26,7 +26,7 @@ dl_status dl_bench_ps(void) {
   if (!mkdtemp(folder)) return dl_fail(DL_ERR_SYSTEM, "no folder for a socket can be made in /tmp");
   snprintf(path, sizeof path, "%s/s", folder);
   snprintf(ipc, sizeof ipc, "ipc://%s", path);
-  snprintf(tcp, sizeof tcp, "tcp://127.0.0.1:%d", 20000 + (int)getpid() % 30000);
+  snprintf(tcp, sizeof tcp, "tcp://127.0.0.1:%d", 10000 + (int)getpid() % 20000);
   printf("%.1f MB of float32 in %d slices, one worker, one server that adds; medians\n",
          (double)SLICES * FLOATS * sizeof(float) / 1e6, SLICES);
   dl_status status = one("tcp", tcp, false);

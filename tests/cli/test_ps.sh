@@ -159,7 +159,7 @@ check 'a secret is its owner'"'"'s' 600 "$(stat -c %a server.key)"
 try alone ps keygen server
 check 'and never overwritten' 2 "$code"
 cp good.pub allowed
-port=$((20000 + SRANDOM % 20000))
+port=$((20000 + SRANDOM % 12000))
 serve locked digits.yaml --bind "tcp://*:$port" --key server.key --allow allowed
 try alone train digits.yaml --set sync.mode=ps --set "sync.connect=tcp://127.0.0.1:$port" --set sync.timeout=2 -j 1
 check 'no key: nobody answers' 4 "$code"
@@ -193,7 +193,7 @@ check 'LAMB needs whole tensors' 2 "$code"
 try alone ps sevre
 check 'an unknown action' 2 "$code"
 contains 'the nearest' "did you mean 'serve'" err
-serve other digits.yaml --bind "ipc://$work/o"
+serve unlike digits.yaml --bind "ipc://$work/o"
 try alone train adam.yaml --set sync.mode=ps --set "sync.connect='ipc://$work/o'" -j 1
 check 'a worker with another configuration is refused' 2 "$code"
 contains 'and told why' 'trains something else' err

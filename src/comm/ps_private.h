@@ -1,16 +1,19 @@
 /* ps_private.h - what the two ways of parameter servers share (floor: comm, private).
  *
  * sync_ps.c cuts the slices, applies what was summed and has the team's way of bringing it together; ps_serve.c is the
- * other way, with workers that come and go; ps_apply.c applies.
+ * other way, with workers that come and go (ps_serve_open.c begins and ends it); ps_apply.c applies.
  */
 #ifndef DL_COMM_PS_PRIVATE_H
 #define DL_COMM_PS_PRIVATE_H
 
 #include "comm/ps_collect.h"
 #include "comm/ps_link.h"
+#include "comm/ps_units.h"
 #include "comm/sync_common.h"
 
 #define DL_PS_SECRET_BYTES 32
+#define DL_PS_MAX_WORKERS 4096
+#define DL_PS_NAME_BYTES 80
 
 typedef struct dl_ps_serve dl_ps_serve;
 
@@ -44,6 +47,39 @@ typedef struct dl_ps {
 static inline dl_ps *dl_ps_of(const dl_sync *sync) { return sync->own; }
 static inline size_t dl_ps_slice(const dl_ps *own) { return own->end - own->begin; }
 
+/* A worker as a server knows it. */
+typedef struct dl_ps_client {
+  dl_ps_peer peer;
+  char name[DL_PS_NAME_BYTES];
+  bool here, idle;
+  uint64_t sequence; /* of its last request for work */
+  int64_t has;       /* the version of the weights that it has */
+} dl_ps_client;
+
+/* A push that was applied (ssp, asp). */
+typedef struct dl_ps_applied {
+  int64_t step;
+  dl_tree_node node;
+} dl_ps_applied;
+
+struct dl_ps_serve {
+  dl_ps_client *workers; /* DL_PS_MAX_WORKERS */
+  int n;
+  dl_ps_units units; /* first server */
+  char *welcome;
+  char secret[DL_PS_SECRET_BYTES];
+  dl_ps_link **others; /* first server: to each of the others */
+  zmq_msg_t snapshot;  /* the slice at `snapshot_version`, for all who ask */
+  uint32_t snapshot_crc;
+  int64_t version, snapshot_version;
+  int64_t step; /* steps done before the one in progress */
+  bool closed, given_up, not_finite, stopping;
+  dl_ps_applied *seen; /* ssp, asp: pushes that were applied, of steps in progress */
+  int n_seen, seen_room;
+  double ticked_s, lonely_s;
+  dl_ps_staleness staleness;
+};
+
 /* ---- sync_ps.c ---- */
 
 /* Takes a pushed slice over as a node's sum: values that can be written to, and the owner for own->collect. False: no
@@ -64,10 +100,13 @@ bool dl_ps_apply_alone(dl_sync *sync, const float *values, float factor, float r
 /* Doubles of all blocks, `width` a block: every server's slice to all. Collective. */
 dl_status dl_ps_gather_blocks(dl_sync *sync, double *values, size_t width);
 
-/* ---- ps_serve.c ---- */
+/* ---- ps_serve_open.c ---- */
 
 dl_status dl_ps_serve_setup(dl_sync *sync);
 void dl_ps_serve_teardown(dl_sync *sync);
+
+/* ---- ps_serve.c ---- */
+
 dl_status dl_ps_serve_begin(dl_sync *sync);
 /* Hands out the step and waits until its sums are there; writes own->header. */
 dl_status dl_ps_serve_step(dl_sync *sync);

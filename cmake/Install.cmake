@@ -14,7 +14,7 @@ set_target_properties(dldist_static PROPERTIES OUTPUT_NAME dldist)
 # What a program must be linked with beside libdldist.a. Written out as found here: an archive is tied to the libraries that
 # its objects were compiled against, and nobody who uses the shared library should need their development packages.
 set(DLDIST_PRIVATE_LIBS ${MPI_C_LIBRARIES} ${HDF5_LDFLAGS} ${OPENBLAS_LDFLAGS} ${FYAML_LDFLAGS} ${JANSSON_LDFLAGS}
-  ${CRYPTO_LDFLAGS} ${ZLIB_LDFLAGS} ${PNG_LDFLAGS} ${JPEG_LDFLAGS})
+  ${CRYPTO_LDFLAGS} ${ZLIB_LDFLAGS} ${PNG_LDFLAGS} ${JPEG_LDFLAGS} ${ZMQ_LDFLAGS})
 if(DLDIST_HAVE_ONEDNN)
   list(APPEND DLDIST_PRIVATE_LIBS ${DNNL_LIBRARY})
   foreach(name ${OpenMP_C_LIB_NAMES})

@@ -24,7 +24,7 @@ print_header() { awk 'NR > 1 && !/^#/ { exit } NR > 1 && !/^# shellcheck/ { sub(
 # shellcheck disable=SC2034 # read by who sources this
 BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build 'pkgconf|pkg-config' openmpi-bin libopenmpi-dev libopenblas-dev
   '?libdnnl-dev|?libonednn-dev' libhdf5-dev libfyaml-dev libjansson-dev libssl-dev zlib1g-dev libpng-dev
-  'libjpeg62-turbo-dev|libjpeg-turbo8-dev|libjpeg-dev' libcunit1-dev)
+  'libjpeg62-turbo-dev|libjpeg-turbo8-dev|libjpeg-dev' libzmq3-dev libcunit1-dev)
 # shellcheck disable=SC2034
 TEST_PACKAGES=(g++ gfortran shellcheck util-linux procps iproute2)
 

@@ -6,6 +6,7 @@
 
 #include "cli/bench_loader.h"
 #include "cli/bench_models.h"
+#include "cli/bench_ps.h"
 #include "cli/bench_sync.h"
 #include "cli/command.h"
 #include "comm/launch.h"
@@ -188,17 +189,22 @@ static dl_status bench_sync(const dl_command *command, const dl_args *args) {
   return dl_launch(threads ? threads : 1, dl_bench_sync_member, &job);
 }
 
+static dl_status bench_ps(const dl_command *command, const dl_args *args) {
+  (void)command, (void)args;
+  return dl_launch_is_first() ? dl_bench_ps() : DL_OK;
+}
+
 static const struct {
   const char *name;
   dl_status (*run)(const dl_command *, const dl_args *);
-} benches[] = {{"step", bench_step}, {"loader", dl_bench_loader}, {"sync", bench_sync}};
+} benches[] = {{"step", bench_step}, {"loader", dl_bench_loader}, {"sync", bench_sync}, {"ps", bench_ps}};
 #define N_BENCHES ((int)(sizeof benches / sizeof benches[0]))
 
 static dl_status run(const dl_command *command, const dl_args *args) {
   for (int i = 0; i < N_BENCHES; i++)
     if (!strcmp(args->positional[0], benches[i].name)) return benches[i].run(command, args);
   dl_fail(DL_ERR_USAGE, "dldist bench: unknown benchmark '%.60s'", args->positional[0]);
-  return dl_hint("there are: step, loader, sync");
+  return dl_hint("there are: step, loader, sync, ps");
 }
 
 const dl_command dl_command_bench = {
@@ -209,22 +215,27 @@ const dl_command dl_command_bench = {
         "[-j THREADS]\n"
         "       dldist bench loader --data FILE.h5 [--batch N] [--shards N] [--epochs N] [--set KEY=VALUE]... [-j "
         "THREADS]"
-        "\n       dldist bench sync [--min KIB] [--max KIB] [--csv FILE] [--set KEY=VALUE]... [-j THREADS]",
+        "\n       dldist bench sync [--min KIB] [--max KIB] [--csv FILE] [--set KEY=VALUE]... [-j THREADS]"
+        "\n       dldist bench ps",
     .help = "times training on this machine",
     .more =
         "step: a whole training step with Adam on samples made up in memory: reading the batch, forward, loss, "
         "backward, exchange, update. Networks: mlp (784-512-512-10), cifar10-cnn (three convolutions), resnet20, "
         "lstm (2 x 256 on windows of 64 tokens), gpt (four blocks of width 256 on windows of 128 tokens). GF/s "
         "count a multiply-add as two operations, and backward as twice forward.\n\n"
-        "loader: training batches of a file's train/x and nothing else, after one epoch that does not count: bytes of "
+        "loader: training batches of a file's train/x and nothing else, after one epoch that does not count: bytes "
+        "of "
         "x as "
         "they are kept in memory, floats written into batches, and the share of the time that batches waited for the "
         "files. data.shuffle: lanes unless --set says otherwise.\n\n"
-        "sync: from every rank's gradient to new weights, without the computing in between, over gradient buffers from "
+        "sync: from every rank's gradient to new weights, without the computing in between, over gradient buffers "
+        "from "
         "4 KiB to 256 MiB: the fused step, the step in two phases (clipping), MPI_Allreduce and MPI_Iallreduce "
         "followed "
-        "by a step of every rank's own (under mpirun), and the time that the same ranks need to copy as many bytes as "
-        "a fused step must move.",
+        "by a step of every rank's own (under mpirun), and the time that the same ranks need to copy as many bytes "
+        "as "
+        "a fused step must move.\n\n"
+        "ps: pushes and pulls of parameter servers on this host, beside the same bytes by ZeroMQ alone.",
     .args = args_table,
     .n_args = sizeof args_table / sizeof args_table[0],
     .min_positional = 1,

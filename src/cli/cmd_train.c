@@ -71,7 +71,7 @@ static int terminal_columns(void) {
 
 static dl_status member(dl_team *team, void *context) { return dl_run_train(team, context); }
 
-static dl_status run(const dl_command *command, const dl_args *args) {
+dl_status dl_train_launch(const dl_command *command, const dl_args *args, int threads) {
   int columns = terminal_columns();
   dl_run_options options = {.assignments = args->set,
                             .n_assignments = args->n_set,
@@ -86,15 +86,18 @@ static dl_status run(const dl_command *command, const dl_args *args) {
                             .error = dl_print_error,
                             .stop = &dl_stop_requested};
   if (!options.resume) options.resume = "auto";
-  int threads = 0;
+  int asked = 0;
   char *demo;
-  DL_TRY(dl_threads_option(command, args, &threads));
+  DL_TRY(dl_threads_option(command, args, &asked));
+  if (asked) threads = asked;
   DL_TRY(choose_config(args, &options, &demo));
   dl_catch_signals();
   dl_status status = dl_launch(threads, member, &options);
   free(demo);
   return status;
 }
+
+static dl_status run(const dl_command *command, const dl_args *args) { return dl_train_launch(command, args, 0); }
 
 const dl_command dl_command_train = {
     .name = "train",

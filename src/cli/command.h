@@ -20,9 +20,13 @@ typedef struct dl_command {
 } dl_command;
 
 extern const dl_command dl_command_train, dl_command_eval, dl_command_predict, dl_command_data, dl_command_inspect,
-    dl_command_list, dl_command_report, dl_command_bench, dl_command_doctor, dl_command_help;
+    dl_command_list, dl_command_report, dl_command_bench, dl_command_doctor, dl_command_ps, dl_command_help;
 const dl_command *const *dl_commands(int *n);
 const dl_command *dl_command_find(const char *name);
+
+/* `dldist train` on a command line that has its options: CONFIG is the first positional. `threads` is the default of
+ * -j, 0: train's own. */
+dl_status dl_train_launch(const dl_command *command, const dl_args *args, int threads);
 
 /* The value of an option of the command, NULL where it was not given. */
 static inline const char *dl_option_of(const dl_command *command, const dl_args *args, const char *name) {

@@ -12,8 +12,9 @@
 #include "core/options.h"
 
 static const dl_command *const commands[] = {
-    &dl_command_train, &dl_command_eval,   &dl_command_predict, &dl_command_data,   &dl_command_inspect,
-    &dl_command_list,  &dl_command_report, &dl_command_bench,   &dl_command_doctor, &dl_command_help,
+    &dl_command_train, &dl_command_eval,   &dl_command_predict, &dl_command_data,
+    &dl_command_ps,    &dl_command_report, &dl_command_inspect, &dl_command_list,
+    &dl_command_bench, &dl_command_doctor, &dl_command_help,
 };
 #define N_COMMANDS ((int)(sizeof commands / sizeof commands[0]))
 

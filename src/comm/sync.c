@@ -14,7 +14,8 @@
 
 #define EXACT_SHARDS 2048 /* up to here every possible batch is looked at to find how many buffers are needed */
 
-static const dl_sync_ops *const synchronisers[] = {&dl_sync_shm_ops, &dl_sync_nodes_ops, &dl_sync_message_ops};
+static const dl_sync_ops *const synchronisers[] = {&dl_sync_shm_ops, &dl_sync_nodes_ops, &dl_sync_message_ops,
+                                                   &dl_sync_ps_ops};
 #define N_SYNCHRONISERS ((int)(sizeof synchronisers / sizeof *synchronisers))
 
 const dl_sync_kind *dl_sync_kinds(int *n) {
@@ -28,13 +29,18 @@ const dl_sync_kind *dl_sync_kinds(int *n) {
 
 static int larger(int a, int b) { return a > b ? a : b; }
 
+static void member_leaves(const dl_sync *sync, const dl_cut *cut, int rank, int64_t *begin, int64_t *end) {
+  *begin = *end = cut->leaves;
+  if (rank < sync->workers) dl_cut_rank_leaves(cut, rank, sync->workers, begin, end);
+}
+
 static void measure_cut(dl_sync *sync, int64_t samples) {
   dl_cut cut = dl_cut_make(samples, sync->options.shards);
   dl_tree_node cover[DL_TREE_DEPTH];
   int nodes = 0;
   for (int r = 0; r < sync->team->size; r++) {
     int64_t begin, end;
-    dl_cut_rank_leaves(&cut, r, sync->team->size, &begin, &end);
+    member_leaves(sync, &cut, r, &begin, &end);
     nodes += dl_tree_cover(cut.leaves, begin, end, cover);
     sync->slots = larger(sync->slots, dl_tree_slots(cut.leaves, begin, end));
   }
@@ -43,7 +49,7 @@ static void measure_cut(dl_sync *sync, int64_t samples) {
 
 /* A run of L leaves is covered by at most 2 log2(L) nodes; one more is the leaf in work. */
 static void bound_cuts(dl_sync *sync) {
-  int64_t longest = sync->options.shards / sync->team->size + 1;
+  int64_t longest = sync->options.shards / (sync->workers ? sync->workers : 1) + 1;
   int height = 0;
   while (((int64_t)1 << height) < longest) height++;
   sync->slots = 2 * height + 2;
@@ -54,6 +60,7 @@ static void bound_cuts(dl_sync *sync) {
 static void measure(dl_sync *sync) {
   sync->slots = 1;
   sync->max_fold = 1;
+  if (!sync->workers) return; /* the root alone comes from outside */
   if (sync->options.shards > EXACT_SHARDS) {
     bound_cuts(sync);
     return;
@@ -110,6 +117,15 @@ static dl_status check_options(const dl_sync *sync) {
   if (sync->group->n_slots < 0 || sync->group->n_slots > DL_MAX_OPTIMIZER_SLOTS || sync->group->count % 16)
     return dl_fail(DL_ERR_INTERNAL, "a parameter group of %zu floats and %d slots", sync->group->count,
                    sync->group->n_slots);
+  if (sync->options.ps && sync->options.ps->role == DL_PS_TEAM && sync->workers < 1) {
+    dl_fail(DL_ERR_USAGE, "sync.servers: %d of %d ranks serve, none is left to compute", sync->options.ps->servers,
+            sync->team->size);
+    return dl_hint("start more ranks, or leave sync.servers out: then every rank does both");
+  }
+  if (sync->options.ps && sync->options.compress) {
+    dl_fail(DL_ERR_USAGE, "sync.compress is for sync.mode: allreduce: parameter servers get whole floats");
+    return dl_hint("leave sync.compress out");
+  }
   if (sync->group->measure && !sync->options.norm_first)
     return dl_fail(DL_ERR_INTERNAL, "norms of tensors need the norm first");
   for (int t = 0; t < sync->group->n_tensors && sync->options.compress == DL_COMPRESS_FP16; t++)
@@ -125,6 +141,12 @@ static dl_status check_options(const dl_sync *sync) {
   return DL_OK;
 }
 
+/* Servers that do nothing else compute no leaves, nor do those whose workers are other processes. */
+static int count_workers(const dl_sync *sync) {
+  const dl_ps_options *ps = sync->options.ps;
+  return !ps ? sync->team->size : ps->role == DL_PS_SERVE ? 0 : sync->team->size - ps->servers;
+}
+
 static dl_status setup_with(dl_sync *sync, const dl_sync_ops *ops) {
   size_t before = sync->member_bytes;
   sync->ops = ops;
@@ -137,6 +159,7 @@ static dl_status setup_with(dl_sync *sync, const dl_sync_ops *ops) {
 }
 
 static dl_status setup_transport(dl_sync *sync) {
+  if (sync->options.ps) return setup_with(sync, &dl_sync_ps_ops);
   int transport = sync->options.transport;
   if (transport == DL_TRANSPORT_MPI) return setup_with(sync, &dl_sync_message_ops);
   dl_status status = setup_with(sync, sync->team->nodes > 1 ? &dl_sync_nodes_ops : &dl_sync_shm_ops);
@@ -153,10 +176,15 @@ dl_status dl_sync_new(dl_team *team, const dl_param_group *group, const dl_sync_
     sync->team = team;
     sync->group = group;
     sync->options = *options;
+    if (options->ps) { /* servers hold the weights: there is one copy, and what travels is theirs to time */
+      sync->options.audit_every = sync->options.recompute_every = 0;
+      sync->options.overlap = false;
+    }
     if (sync->options.bucket_bytes <= 0) sync->options.bucket_bytes = DL_SYNC_BUCKET_BYTES;
     sync->half = dl_half_of(options->compress);
     sync->fold_leaves = -1;
     sync->n_blocks = dl_group_blocks(group);
+    sync->workers = count_workers(sync);
     status = check_options(sync);
     if (status == DL_OK) measure(sync);
     if (status == DL_OK) status = allocate_common(sync);
@@ -187,6 +215,14 @@ const char *dl_sync_transport(const dl_sync *sync) { return sync->ops->name; }
 const float *dl_sync_weights(const dl_sync *sync) { return sync->weights; }
 const double *dl_sync_notes(const dl_sync *sync) { return sync->notes; }
 
+void dl_sync_dismiss(dl_sync *sync, dl_status status) {
+  if (sync->ops->dismiss) sync->ops->dismiss(sync, status);
+}
+
+const dl_ps_staleness *dl_sync_staleness(const dl_sync *sync) {
+  return sync->ops->staleness ? sync->ops->staleness(sync) : NULL;
+}
+
 void dl_sync_memory(const dl_sync *sync, size_t *member_bytes, size_t *node_bytes) {
   *member_bytes = sync->member_bytes;
   *node_bytes = sync->node_bytes;
@@ -197,13 +233,19 @@ void dl_sync_memory(const dl_sync *sync, size_t *member_bytes, size_t *node_byte
 /* Depends on the number of leaves alone, so the two cuts of an epoch need it once each. */
 static dl_status plan_fold(dl_sync *sync) {
   if (sync->fold_leaves == sync->cut.leaves) return DL_OK;
+  if (!sync->workers) { /* the first member has the root */
+    sync->fold[0] = (dl_fold_node){0};
+    sync->n_fold = 1;
+    sync->fold_leaves = sync->cut.leaves;
+    return DL_OK;
+  }
   dl_tree_stack stack;
   dl_tree_stack_reset(&stack, sync->cut.leaves);
   sync->n_fold = 0;
   for (int r = 0; r < sync->team->size; r++) {
     dl_tree_node cover[DL_TREE_DEPTH];
     int64_t begin, end;
-    dl_cut_rank_leaves(&sync->cut, r, sync->team->size, &begin, &end);
+    member_leaves(sync, &sync->cut, r, &begin, &end);
     int nodes = dl_tree_cover(sync->cut.leaves, begin, end, cover);
     for (int k = 0; k < nodes; k++) {
       if (sync->n_fold >= sync->max_fold || stack.depth + 1 > sync->fold_depth)
@@ -225,7 +267,7 @@ dl_status dl_sync_begin(dl_sync *sync, const dl_cut *cut) {
   sync->step++;
   sync->number++;
   sync->last_merges = -1;
-  dl_cut_rank_leaves(cut, sync->team->rank, sync->team->size, &sync->first_leaf, &sync->end_leaf);
+  member_leaves(sync, cut, sync->team->rank, &sync->first_leaf, &sync->end_leaf);
   dl_tree_stack_reset(&sync->stack, cut->leaves);
   dl_recompute_begin(sync);
   DL_TRY(plan_fold(sync));
@@ -236,6 +278,11 @@ void dl_sync_number_step(dl_sync *sync, int64_t number) { sync->number = number 
 
 void dl_sync_set_phase(dl_sync *sync, const char *phase) {
   dl_member_of(sync->team)->at = (dl_phase){phase, sync->number};
+}
+
+void dl_sync_leaves(const dl_sync *sync, int64_t *begin, int64_t *end) {
+  *begin = sync->first_leaf;
+  *end = sync->end_leaf;
 }
 
 float *dl_sync_gradients(dl_sync *sync) { return sync->gradients + (size_t)sync->stack.depth * sync->group->count; }
@@ -294,7 +341,7 @@ static int own_nodes(const dl_sync *sync) {
 }
 
 static dl_status check_leaves(const dl_sync *sync) {
-  if (sync->stack.depth == own_nodes(sync)) return DL_OK;
+  if (!sync->workers || sync->stack.depth == own_nodes(sync)) return DL_OK;
   return dl_fail(DL_ERR_INTERNAL, "leaves %lld to %lld were not all delivered", (long long)sync->first_leaf,
                  (long long)sync->end_leaf);
 }
@@ -304,6 +351,7 @@ static void write_header(dl_sync *sync, const dl_sync_request *request, dl_statu
   header->status = (int32_t)status;
   header->stop = request->stop;
   dl_recompute_write_header(sync, header);
+  header->abandoned = header->partial = 0;
   if (request->notes) memcpy(header->notes, request->notes, sizeof header->notes);
   memcpy(header->sums, sync->sums, (size_t)sync->stack.depth * DL_LEAF_SUMS * sizeof(double));
 }
@@ -342,6 +390,7 @@ static dl_status meet(dl_sync *sync, const dl_sync_request *request, dl_sync_res
   sync->bad_tensor = -1;
   sync->later = request->weights_later && sync->options.overlap;
   dl_sync_set_phase(sync, "gradients");
+  sync->request = request;
   dl_status mine = request->status;
   if (mine == DL_OK) mine = dl_audit_pending(sync);
   if (mine == DL_OK) mine = dl_sync_await(sync, sync->group->count);
@@ -353,6 +402,9 @@ static dl_status meet(dl_sync *sync, const dl_sync_request *request, dl_sync_res
   if (read_headers(sync, result)) return dl_team_agree(sync->team, mine); /* all adopt the lowest one's record */
   DL_TRY(dl_recompute_check(sync));
   if (dl_audit_is_due(sync)) DL_TRY(dl_audit_copies(sync));
+  result->abandoned = dl_sync_header(sync, 0)->abandoned != 0;
+  result->partial = dl_sync_header(sync, 0)->partial != 0;
+  if (result->abandoned) return DL_OK;
   fold_sums(sync, result->sums);
   double normaliser = result->sums[1];
   result->finite = isfinite(result->sums[0]) && isfinite(normaliser) && normaliser > 0;

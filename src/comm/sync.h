@@ -19,6 +19,9 @@
 #ifndef DL_COMM_SYNC_H
 #define DL_COMM_SYNC_H
 
+#include <signal.h>
+
+#include "comm/ps.h"
 #include "core/config.h"
 #include "core/group.h"
 #include "core/team.h"
@@ -41,6 +44,7 @@ typedef struct dl_sync_options {
   double bucket_bytes; /* between nodes: what travels as one; 0: DL_SYNC_BUCKET_BYTES */
   int compress; /* dl_compress: every node of the tree, leaves too, is rounded so, whoever sums it and wherever it goes:
                    then two bytes a gradient are enough between nodes and the bits depend on nothing else */
+  const dl_ps_options *ps; /* parameter servers; NULL: allreduce. Copied */
 } dl_sync_options;
 
 typedef struct dl_sync_request {
@@ -50,12 +54,16 @@ typedef struct dl_sync_request {
   const double *notes; /* DL_SYNC_NOTES doubles of this member */
   bool weights_later;  /* new weights may still be on their way when the step ends; needs overlap. Whoever reads them
                           waits before: dl_sync_await. Equal on all members */
+  int64_t step;        /* steps done before this one, over all parts of the run (parameter servers) */
+  const volatile sig_atomic_t *stop_flag; /* looked at while waiting for workers (parameter servers); NULL: none */
 } dl_sync_request;
 
 typedef struct dl_sync_result {
   double sums[DL_LEAF_SUMS]; /* over all leaves along the tree: [0] loss sum, [1] normaliser */
   double grad_norm;          /* of the mean gradient, before clipping */
   bool stop;
+  bool abandoned;          /* parameter servers: stopped before the step was complete; no weight has changed */
+  bool partial;            /* ssp, asp: the weights hold parts of steps to come: no state to keep */
   bool finite;             /* loss and gradient norm are finite */
   int bad_tensor;          /* the last tensor (nearest the loss) whose gradient is not finite, -1: none known */
   int64_t sent_bytes;      /* payload that my node has sent to other nodes since the start; 0 where there are none */
@@ -67,7 +75,11 @@ typedef struct dl_sync_result {
  * messages. */
 dl_status dl_sync_new(dl_team *team, const dl_param_group *group, const dl_sync_options *options, dl_sync **out);
 void dl_sync_destroy(dl_sync **sync);
-const char *dl_sync_transport(const dl_sync *sync); /* "shm", "nodes" or "mpi" */
+const char *dl_sync_transport(const dl_sync *sync); /* "shm", "nodes", "mpi" or "ps" */
+/* Says to workers outside the team that there is no more work, and why: DL_OK when training is completed. */
+void dl_sync_dismiss(dl_sync *sync, dl_status status);
+/* ssp and asp: how old weights were; NULL where they are never old. On the first member. Not collective. */
+const dl_ps_staleness *dl_sync_staleness(const dl_sync *sync);
 /* Bytes this synchroniser holds: of this member and, shared, of its node. Not collective. */
 void dl_sync_memory(const dl_sync *sync, size_t *member_bytes, size_t *node_bytes);
 
@@ -78,6 +90,8 @@ const float *dl_sync_weights(const dl_sync *sync);
 dl_status dl_sync_begin(dl_sync *sync, const dl_cut *cut);
 /* What messages about a wait call the next step; without it steps count from 1. Not collective. */
 void dl_sync_number_step(dl_sync *sync, int64_t number);
+/* The leaves [*begin, *end) of this member in the step that was begun. Not collective. */
+void dl_sync_leaves(const dl_sync *sync, int64_t *begin, int64_t *end);
 float *dl_sync_gradients(dl_sync *sync); /* where the next leaf's gradient goes; gaps stay zero */
 /* The gradient of leaf `leaf` is written from element `from` on, and stays so: what is complete may go out. Optional.
  * Not collective. */

@@ -17,6 +17,7 @@ typedef struct dl_header {
   int32_t status;
   int32_t stop;
   uint64_t delivered, recomputed; /* hashes of the leaf of this step that is computed twice; 0: not by this member */
+  int32_t abandoned, partial;     /* of the first member */
   double notes[DL_SYNC_NOTES];
   double sums[];
 } dl_header;
@@ -50,6 +51,9 @@ typedef struct dl_sync_ops {
   dl_status (*reduce)(dl_sync *sync, float factor, double clip_norm, dl_sync_result *result);
   dl_status (*set)(dl_sync *sync, int slot, const float *values, int root);
   dl_status (*get)(dl_sync *sync, int slot, float *values, int root);
+  /* dl_sync_dismiss and dl_sync_staleness; may be NULL. */
+  void (*dismiss)(dl_sync *sync, dl_status status);
+  const dl_ps_staleness *(*staleness)(const dl_sync *sync);
 } dl_sync_ops;
 
 typedef struct dl_audit dl_audit;         /* sync_audit.c */
@@ -69,6 +73,8 @@ struct dl_sync {
   int64_t number; /* what messages call the present one */
   bool later;     /* of the present step: weights may come after its end */
   dl_status await_status;
+  int workers;                    /* members 0 .. workers - 1 compute leaves; 0: others do, outside the team */
+  const dl_sync_request *request; /* of the step that is being finished */
 
   /* Blocks and the slice of them that this member owns. */
   dl_block_ref *blocks;
@@ -142,7 +148,7 @@ void dl_recompute_write_header(const dl_sync *sync, dl_header *header);
 /* When all headers are there: the same result on all members. */
 dl_status dl_recompute_check(dl_sync *sync);
 
-extern const dl_sync_ops dl_sync_shm_ops, dl_sync_nodes_ops, dl_sync_message_ops;
+extern const dl_sync_ops dl_sync_shm_ops, dl_sync_nodes_ops, dl_sync_message_ops, dl_sync_ps_ops;
 
 static inline const dl_header *dl_sync_header(const dl_sync *sync, int member) {
   return (const dl_header *)(const void *)(sync->headers + (size_t)member * sync->header_bytes);

@@ -35,6 +35,9 @@ typedef enum dl_on_corrupt { DL_ON_CORRUPT_STOP, DL_ON_CORRUPT_SKIP } dl_on_corr
 #define DL_ON_CORRUPT_NAMES "stop|skip"
 typedef enum dl_transport { DL_TRANSPORT_AUTO, DL_TRANSPORT_SHM, DL_TRANSPORT_MPI } dl_transport;
 #define DL_TRANSPORT_NAMES "auto|shm|mpi"
+typedef enum dl_sync_mode { DL_SYNC_ALLREDUCE, DL_SYNC_PS } dl_sync_mode;
+#define DL_SYNC_MODE_NAMES "allreduce|ps"
+#define DL_CONSISTENCY_NAMES "bsp|ssp|asp"
 typedef enum dl_backend { DL_BACKEND_AUTO, DL_BACKEND_ONEDNN, DL_BACKEND_OPENBLAS } dl_backend;
 #define DL_BACKEND_NAMES "auto|onednn|openblas"
 
@@ -57,13 +60,17 @@ typedef struct dl_config {
     bool drop_last;
   } train;
   struct {
-    int mode, transport; /* mode: index in "allreduce" */
+    int mode, transport; /* dl_sync_mode, dl_transport */
     int64_t shards;      /* DL_AUTO until resolved */
     double timeout;
     int64_t audit_every, recompute_every; /* 0: never */
     double bucket_mb;
     int compress; /* dl_compress */
     bool overlap;
+    /* parameter servers */
+    int consistency; /* index in DL_CONSISTENCY_NAMES */
+    int64_t staleness, servers;
+    const char *connect, *bind, *key, *server_key, *allow; /* NULL: none */
   } sync;
   struct {
     int backend;

@@ -52,10 +52,11 @@ typedef struct dl_param_group {
   int n_tensors;
   int n_slots; /* optimizer slots */
   dl_apply_fn apply;
-  dl_penalise_fn penalise;             /* NULL: no penalties */
-  dl_measure_fn measure;               /* NULL, or apply is not used but these two: the step then needs */
-  dl_apply_measured_fn apply_measured; /* dl_sync_options.norm_first */
-  void *apply_context;                 /* one per member; holds the step's lr and the like, set before the step */
+  dl_penalise_fn penalise;                   /* NULL: no penalties */
+  dl_measure_fn measure;                     /* NULL, or apply is not used but these two: the step then needs */
+  dl_apply_measured_fn apply_measured;       /* dl_sync_options.norm_first */
+  void (*pace)(void *context, double share); /* the next apply is of this share of a step: its lr is scaled so */
+  void *apply_context;                       /* one per member; holds the step's lr and the like, set before the step */
 } dl_param_group;
 
 /* Blocks of a group are numbered over all tensors in order. */

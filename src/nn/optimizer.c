@@ -76,7 +76,7 @@ void dl_optimizer_destroy(dl_optimizer **optimizer) {
 
 void dl_optimizer_begin(dl_optimizer *optimizer, int64_t step, double lr) {
   optimizer->step = step;
-  optimizer->step_lr = lr;
+  optimizer->whole_lr = optimizer->step_lr = lr;
   if (optimizer->kind->begin) optimizer->kind->begin(optimizer);
 }
 
@@ -107,6 +107,12 @@ static void penalise(void *context, const dl_tensor *tensor, size_t n, const flo
   if (tensor->decays) dl_optimizer_kernels_in_use()->penalise((float)o->l1, (float)(2 * o->l2), n, weights, gradient);
 }
 
+static void pace(void *context, double share) {
+  dl_optimizer *optimizer = context;
+  optimizer->step_lr = optimizer->whole_lr * share;
+  if (optimizer->kind->begin) optimizer->kind->begin(optimizer);
+}
+
 void dl_optimizer_wire(dl_optimizer *optimizer, dl_param_group *group) {
   const dl_optimizer_common *o = optimizer->options;
   group->n_slots = dl_optimizer_slots(optimizer);
@@ -114,5 +120,6 @@ void dl_optimizer_wire(dl_optimizer *optimizer, dl_param_group *group) {
   group->measure = optimizer->kind->measure;
   group->apply_measured = optimizer->kind->apply_measured;
   group->penalise = o->l1 > 0 || o->l2 > 0 ? penalise : NULL;
+  group->pace = pace;
   group->apply_context = optimizer;
 }

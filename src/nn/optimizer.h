@@ -21,7 +21,8 @@ struct dl_optimizer {
   const dl_optimizer_kind *kind;
   void *options;    /* parsed, owned; begins with a dl_optimizer_common */
   double lr;        /* base learning rate, before the schedule */
-  double step_lr;   /* this step's, set by dl_optimizer_begin */
+  double whole_lr;  /* this step's, set by dl_optimizer_begin */
+  double step_lr;   /* the same, or a share of it (dl_param_group.pace) */
   int64_t step;     /* from 1 */
   double scalar[4]; /* the kind's own: bias corrections … */
 };

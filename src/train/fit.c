@@ -192,7 +192,7 @@ static dl_status run_leaves(loop *l, const dl_cut *cut, double notes[DL_SYNC_NOT
   dl_model *m = l->model;
   double sums[DL_LEAF_SUMS], not_mine[DL_SYNC_NOTES] = {0};
   int64_t begin, end, proof = dl_sync_recompute_leaf(m->sync);
-  dl_cut_rank_leaves(cut, m->team->rank, m->team->size, &begin, &end);
+  dl_sync_leaves(m->sync, &begin, &end);
   dl_test_fault_before_step(&l->fault, m);
   if (proof >= 0) {
     DL_TRY(compute_leaf(l, cut, proof, sums, not_mine));
@@ -222,6 +222,13 @@ static bool time_for_checkpoint(const loop *l) {
          dl_now_s() - l->last_checkpoint_s > 60 * minutes;
 }
 
+/* ssp and asp, stopped with no worker left who could end what was begun. */
+static dl_status fail_partial(const loop *l) {
+  dl_fail(DL_ERR_STOPPED, "stopped within step %lld: its workers are gone, so the run goes on from %s",
+          (long long)l->model->at.step + 1, l->run->last_checkpoint ? l->run->last_checkpoint : "its beginning");
+  return DL_ERR_STOPPED;
+}
+
 typedef struct verdict {
   bool stop, checkpoint;
 } verdict;
@@ -243,13 +250,16 @@ static dl_status run_step(loop *l, verdict *out) {
                              .stop = l->run->options->stop && *l->run->options->stop,
                              .clip_norm = m->config->train.clip_norm,
                              .notes = l->notes,
-                             .weights_later = true};
+                             .weights_later = true,
+                             .step = m->at.step,
+                             .stop_flag = l->run->options->stop};
   dl_sync_result result;
   status = dl_sync_finish(m->sync, &request, &result);
   if (status != DL_OK && dl_sync_disputed(m->sync) >= 0) return settle_dispute(l, &cut, dl_sync_disputed(m->sync));
   DL_TRY(status);
-  *out = (verdict){result.stop, dl_sync_notes(m->sync)[NOTE_CHECKPOINT_DUE] > 0};
+  *out = (verdict){result.stop, dl_sync_notes(m->sync)[NOTE_CHECKPOINT_DUE] > 0 && !result.partial};
   l->deferred = write_line(l, dl_sync_notes(m->sync));
+  if (result.abandoned) return result.partial ? fail_partial(l) : DL_OK;
   if (!result.finite) DL_TRY(dl_sync_settle(m->sync));
   if (!result.finite) return dl_fail_not_finite(m, &cut, &result);
 
@@ -340,6 +350,17 @@ static dl_status evaluate_split(loop *l, dl_split_kind split, bool last, dl_eval
   return dl_team_agree(l->run->team, status);
 }
 
+/* Member 0: how old the weights were that workers computed with, since the start. */
+static dl_status write_staleness(loop *l) {
+  const dl_ps_staleness *s = l->run->events ? dl_sync_staleness(l->model->sync) : NULL;
+  if (!s) return DL_OK;
+  dl_json *event = dl_event_new("staleness", l->model->at.step), *pushes = dl_json_array();
+  for (int i = 0; i < DL_PS_STALENESSES; i++) dl_json_put_int(pushes, NULL, s->pushes[i]);
+  dl_json_put_int(event, "most_steps", s->most_steps);
+  dl_json_put(event, "pushes", pushes);
+  return dl_events_write(l->run->events, event);
+}
+
 static double headline_of(const dl_model *model, const dl_evaluation *e) {
   const char *name = dl_metrics_for(model->config->task)->headline;
   for (int i = 0; i < e->n_metrics; i++)
@@ -352,6 +373,7 @@ static dl_status end_epoch(loop *l) {
   dl_model *m = l->model;
   dl_evaluation valid = {0};
   DL_TRY(flush_line(l));
+  DL_TRY(dl_team_agree(l->run->team, write_staleness(l)));
   bool has_valid = dl_data_has_y(m->data, DL_SPLIT_VALID);
   bool last = m->at.epoch == m->config->train.epochs && !dl_data_has_y(m->data, DL_SPLIT_TEST);
   if (has_valid) DL_TRY(evaluate_split(l, DL_SPLIT_VALID, last, &valid));

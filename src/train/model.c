@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "nn/gemm.h"
+#include "train/ps_role.h"
 
 bool dl_task_has_labels(int task) { return task == DL_TASK_CLASSIFICATION || task == DL_TASK_LANGUAGE_MODEL; }
 
@@ -352,11 +353,26 @@ static int64_t largest_pass(const dl_model *model) {
   return leaf > block ? leaf : block;
 }
 
+/* A worker's weights come from its servers. */
+static dl_status place_own_weights(dl_model *model) {
+  model->private_weights = dl_calloc_aligned(model->group.count, sizeof *model->private_weights);
+  model->weights = model->private_weights;
+  return dl_team_agree(model->team, model->weights ? DL_OK : DL_ERR_NOMEM);
+}
+
 static dl_status build_training(dl_model *model, const dl_model_source *source) {
   DL_TRY(dl_team_agree(model->team, resolve_before_data(model, source)));
   DL_TRY(open_data(model, source));
   dl_status status = make_net(model, largest_pass(model), outputs_wanted(model));
   if (status == DL_OK) status = make_training(model);
+  DL_TRY(dl_team_agree(model->team, status));
+  const dl_ps_role role = dl_ps_role_of(model->config);
+  if (role == DL_PS_WORKER && !source->shape) return place_own_weights(model);
+  dl_ps_options ps;
+  dl_digest digest;
+  if (source->shape && (role == DL_PS_WORKER || role == DL_PS_SERVE))
+    status = dl_fail(DL_ERR_USAGE, "sync.connect and sync.bind are for runs on files, not on arrays in memory");
+  if (status == DL_OK) status = dl_ps_choose(model, &digest, &ps);
   DL_TRY(dl_team_agree(model->team, status));
   dl_sync_options options = {.transport = model->config->sync.transport,
                              .shards = model->shards,
@@ -366,7 +382,8 @@ static dl_status build_training(dl_model *model, const dl_model_source *source) 
                              .norm_first = model->config->train.clip_norm > 0 || model->group.measure,
                              .overlap = model->config->sync.overlap,
                              .bucket_bytes = model->config->sync.bucket_mb * 1024 * 1024,
-                             .compress = model->config->sync.compress};
+                             .compress = model->config->sync.compress,
+                             .ps = ps.role == DL_PS_NONE ? NULL : &ps};
   DL_TRY(dl_sync_new(model->team, &model->group, &options, &model->sync));
   model->weights = dl_sync_weights(model->sync);
   return set_initial_weights(model);

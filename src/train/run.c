@@ -24,6 +24,7 @@
 #include "report/run_page.h"
 #include "report/summary.h"
 #include "train/fingerprint.h"
+#include "train/ps_role.h"
 
 #define MAX_CONFIG (1u << 20)
 #define LOCK_PATIENCE_S 4 /* for a run that was told to stop and is about to */
@@ -415,6 +416,7 @@ static dl_status resume(dl_run *run, kept *k) {
 static dl_status train_run(dl_run *run, kept *k) {
   dl_config *config = NULL;
   DL_TRY(load_config(run, &config));
+  if (dl_ps_role_of(config) == DL_PS_WORKER && !run->options->dry_run) return dl_run_work(run, config);
   dl_status status = choose_folder(run, config, false);
   if (status == DL_OK && !run->options->dry_run) status = load_kept(run, k);
   if (status != DL_OK) {
@@ -435,6 +437,7 @@ static dl_status train_run(dl_run *run, kept *k) {
   }
   DL_TRY(open_run(run, k));
   status = dl_fit(run);
+  dl_sync_dismiss(run->model->sync, status);
   if (run->team->rank == 0 && (status == DL_OK || status == DL_ERR_STOPPED)) {
     dl_status shown = show_end(run, status);
     if (status == DL_OK) status = shown;

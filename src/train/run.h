@@ -51,6 +51,10 @@ typedef struct dl_run {
   dl_digest digest;        /* of the weights at the end, member 0 */
 } dl_run;
 
+/* The same for a process that works for parameter servers (ps_work.c): every member is a worker of its own until the
+ * servers say that there is no more work. */
+dl_status dl_run_work(dl_run *run, dl_config *config);
+
 /* Trains from model->at to the end of the configuration's epochs, evaluates, writes checkpoints. Collective. */
 dl_status dl_fit(dl_run *run);
 

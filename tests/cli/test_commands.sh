@@ -249,7 +249,7 @@ usage 'a missing value' 'dldist train: --run needs a value: DIR' train --run
 usage 'too many arguments' "dldist train: 'b.yaml' is one argument too many (see dldist help train)" train a.yaml b.yaml
 usage 'no threads' "dldist train: -j takes a number of threads from 1 to 1024, not '0'" train -j 0
 usage 'an unknown list' "dldist list: unknown list 'layer' (did you mean 'layers'?)" list layer
-usage 'an unknown benchmark' "dldist bench: unknown benchmark 'stp' (there are: step, loader, sync)" bench stp
+usage 'an unknown benchmark' "dldist bench: unknown benchmark 'stp' (there are: step, loader, sync, ps)" bench stp
 
 say '== where things are'
 mkdir -p 'a place/below'

@@ -14,6 +14,7 @@
 #include "comm/launch.h"
 #include "comm/sync.h"
 
+#define BY_PARAMETER_SERVERS 3 /* beside the values of dl_transport */
 #define CASE_STEPS 7
 #define CASE_TENSORS 5
 #define CASE_SLOTS 2
@@ -279,7 +280,8 @@ static inline bool same_bits(const void *a, const void *b, size_t bytes) { retur
 
 static inline void run_leaves(const sync_case *c, dl_team *team, dl_sync *sync, int step, const dl_cut *cut) {
   int64_t first, end;
-  dl_cut_rank_leaves(cut, team->rank, team->size, &first, &end);
+  (void)team;
+  dl_sync_leaves(sync, &first, &end);
   for (int64_t leaf = first; leaf < end; leaf++) {
     int64_t begin, past;
     double sums[DL_LEAF_SUMS];
@@ -381,12 +383,14 @@ static inline dl_status sync_property(dl_team *team, uint64_t seed, int transpor
   dl_sync *sync = NULL;
   dl_status wrong = DL_OK;
   make_case(&c, seed, transport);
+  if (transport == BY_PARAMETER_SERVERS) c.compress = DL_COMPRESS_NONE;
   size_t count = c.group.count;
   oracle o = {.weights = calloc(count, sizeof(float)),
               .mean = calloc(count, sizeof(float)),
               .leaves = calloc(count * (size_t)c.shards, sizeof(float)),
               .leaf_sums = calloc((size_t)c.shards * DL_LEAF_SUMS, sizeof(double))};
   for (int k = 0; k < CASE_SLOTS; k++) o.state[k] = calloc(count, sizeof(float));
+  dl_ps_options ps = {.role = DL_PS_TEAM, .servers = (int)draw_below(seed, 600, team->size)};
   dl_sync_options options = {.transport = transport,
                              .shards = c.shards,
                              .norm_first = c.norm_first,
@@ -394,8 +398,13 @@ static inline dl_status sync_property(dl_team *team, uint64_t seed, int transpor
                              .compress = c.compress,
                              .overlap = draw_below(seed, 8, 3) > 0,
                              .bucket_bytes = seed % 2 ? 8192 : 0};
+  if (transport == BY_PARAMETER_SERVERS) {
+    options.ps = &ps;
+    options.transport = DL_TRANSPORT_AUTO;
+  }
   DL_TRY(dl_sync_new(team, &c.group, &options, &sync));
-  if (strcmp(dl_sync_transport(sync), expected_transport(team, transport)) != 0)
+  const char *expected = transport == BY_PARAMETER_SERVERS ? "ps" : expected_transport(team, transport);
+  if (strcmp(dl_sync_transport(sync), expected) != 0)
     wrong = dl_fail(DL_ERR_INTERNAL, "the transport is not the one asked for");
   run_steps(&c, team, sync, &o, &wrong);
   wrong = dl_team_agree(team, wrong);
@@ -419,6 +428,7 @@ static inline dl_status run_properties(dl_team *team, void *context) {
     uint64_t seed = run->first_seed + (uint64_t)i;
     DL_TRY(sync_property(team, seed, team->nodes == 1 ? DL_TRANSPORT_SHM : DL_TRANSPORT_AUTO));
     DL_TRY(sync_property(team, seed, DL_TRANSPORT_MPI));
+    DL_TRY(sync_property(team, seed, BY_PARAMETER_SERVERS));
   }
   return DL_OK;
 }

@@ -1,0 +1,118 @@
+/* A left sibling's buffer takes the sum, so a tree of W workers needs no memory but theirs. */
+#include "comm/ps_collect.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/mem.h"
+#include "core/vector.h"
+
+void dl_ps_collect_init(dl_ps_collect *collect, size_t count, void (*release)(void *owner)) {
+  *collect = (dl_ps_collect){.count = count, .release = release};
+}
+
+static void let_go(const dl_ps_collect *collect, void *owner) {
+  if (owner && collect->release) collect->release(owner);
+}
+
+void dl_ps_collect_begin(dl_ps_collect *collect, int64_t leaves) {
+  for (int i = 0; i < collect->n_waiting; i++) let_go(collect, collect->waiting[i].owner);
+  collect->n_waiting = collect->n_seen = 0;
+  collect->leaves = leaves;
+}
+
+void dl_ps_collect_clear(dl_ps_collect *collect) {
+  dl_ps_collect_begin(collect, 0);
+  free(collect->waiting);
+  free(collect->seen);
+  collect->waiting = NULL;
+  collect->seen = NULL;
+  collect->room = 0;
+}
+
+bool dl_ps_node_leaves(dl_tree_node node, int64_t leaves, int64_t *begin, int64_t *end) {
+  if (node.level < 0 || node.level > 40 || node.index < 0 || node.index > leaves) return false;
+  *begin = node.index << node.level;
+  *end = *begin + ((int64_t)1 << node.level);
+  if (*end > leaves) *end = leaves;
+  return *begin < leaves;
+}
+
+static dl_ps_added look_up(const dl_ps_collect *collect, dl_tree_node node) {
+  int64_t begin, end, b = 0, e = 0;
+  if (!dl_ps_node_leaves(node, collect->leaves, &begin, &end)) return DL_PS_NOT_A_NODE;
+  for (int i = 0; i < collect->n_seen; i++) {
+    if (collect->seen[i].level == node.level && collect->seen[i].index == node.index) return DL_PS_TWICE;
+    dl_ps_node_leaves(collect->seen[i], collect->leaves, &b, &e);
+    if (begin < e && b < end) return DL_PS_NOT_A_NODE;
+  }
+  return DL_PS_ADDED;
+}
+
+static bool make_room(dl_ps_collect *collect) {
+  if (collect->n_seen < collect->room) return true;
+  int room = collect->room ? 2 * collect->room : 16;
+  dl_tree_node *seen = dl_reallocarray(collect->seen, (size_t)room, sizeof *seen);
+  if (seen) collect->seen = seen;
+  dl_ps_sum *waiting = seen ? dl_reallocarray(collect->waiting, (size_t)room, sizeof *waiting) : NULL;
+  if (!waiting) return false;
+  collect->waiting = waiting;
+  collect->room = room;
+  return true;
+}
+
+/* To where a node without a right sibling stands in its parent's place. */
+static dl_tree_node rise(dl_tree_node node, int64_t leaves) {
+  while (node.index > 0 && !(node.index & 1) && (node.index + 1) << node.level >= leaves) {
+    node.level++;
+    node.index >>= 1;
+  }
+  return node;
+}
+
+static int find_sibling(const dl_ps_collect *collect, dl_tree_node node) {
+  for (int i = 0; i < collect->n_waiting; i++)
+    if (collect->waiting[i].node.level == node.level && collect->waiting[i].node.index == (node.index ^ 1)) return i;
+  return -1;
+}
+
+/* Adds the right one into the left one, which becomes their parent. */
+static dl_ps_sum join(const dl_ps_collect *collect, const dl_ps_sum *a, const dl_ps_sum *b) {
+  const bool a_left = !(a->node.index & 1);
+  dl_ps_sum left = a_left ? *a : *b;
+  const dl_ps_sum *right = a_left ? b : a;
+  if (collect->count) dl_vector()->add(left.values, right->values, collect->count);
+  for (int k = 0; k < DL_LEAF_SUMS; k++) left.sums[k] += right->sums[k];
+  let_go(collect, right->owner);
+  left.node = (dl_tree_node){left.node.level + 1, left.node.index >> 1};
+  return left;
+}
+
+dl_ps_added dl_ps_collect_add(dl_ps_collect *collect, const dl_ps_sum *sum) {
+  dl_ps_added known = look_up(collect, sum->node);
+  if (known != DL_PS_ADDED) return known;
+  if (!make_room(collect)) return DL_PS_NO_ROOM;
+  collect->seen[collect->n_seen++] = sum->node;
+  dl_ps_sum now = *sum;
+  for (;;) {
+    now.node = rise(now.node, collect->leaves);
+    int sibling = find_sibling(collect, now.node);
+    if (sibling < 0) break;
+    now = join(collect, &now, &collect->waiting[sibling]);
+    collect->waiting[sibling] = collect->waiting[--collect->n_waiting];
+  }
+  collect->waiting[collect->n_waiting++] = now;
+  return DL_PS_ADDED;
+}
+
+int64_t dl_ps_collect_missing(const dl_ps_collect *collect) {
+  int64_t missing = collect->leaves, begin, end;
+  for (int i = 0; i < collect->n_seen; i++)
+    if (dl_ps_node_leaves(collect->seen[i], collect->leaves, &begin, &end)) missing -= end - begin;
+  return missing;
+}
+
+const dl_ps_sum *dl_ps_collect_root(const dl_ps_collect *collect) {
+  if (collect->n_waiting != 1 || dl_ps_collect_missing(collect)) return NULL;
+  return &collect->waiting[0];
+}

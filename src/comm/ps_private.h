@@ -1,0 +1,121 @@
+/* ps_private.h - what the two ways of parameter servers share (floor: comm, private).
+ *
+ * sync_ps.c cuts the slices, applies what was summed and has the team's way of bringing it together; ps_serve.c is the
+ * other way, with workers that come and go (ps_serve_open.c begins and ends it); ps_apply.c applies.
+ */
+#ifndef DL_COMM_PS_PRIVATE_H
+#define DL_COMM_PS_PRIVATE_H
+
+#include "comm/ps_collect.h"
+#include "comm/ps_link.h"
+#include "comm/ps_units.h"
+#include "comm/sync_common.h"
+
+#define DL_PS_SECRET_BYTES 32
+#define DL_PS_MAX_WORKERS 4096
+#define DL_PS_NAME_BYTES 80
+
+typedef struct dl_ps_serve dl_ps_serve;
+
+typedef struct dl_ps {
+  dl_ps_options options;
+  char digest[65];
+  int servers, first_server; /* the members that serve: first_server .. first_server + servers - 1 */
+  int server;                /* this member's number among them, -1: it does not serve */
+  size_t *offsets;           /* servers + 1: where slices begin, in floats */
+  int64_t *blocks;           /* servers + 1: and in blocks */
+  int64_t widest;            /* blocks of the widest slice */
+  size_t begin, end;         /* this member's floats */
+  dl_shared shared;          /* SERVE on one node: the weights */
+  float *private_weights;
+  float *state, *means; /* n_slots x slice; count, where the norm comes first */
+  dl_header *header;    /* this member's */
+  double *send, *all;   /* sums of blocks, for gathering */
+  dl_ps_link *link;     /* listens; NULL where this member does not serve */
+  uint64_t life, job;
+  dl_ps_collect collect;
+  dl_message *messages; /* 2 x size */
+  /* TEAM */
+  dl_ps_link **out; /* to each server, NULL for itself */
+  dl_status pushed; /* how pushing went in this step */
+  _Atomic int busy; /* pushes that ZeroMQ still reads */
+  char *folder;     /* where the socket's file is until all are connected */
+  /* SERVE */
+  dl_ps_serve *serve;
+} dl_ps;
+
+static inline dl_ps *dl_ps_of(const dl_sync *sync) { return sync->own; }
+static inline size_t dl_ps_slice(const dl_ps *own) { return own->end - own->begin; }
+
+/* A worker as a server knows it. */
+typedef struct dl_ps_client {
+  dl_ps_peer peer;
+  char name[DL_PS_NAME_BYTES];
+  bool here, idle;
+  uint64_t sequence; /* of its last request for work */
+  int64_t has;       /* the version of the weights that it has */
+} dl_ps_client;
+
+/* A push that was applied (ssp, asp). */
+typedef struct dl_ps_applied {
+  int64_t step;
+  dl_tree_node node;
+} dl_ps_applied;
+
+struct dl_ps_serve {
+  dl_ps_client *workers; /* DL_PS_MAX_WORKERS */
+  int n;
+  dl_ps_units units; /* first server */
+  char *welcome;
+  char secret[DL_PS_SECRET_BYTES];
+  dl_ps_link **others; /* first server: to each of the others */
+  zmq_msg_t snapshot;  /* the slice at `snapshot_version`, for all who ask */
+  uint32_t snapshot_crc;
+  int64_t version, snapshot_version;
+  int64_t step; /* steps done before the one in progress */
+  bool closed, given_up, not_finite, stopping;
+  dl_ps_applied *seen; /* ssp, asp: pushes that were applied, of steps in progress */
+  int n_seen, seen_room;
+  double ticked_s, lonely_s;
+  dl_ps_staleness staleness;
+};
+
+/* ---- sync_ps.c ---- */
+
+/* Takes a pushed slice over as a node's sum: values that can be written to, and the owner for own->collect. False: no
+ * memory, or not this slice's length. */
+bool dl_ps_take_sum(const dl_ps *own, dl_ps_mail *mail, dl_ps_sum *out);
+/* Frees the owner of such a sum. */
+void dl_ps_sum_release(void *owner);
+
+/* ---- ps_apply.c ---- */
+
+/* Sums of squares and penalties of the slice whose summed gradients are `values`, then the norm over all servers, then
+ * the step. Collective over the team. */
+dl_status dl_ps_apply(dl_sync *sync, const float *values, float factor, double clip_norm, dl_sync_result *result);
+/* One push as a step of its own, over this server's slice alone; false: it is not finite, nothing was applied. Not
+ * collective. */
+bool dl_ps_apply_alone(dl_sync *sync, const float *values, float factor, float running_factor, double share,
+                       double clip_norm);
+/* Doubles of all blocks, `width` a block: every server's slice to all. Collective. */
+dl_status dl_ps_gather_blocks(dl_sync *sync, double *values, size_t width);
+
+/* ---- ps_serve_open.c ---- */
+
+dl_status dl_ps_serve_setup(dl_sync *sync);
+void dl_ps_serve_teardown(dl_sync *sync);
+
+/* ---- ps_serve.c ---- */
+
+dl_status dl_ps_serve_begin(dl_sync *sync);
+/* Hands out the step and waits until its sums are there; writes own->header. */
+dl_status dl_ps_serve_step(dl_sync *sync);
+/* After the weights have changed. */
+void dl_ps_serve_applied(dl_sync *sync);
+bool dl_ps_serve_is_async(const dl_sync *sync);
+/* What became of the step in ssp and asp. */
+bool dl_ps_serve_finite(const dl_sync *sync);
+void dl_ps_serve_dismiss(dl_sync *sync, dl_status status);
+const dl_ps_staleness *dl_ps_serve_staleness(const dl_sync *sync);
+
+#endif

@@ -1,0 +1,501 @@
+/* ps_serve.c - servers whose workers come and go.
+ *
+ * The first server is the one that workers ask for work: it cuts the step into units (ps_units), hands them out, and
+ * knows when all are done. Every server takes the sums of its slice. A unit is done when all servers have it; so when a
+ * worker goes, what it had begun is handed to another, and what a server had already got from it counts once, the
+ * second time being dropped. In bsp a step's sum is finished along the tree and applied once, so who came and went
+ * changes no bit. In ssp and asp every push is a step of its own, with its share of the batch, and units of the next
+ * few steps are handed out while others still compute: ssp hands out no unit of step t before all steps before t - s
+ * are applied.
+ *
+ * A worker is a connection. It is there as long as ZeroMQ can send to it, which its heartbeats see to; four times a
+ * second everybody gets a ping, and who cannot be sent one is gone. A worker that comes back joins anew. Everything
+ * that a worker sends is a request that it repeats when no answer comes, and that does no harm twice.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "comm/ps_crc.h"
+#include "comm/ps_private.h"
+#include "core/clock.h"
+#include "core/log.h"
+
+#define TICK_S 0.25
+#define WAIT_MS 100
+#define LONELY_S 10 /* how long a stop waits for workers to bring what is begun (ssp, asp) */
+
+typedef dl_ps_client worker;
+typedef dl_ps_applied applied;
+
+bool dl_ps_serve_is_async(const dl_sync *sync) {
+  const dl_ps_options *o = &dl_ps_of(sync)->options;
+  return o->consistency == DL_PS_ASP || (o->consistency == DL_PS_SSP && o->staleness > 0);
+}
+
+static bool is_first(const dl_ps *own) { return own->server == 0; }
+
+/* ---- answers ---- */
+
+static dl_ps_frame answer(const dl_ps *own, int kind, const dl_ps_mail *mail) {
+  return (dl_ps_frame){.kind = kind,
+                       .job = own->job,
+                       .life = own->life,
+                       .sequence = mail ? mail->frame.sequence : 0,
+                       .step = mail ? mail->frame.step : own->serve->step,
+                       .node = mail ? mail->frame.node : (dl_tree_node){0},
+                       .version = own->serve->version};
+}
+
+static bool reply(const dl_ps *own, const dl_ps_mail *mail, int kind, int status, const char *text) {
+  dl_ps_frame frame = answer(own, kind, mail);
+  frame.status = status;
+  return dl_ps_link_send_copy(own->link, &mail->from, &frame, text, strlen(text));
+}
+
+static int count_here(const dl_ps_serve *serve) {
+  int here = 0;
+  for (int i = 0; i < serve->n; i++) here += serve->workers[i].here;
+  return here;
+}
+
+static worker *find_worker(const dl_ps_serve *serve, const dl_ps_peer *peer) {
+  for (int i = 0; i < serve->n; i++) {
+    worker *w = &serve->workers[i];
+    if (w->here && w->peer.n == peer->n && !memcmp(w->peer.id, peer->id, peer->n)) return w;
+  }
+  return NULL;
+}
+
+/* The slice as it is now: copied once a version, whoever asks. */
+static bool take_snapshot(const dl_sync *sync) {
+  const dl_ps *own = dl_ps_of(sync);
+  dl_ps_serve *serve = own->serve;
+  size_t bytes = dl_ps_slice(own) * sizeof(float);
+  if (serve->snapshot_version == serve->version) return true;
+  zmq_msg_close(&serve->snapshot);
+  serve->snapshot_version = -1;
+  if (zmq_msg_init_size(&serve->snapshot, bytes)) return zmq_msg_init(&serve->snapshot), false;
+  if (bytes) memcpy(zmq_msg_data(&serve->snapshot), sync->weights + own->begin, bytes);
+  serve->snapshot_crc = dl_ps_crc(zmq_msg_data(&serve->snapshot), bytes);
+  serve->snapshot_version = serve->version;
+  return true;
+}
+
+static bool send_slice(const dl_sync *sync, const dl_ps_peer *to, dl_ps_frame *frame, bool wanted) {
+  const dl_ps *own = dl_ps_of(sync);
+  zmq_msg_t part;
+  zmq_msg_init(&part);
+  if (wanted) {
+    if (!take_snapshot(sync)) return false;
+    zmq_msg_copy(&part, &own->serve->snapshot);
+    frame->payload_crc = own->serve->snapshot_crc;
+  }
+  return dl_ps_link_send(own->link, to, frame, &part);
+}
+
+/* ---- work ---- */
+
+static void lose(dl_sync *sync, worker *w, const char *why) {
+  dl_ps_serve *serve = dl_ps_of(sync)->serve;
+  w->here = w->idle = false;
+  int units = dl_ps_units_lost(&serve->units, (int)(w - serve->workers));
+  if (is_first(dl_ps_of(sync)))
+    dl_warn("ps_worker", "worker %s %s; %d unit%s handed to others, %d worker%s left", w->name, why, units,
+            units == 1 ? "" : "s", count_here(serve), count_here(serve) == 1 ? "" : "s");
+}
+
+static dl_status hand_out(dl_sync *sync, worker *w) {
+  dl_ps *own = dl_ps_of(sync);
+  dl_ps_serve *serve = own->serve;
+  const dl_ps_unit *unit;
+  if (!w->here || !w->idle) return DL_OK;
+  DL_TRY(dl_ps_units_grant(&serve->units, (int)(w - serve->workers), count_here(serve), dl_now_s(), &unit));
+  if (!unit) return DL_OK;
+  int64_t in_epoch = unit->step % own->options.epoch_steps;
+  int64_t left = own->options.epoch_samples - in_epoch * own->options.batch;
+  dl_ps_frame frame = answer(own, DL_PS_GRANT, NULL);
+  frame.sequence = w->sequence;
+  frame.step = unit->step;
+  frame.node = unit->node;
+  frame.samples = left < own->options.batch ? left : own->options.batch;
+  w->idle = false;
+  if (send_slice(sync, &w->peer, &frame, w->has != serve->version)) return DL_OK;
+  lose(sync, w, "cannot be sent its work");
+  return DL_OK;
+}
+
+static dl_status hand_out_all(dl_sync *sync) {
+  dl_ps_serve *serve = dl_ps_of(sync)->serve;
+  for (int i = 0; i < serve->n; i++) DL_TRY(hand_out(sync, &serve->workers[i]));
+  return DL_OK;
+}
+
+/* ---- what workers send: one function a kind ---- */
+
+static dl_status on_hello(dl_sync *sync, dl_ps_mail *mail) {
+  const dl_ps *own = dl_ps_of(sync);
+  reply(own, mail, DL_PS_WELCOME, 0, own->serve->welcome);
+  return DL_OK;
+}
+
+static void copy_name(char *out, const char *text, size_t bytes) {
+  size_t n = 0;
+  for (; n < bytes && n < DL_PS_NAME_BYTES - 1; n++) out[n] = text[n] > ' ' && text[n] < 127 ? text[n] : '?';
+  out[n] = 0;
+}
+
+static dl_status on_join(dl_sync *sync, dl_ps_mail *mail) {
+  const dl_ps *own = dl_ps_of(sync);
+  dl_ps_serve *serve = own->serve;
+  const char *text = zmq_msg_data(&mail->payload);
+  size_t bytes = zmq_msg_size(&mail->payload), digest = strlen(own->digest);
+  if (bytes < digest || memcmp(text, own->digest, digest)) {
+    reply(own, mail, DL_PS_REFUSED, DL_ERR_USAGE,
+          "the server trains something else: all that is computed must be configured as it is there");
+    return DL_OK;
+  }
+  worker *w = find_worker(serve, &mail->from);
+  for (int i = 0; !w && i < serve->n; i++)
+    if (!serve->workers[i].here) w = &serve->workers[i];
+  if (!w && serve->n < DL_PS_MAX_WORKERS) w = &serve->workers[serve->n++];
+  if (!w) {
+    reply(own, mail, DL_PS_REFUSED, DL_ERR_SYSTEM, "the server has as many workers as it can have");
+    return DL_OK;
+  }
+  dl_ps_units_lost(&serve->units, (int)(w - serve->workers));
+  *w = (worker){.peer = mail->from, .here = true, .has = -1};
+  copy_name(w->name, text + digest, bytes - digest);
+  reply(own, mail, DL_PS_JOINED, 0, "");
+  return DL_OK;
+}
+
+static dl_status on_want(dl_sync *sync, dl_ps_mail *mail) {
+  worker *w = find_worker(dl_ps_of(sync)->serve, &mail->from);
+  w->idle = true;
+  w->sequence = mail->frame.sequence;
+  w->has = mail->frame.version;
+  return hand_out(sync, w);
+}
+
+static dl_status on_pull(dl_sync *sync, dl_ps_mail *mail) {
+  const dl_ps *own = dl_ps_of(sync);
+  dl_ps_frame frame = answer(own, DL_PS_WEIGHTS, mail);
+  frame.version = own->serve->version;
+  send_slice(sync, &mail->from, &frame, mail->frame.version != own->serve->version);
+  return DL_OK;
+}
+
+/* Whether this push was applied before; remembers it where not. */
+static dl_status remember(dl_ps_serve *serve, const dl_ps_frame *frame, bool *before) {
+  *before = false;
+  for (int i = 0; i < serve->n_seen && !*before; i++)
+    *before = serve->seen[i].step == frame->step && serve->seen[i].node.level == frame->node.level &&
+              serve->seen[i].node.index == frame->node.index;
+  if (*before) return DL_OK;
+  if (serve->n_seen == serve->seen_room) {
+    int room = serve->seen_room ? 2 * serve->seen_room : 64;
+    applied *more = dl_reallocarray(serve->seen, (size_t)room, sizeof *more);
+    if (!more) return DL_ERR_NOMEM;
+    serve->seen = more;
+    serve->seen_room = room;
+  }
+  serve->seen[serve->n_seen++] = (applied){frame->step, frame->node};
+  return DL_OK;
+}
+
+static void count_staleness(dl_ps_serve *serve, const dl_ps_frame *frame) {
+  int64_t updates = serve->version - frame->version;
+  serve->staleness.pushes[updates < 0 ? 0 : updates < DL_PS_STALENESSES ? updates : DL_PS_STALENESSES - 1]++;
+  for (int i = 0; i < serve->units.n; i++) {
+    const dl_ps_unit *unit = &serve->units.unit[i];
+    if (unit->step == frame->step && unit->node.level == frame->node.level && unit->node.index == frame->node.index &&
+        unit->step - unit->base > serve->staleness.most_steps)
+      serve->staleness.most_steps = unit->step - unit->base;
+  }
+}
+
+/* ssp, asp: one push is one step of the optimizer, with the share that its leaves have in the batch. */
+static dl_status apply_push(dl_sync *sync, const dl_ps_mail *mail, const float *values) {
+  dl_ps *own = dl_ps_of(sync);
+  dl_ps_serve *serve = own->serve;
+  const dl_ps_frame *f = &mail->frame;
+  dl_cut cut = dl_cut_make(f->samples, sync->options.shards);
+  int64_t begin, end, first, last, ignored;
+  bool before;
+  if (serve->not_finite) return DL_OK;
+  DL_TRY(remember(serve, f, &before));
+  if (before || !dl_ps_node_leaves(f->node, cut.leaves, &begin, &end)) return DL_OK;
+  dl_cut_leaf_range(&cut, begin, &first, &ignored);
+  dl_cut_leaf_range(&cut, end - 1, &ignored, &last);
+  if (is_first(own)) count_staleness(serve, f);
+  bool sound = isfinite(f->sums[0]) && isfinite(f->sums[1]) && f->sums[1] > 0;
+  if (!sound || !dl_ps_apply_alone(sync, values, (float)(1 / f->sums[1]), (float)(1 / (double)(last - first)),
+                                   (double)(end - begin) / (double)cut.leaves, sync->request->clip_norm))
+    serve->not_finite = true;
+  dl_ps_step *step = dl_ps_units_step(&serve->units, f->step);
+  for (int k = 0; step && k < DL_LEAF_SUMS; k++) step->sums[k] += f->sums[k];
+  serve->version++;
+  return DL_OK;
+}
+
+/* A push that fits what was asked for is taken, or was taken before. */
+static dl_ps_fault take_push(dl_sync *sync, dl_ps_mail *mail, dl_status *status) {
+  dl_ps *own = dl_ps_of(sync);
+  const bool async = dl_ps_serve_is_async(sync);
+  const dl_ps_frame *f = &mail->frame;
+  dl_ps_sum sum;
+  if (is_first(own) && dl_ps_units_look(&own->serve->units, f->step, f->node) == DL_PS_DONE_UNKNOWN)
+    return DL_PS_BAD_PLACE;
+  if (async ? f->step < own->serve->step || f->step > own->serve->step + DL_PS_ASP_WINDOW || f->samples < 1
+            : f->step != own->serve->step)
+    return DL_PS_BAD_PLACE;
+  if (!dl_ps_take_sum(own, mail, &sum)) return DL_PS_BAD_LENGTH;
+  if (async) {
+    *status = apply_push(sync, mail, sum.values);
+    dl_ps_sum_release(sum.owner);
+    return DL_PS_FINE;
+  }
+  dl_ps_added added = dl_ps_collect_add(&own->collect, &sum);
+  if (added != DL_PS_ADDED) dl_ps_sum_release(sum.owner);
+  if (added == DL_PS_NO_ROOM) *status = DL_ERR_NOMEM;
+  return added == DL_PS_NOT_A_NODE ? DL_PS_BAD_PLACE : DL_PS_FINE;
+}
+
+static dl_status on_done(dl_sync *sync, dl_ps_mail *mail) {
+  dl_ps_serve *serve = dl_ps_of(sync)->serve;
+  dl_ps_units_done(&serve->units, mail->frame.step, mail->frame.node);
+  return on_want(sync, mail);
+}
+
+static dl_status on_push(dl_sync *sync, dl_ps_mail *mail) {
+  dl_ps *own = dl_ps_of(sync);
+  dl_status status = DL_OK;
+  dl_ps_fault fault = take_push(sync, mail, &status);
+  DL_TRY(status);
+  if (fault != DL_PS_FINE) dl_ps_link_fault(own->link, fault);
+  if (own->servers > 1) {
+    reply(own, mail, fault == DL_PS_FINE ? DL_PS_TAKEN : DL_PS_STALE, 0, "");
+    return DL_OK;
+  }
+  return fault == DL_PS_FINE ? on_done(sync, mail) : on_want(sync, mail);
+}
+
+static dl_status on_bye(dl_sync *sync, dl_ps_mail *mail) {
+  char why[200] = "left";
+  size_t bytes = zmq_msg_size(&mail->payload), n = 0;
+  const char *text = zmq_msg_data(&mail->payload);
+  if (bytes) {
+    snprintf(why, sizeof why, "left: ");
+    for (n = strlen(why); n < sizeof why - 1 && bytes; n++, bytes--, text++)
+      why[n] = *text >= ' ' && *text < 127 ? *text : '?';
+    why[n] = 0;
+  }
+  lose(sync, find_worker(dl_ps_of(sync)->serve, &mail->from), why);
+  return hand_out_all(sync);
+}
+
+/* From the first server alone, which knows the secret. */
+static dl_status on_close(dl_sync *sync, dl_ps_mail *mail) {
+  dl_ps *own = dl_ps_of(sync);
+  dl_ps_serve *serve = own->serve;
+  if (zmq_msg_size(&mail->payload) != sizeof serve->secret ||
+      memcmp(zmq_msg_data(&mail->payload), serve->secret, sizeof serve->secret)) {
+    dl_ps_link_fault(own->link, DL_PS_BAD_PEER);
+    return DL_OK;
+  }
+  serve->closed = true;
+  serve->given_up = mail->frame.status != 0;
+  return DL_OK;
+}
+
+typedef struct handler {
+  dl_status (*handle)(dl_sync *sync, dl_ps_mail *mail);
+  bool stranger;   /* may come from who has not joined */
+  bool any_job;    /* job and life are not looked at */
+  bool first_only; /* the first server alone */
+} handler;
+
+static const handler handlers[DL_PS_KINDS] = {
+    [DL_PS_HELLO] = {.handle = on_hello, .stranger = true, .any_job = true},
+    [DL_PS_JOIN] = {.handle = on_join, .stranger = true, .any_job = true},
+    [DL_PS_WANT] = {.handle = on_want, .first_only = true},
+    [DL_PS_PULL] = {.handle = on_pull},
+    [DL_PS_PUSH] = {.handle = on_push},
+    [DL_PS_DONE] = {.handle = on_done, .first_only = true},
+    [DL_PS_BYE] = {.handle = on_bye},
+    [DL_PS_CLOSE] = {.handle = on_close, .stranger = true},
+};
+
+/* Who is not known, or knows another life of the servers, is told to join anew. */
+static dl_status handle(dl_sync *sync, dl_ps_mail *mail) {
+  dl_ps *own = dl_ps_of(sync);
+  const handler *h = &handlers[mail->frame.kind];
+  dl_ps_fault fault = DL_PS_FINE;
+  if (!h->handle || (h->first_only && !is_first(own))) fault = DL_PS_BAD_KIND;
+  if (fault == DL_PS_FINE && !h->any_job && (mail->frame.job != own->job || mail->frame.life != own->life))
+    fault = DL_PS_BAD_JOB;
+  if (fault == DL_PS_FINE && !h->stranger && !find_worker(own->serve, &mail->from)) fault = DL_PS_BAD_PEER;
+  if (fault == DL_PS_FINE) return h->handle(sync, mail);
+  dl_ps_link_fault(own->link, fault);
+  if (fault != DL_PS_BAD_KIND) reply(own, mail, DL_PS_STALE, 1, "");
+  return DL_OK;
+}
+
+/* ---- now and then ---- */
+
+static dl_status tick(dl_sync *sync) {
+  dl_ps *own = dl_ps_of(sync);
+  dl_ps_serve *serve = own->serve;
+  const double now = dl_now_s();
+  if (now - serve->ticked_s < TICK_S) return DL_OK;
+  serve->ticked_s = now;
+  dl_ps_link_report(own->link, now);
+  dl_ps_frame ping = answer(own, DL_PS_PING, NULL);
+  for (int i = 0; i < serve->n; i++) {
+    worker *w = &serve->workers[i];
+    if (w->here && !dl_ps_link_send(own->link, &w->peer, &ping, NULL)) lose(sync, w, "is gone");
+  }
+  if (!is_first(own)) return DL_OK;
+  int late = dl_ps_units_late(&serve->units, now, sync->team->timeout_s);
+  if (late) dl_warn("ps_worker", "%d units were not done within sync.timeout and go to others", late);
+  if (count_here(serve)) serve->lonely_s = now;
+  return hand_out_all(sync);
+}
+
+/* ---- a step ---- */
+
+dl_status dl_ps_serve_begin(dl_sync *sync) {
+  dl_ps_collect_begin(&dl_ps_of(sync)->collect, sync->cut.leaves);
+  return DL_OK;
+}
+
+static dl_status open_steps(dl_sync *sync) {
+  const dl_ps *own = dl_ps_of(sync);
+  dl_ps_serve *serve = own->serve;
+  const dl_ps_options *o = &own->options;
+  int64_t ahead = !dl_ps_serve_is_async(sync) ? 0 : o->consistency == DL_PS_SSP ? o->staleness : DL_PS_ASP_WINDOW - 1;
+  int64_t epoch_end = (serve->step / o->epoch_steps + 1) * o->epoch_steps;
+  for (int64_t step = serve->step; step <= serve->step + ahead && step < epoch_end; step++) {
+    int64_t left = o->epoch_samples - step % o->epoch_steps * o->batch;
+    dl_cut cut = dl_cut_make(left < o->batch ? left : o->batch, sync->options.shards);
+    if (dl_ps_units_step(&serve->units, step) || (serve->stopping && step > serve->step)) continue;
+    DL_TRY(dl_ps_units_open(&serve->units, step, cut.leaves));
+  }
+  return DL_OK;
+}
+
+static void forget_seen(dl_ps_serve *serve) {
+  int kept = 0;
+  for (int i = 0; i < serve->n_seen; i++)
+    if (serve->seen[i].step >= serve->step) serve->seen[kept++] = serve->seen[i];
+  serve->n_seen = kept;
+}
+
+static bool told_to_stop(const dl_sync *sync) {
+  return sync->request->stop || (sync->request->stop_flag && *sync->request->stop_flag);
+}
+
+/* Whether the step is over; `*given_up`: without being complete. */
+static bool is_over(dl_sync *sync, bool *given_up) {
+  const dl_ps *own = dl_ps_of(sync);
+  dl_ps_serve *serve = own->serve;
+  *given_up = false;
+  if (!is_first(own)) {
+    *given_up = serve->given_up;
+    return serve->closed;
+  }
+  if (dl_ps_units_complete(&serve->units, serve->step) || serve->not_finite) return true;
+  if (!told_to_stop(sync)) return false;
+  if (!serve->stopping) dl_ps_units_trim(&serve->units, serve->step);
+  serve->stopping = true;
+  *given_up = !dl_ps_serve_is_async(sync) || dl_now_s() - serve->lonely_s > LONELY_S ||
+              dl_ps_units_step(&serve->units, serve->step)->next == 0;
+  return *given_up;
+}
+
+static dl_status close_others(const dl_sync *sync, bool given_up) {
+  const dl_ps *own = dl_ps_of(sync);
+  dl_ps_frame frame = answer(own, DL_PS_CLOSE, NULL);
+  frame.status = given_up;
+  for (int s = 1; s < own->servers; s++)
+    if (!dl_ps_link_send_copy(own->serve->others[s], NULL, &frame, own->serve->secret, sizeof own->serve->secret))
+      return dl_fail(DL_ERR_TRAIN, "server %d cannot be reached", s);
+  return DL_OK;
+}
+
+/* What the first server tells the others with the headers. */
+static void fill_header(dl_sync *sync, bool given_up) {
+  dl_ps *own = dl_ps_of(sync);
+  dl_ps_serve *serve = own->serve;
+  const bool async = dl_ps_serve_is_async(sync);
+  const dl_ps_sum *root = async ? NULL : dl_ps_collect_root(&own->collect);
+  const dl_ps_step *step = dl_ps_units_step(&serve->units, serve->step);
+  own->header->abandoned = given_up;
+  own->header->partial =
+      async && (dl_ps_units_ahead(&serve->units, serve->step) || (given_up && step && step->next > 0));
+  own->header->stop = told_to_stop(sync) && (!own->header->partial || given_up);
+  if (root) memcpy(own->header->sums, root->sums, sizeof root->sums);
+  if (async && step) memcpy(own->header->sums, step->sums, sizeof step->sums);
+  if (serve->not_finite) own->header->sums[0] = (double)NAN;
+}
+
+static dl_status serve_mail(dl_sync *sync) {
+  const dl_ps *own = dl_ps_of(sync);
+  dl_ps_mail mail;
+  for (int n = 0; n < 256 && dl_ps_link_receive(own->link, &mail); n++) {
+    dl_status status = handle(sync, &mail);
+    dl_ps_mail_done(&mail);
+    DL_TRY(status);
+    bool given_up;
+    if (is_over(sync, &given_up)) break;
+  }
+  return tick(sync);
+}
+
+dl_status dl_ps_serve_step(dl_sync *sync) {
+  dl_ps *own = dl_ps_of(sync);
+  dl_ps_serve *serve = own->serve;
+  bool given_up;
+  serve->step = sync->request->step;
+  serve->closed = serve->given_up = false;
+  if (!dl_ps_serve_is_async(sync)) serve->version = serve->step;
+  forget_seen(serve);
+  serve->lonely_s = dl_now_s();
+  if (is_first(own)) {
+    DL_TRY(open_steps(sync));
+    DL_TRY(hand_out_all(sync));
+  }
+  while (!is_over(sync, &given_up)) {
+    dl_ps_link_wait(own->link, WAIT_MS);
+    DL_TRY(serve_mail(sync));
+  }
+  own->header->stop = 0;
+  if (!is_first(own)) return DL_OK;
+  fill_header(sync, given_up);
+  dl_ps_units_close(&serve->units, serve->step);
+  return close_others(sync, given_up);
+}
+
+void dl_ps_serve_applied(dl_sync *sync) {
+  dl_ps_serve *serve = dl_ps_of(sync)->serve;
+  serve->version = serve->step + 1;
+}
+
+bool dl_ps_serve_finite(const dl_sync *sync) { return !dl_ps_of(sync)->serve->not_finite; }
+
+const dl_ps_staleness *dl_ps_serve_staleness(const dl_sync *sync) {
+  return dl_ps_serve_is_async(sync) ? &dl_ps_of(sync)->serve->staleness : NULL;
+}
+
+void dl_ps_serve_dismiss(dl_sync *sync, dl_status status) {
+  const dl_ps *own = dl_ps_of(sync);
+  if (!own->serve || !own->link) return;
+  dl_ps_frame end = answer(own, DL_PS_END, NULL);
+  end.status = (int32_t)status;
+  const char *why = status == DL_OK ? "" : dl_error_last()->message;
+  for (int i = 0; is_first(own) && i < own->serve->n; i++)
+    if (own->serve->workers[i].here)
+      dl_ps_link_send_copy(own->link, &own->serve->workers[i].peer, &end, why, strlen(why));
+}

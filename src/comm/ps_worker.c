@@ -1,0 +1,446 @@
+/* Every message of a worker is a request with a number that its answer repeats; without an answer the request is made
+ * again. What answers an older request is not looked at. A server that has forgotten this worker (it thought it dead,
+ * or has begun a new life itself) says so: the worker then begins again with hello, and what it had computed is
+ * dropped. */
+#include "comm/ps_worker.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "comm/ps_collect.h"
+#include "comm/ps_link.h"
+#include "core/clock.h"
+#include "core/log.h"
+#include "core/mem.h"
+#include "core/vector.h"
+
+#define MAX_SERVERS 1024
+#define AGAIN_S 2.0 /* without an answer the request is made again */
+#define WAIT_MS 100
+#define MAX_TRIES 50
+#define QUEUE 64
+#define LINGER_MS 2000
+
+struct dl_ps_worker {
+  dl_ps_worker_options options;
+  dl_ps_keys keys;
+  char server_key[DL_PS_KEY_TEXT];
+  bool locked;
+  dl_ps_link **link; /* to each server */
+  int servers;
+  char (*address)[256];
+  int64_t shards;
+  uint64_t life, job, sequence;
+  double heard_s;
+  char *introduction; /* digest and name */
+  const dl_param_group *group;
+  float *weights;
+  int64_t *version; /* of each server's slice */
+  size_t *offsets;  /* servers + 1 */
+  bool joined;
+  /* the task in work */
+  bool has_task;
+  dl_ps_task task;
+  dl_tree_node node;
+  int64_t granted_version;
+  dl_tree_stack stack;
+  float **slot;
+  int slots;
+  double sums[DL_TREE_DEPTH][DL_LEAF_SUMS];
+  _Atomic int busy; /* payloads that ZeroMQ still reads */
+};
+
+/* How a conversation with a server ended. */
+typedef enum heard { ANSWERED, FORGOTTEN, ENDED, FAILED } heard;
+
+/* ---- connections ---- */
+
+static size_t slice_bytes(const dl_ps_worker *w, int s) { return (w->offsets[s + 1] - w->offsets[s]) * sizeof(float); }
+
+static void disconnect(dl_ps_worker *w, int linger_ms) {
+  for (int s = 0; s < w->servers; s++) dl_ps_link_close(&w->link[s], linger_ms);
+}
+
+static dl_status connect_to(dl_ps_worker *w, int s, size_t most) {
+  if (w->link[s]) return DL_OK;
+  dl_ps_link_options options = {.address = w->address[s],
+                                .keys = w->locked ? &w->keys : NULL,
+                                .server_key = w->server_key,
+                                .max_bytes = most,
+                                .queue = QUEUE};
+  return dl_ps_link_connect(&options, &w->link[s]);
+}
+
+static dl_ps_frame request(const dl_ps_worker *w, int kind) {
+  return (dl_ps_frame){.kind = kind, .job = w->job, .life = w->life, .sequence = w->sequence, .version = -1};
+}
+
+static bool told_to_stop(const dl_ps_worker *w) { return w->options.stop && *w->options.stop; }
+
+static heard fail_silent(const dl_ps_worker *w, int s) {
+  dl_fail(DL_ERR_TRAIN, "no sound from the parameter server at %s for %.0f s", w->address[s], w->options.timeout_s);
+  dl_hint(w->locked ? "is it there, is this worker's key on its list, and is sync.server_key its key?"
+                    : "is it there, and does it want keys? sync.timeout says how long is waited");
+  return FAILED;
+}
+
+/* Whether this frame ends the wait for an answer. */
+static bool judge(dl_ps_worker *w, int s, dl_ps_mail *mail, heard *how) {
+  w->heard_s = dl_now_s();
+  if (mail->frame.kind == DL_PS_END && s == 0 && mail->frame.job == w->job) return *how = ENDED, true;
+  if (mail->frame.sequence != w->sequence || mail->frame.kind == DL_PS_PING) return false;
+  if (mail->frame.kind == DL_PS_STALE && mail->frame.status) return *how = FORGOTTEN, true;
+  return *how = ANSWERED, true;
+}
+
+/* Sends `frame` again and again until server `s` answers; the mail is the caller's when it did (or ended). `first` went
+ * with a payload that is not sent again. */
+static heard converse(dl_ps_worker *w, int s, const dl_ps_frame *frame, const char *text, bool sent, dl_ps_mail *mail) {
+  double asked = sent ? dl_now_s() : -1e9;
+  heard how = ANSWERED;
+  for (;;) {
+    while (dl_ps_link_receive(w->link[s], mail)) {
+      if (judge(w, s, mail, &how)) return how;
+      dl_ps_mail_done(mail);
+    }
+    if (told_to_stop(w)) return dl_fail(DL_ERR_STOPPED, "this worker was told to stop"), FAILED;
+    const double now = dl_now_s();
+    if (now - w->heard_s > w->options.timeout_s) return fail_silent(w, s);
+    if (now - asked > AGAIN_S) {
+      dl_ps_link_send_copy(w->link[s], NULL, frame, text, strlen(text));
+      asked = now;
+    }
+    dl_ps_link_wait(w->link[s], WAIT_MS);
+  }
+}
+
+/* ---- hello ---- */
+
+static dl_status bad_welcome(const dl_ps_worker *w) {
+  return dl_fail(DL_ERR_TRAIN, "the server at %s gives an answer that cannot be understood", w->address[0]);
+}
+
+/* "shards servers", and a line for each server that is not the first. */
+static dl_status read_welcome(dl_ps_worker *w, const char *text) {
+  long long shards;
+  int servers, at;
+  if (sscanf(text, "%lld %d%n", &shards, &servers, &at) != 2 || shards < 1 || servers < 1 || servers > MAX_SERVERS)
+    return bad_welcome(w);
+  dl_ps_link **link = dl_reallocarray(w->link, (size_t)servers, sizeof *link);
+  if (link) w->link = link;
+  char(*address)[256] = link ? dl_reallocarray(w->address, (size_t)servers, sizeof *address) : NULL;
+  if (!address) return DL_ERR_NOMEM;
+  w->address = address;
+  for (int s = w->servers; s < servers; s++) w->link[s] = NULL;
+  if (w->group && (shards != w->shards || servers != w->servers)) {
+    dl_fail(DL_ERR_TRAIN, "the servers came back as %d with %lld shards: they were %d with %lld", servers, shards,
+            w->servers, (long long)w->shards);
+    return dl_hint("start this worker again");
+  }
+  w->servers = servers;
+  w->shards = shards;
+  for (int s = 1; s < servers; s++) {
+    char line[256];
+    text += at;
+    if (sscanf(text, " %255s%n", line, &at) != 1) return bad_welcome(w);
+    if (strcmp(line, "-")) memcpy(w->address[s], line, sizeof line);
+    if (!strcmp(line, "-")) DL_TRY(dl_ps_address_of(w->address[0], s, w->address[s], sizeof w->address[s]));
+  }
+  return DL_OK;
+}
+
+static dl_status say_hello(dl_ps_worker *w, int s) {
+  dl_ps_mail mail;
+  w->sequence++;
+  dl_ps_frame frame = request(w, DL_PS_HELLO);
+  heard how = converse(w, s, &frame, "", false, &mail);
+  if (how == FAILED) return dl_error_last()->status;
+  dl_status status = mail.frame.kind == DL_PS_WELCOME ? DL_OK : bad_welcome(w);
+  if (status == DL_OK && s == 0) {
+    char *text = dl_calloc(zmq_msg_size(&mail.payload) + 1, 1);
+    if (text) memcpy(text, zmq_msg_data(&mail.payload), zmq_msg_size(&mail.payload));
+    w->life = mail.frame.life;
+    w->job = mail.frame.job;
+    status = text ? read_welcome(w, text) : DL_ERR_NOMEM;
+    free(text);
+  }
+  dl_ps_mail_done(&mail);
+  return status;
+}
+
+dl_status dl_ps_worker_open(const dl_ps_worker_options *options, dl_ps_worker **out, int64_t *shards) {
+  dl_ps_worker *w = *out = dl_calloc(1, sizeof *w);
+  if (!w) return DL_ERR_NOMEM;
+  w->options = *options;
+  w->servers = 1;
+  w->link = dl_calloc(1, sizeof *w->link);
+  w->address = dl_calloc(1, sizeof *w->address);
+  dl_status status = w->link && w->address ? DL_OK : DL_ERR_NOMEM;
+  if (status == DL_OK) status = dl_ps_address_of(options->address, 0, w->address[0], sizeof w->address[0]);
+  if (status == DL_OK && options->key) {
+    w->locked = true;
+    status = dl_ps_keys_read(options->key, &w->keys);
+    if (status == DL_OK) status = dl_ps_keys_read_public(options->server_key, w->server_key);
+  }
+  w->heard_s = dl_now_s();
+  if (status == DL_OK) status = connect_to(w, 0, 0);
+  if (status == DL_OK) status = say_hello(w, 0);
+  dl_ps_link_close(&w->link[0], 0); /* the next one knows how long messages may be */
+  *shards = w->shards;
+  if (status != DL_OK) dl_ps_worker_close(out);
+  return status;
+}
+
+/* ---- joining ---- */
+
+/* The text that came with an answer, for %.*s. */
+static int text_bytes(const dl_ps_mail *mail) {
+  size_t bytes = zmq_msg_size(&mail->payload);
+  return bytes < 500 ? (int)bytes : 500;
+}
+
+static dl_status refused(const dl_ps_worker *w, dl_ps_mail *mail) {
+  dl_fail(mail->frame.status == DL_ERR_USAGE ? DL_ERR_USAGE : DL_ERR_TRAIN, "%s: %.*s", w->address[0], text_bytes(mail),
+          (const char *)zmq_msg_data(&mail->payload));
+  return dl_hint("use the server's configuration; sync.*, train.epochs, paths, checkpoint.* and log.* may differ");
+}
+
+static heard join_one(dl_ps_worker *w, int s) {
+  dl_ps_mail mail;
+  w->sequence++;
+  dl_ps_frame frame = request(w, DL_PS_JOIN);
+  heard how = converse(w, s, &frame, w->introduction, false, &mail);
+  if (how == FAILED) return how;
+  if (how == ANSWERED && mail.frame.kind != DL_PS_JOINED) {
+    mail.frame.kind == DL_PS_REFUSED ? refused(w, &mail) : bad_welcome(w);
+    how = FAILED;
+  }
+  dl_ps_mail_done(&mail);
+  return how;
+}
+
+/* From hello on, with new connections: whatever was on the old ones is gone. */
+static dl_status join_once(dl_ps_worker *w, heard *how) {
+  disconnect(w, 0);
+  w->has_task = false;
+  for (int s = 0; s < w->servers; s++) {
+    w->version[s] = -1;
+    DL_TRY(connect_to(w, s, slice_bytes(w, s)));
+  }
+  DL_TRY(say_hello(w, 0));
+  *how = ANSWERED;
+  for (int s = 0; s < w->servers && *how == ANSWERED; s++) *how = join_one(w, s);
+  return *how == FAILED ? dl_error_last()->status : DL_OK;
+}
+
+static dl_status join_all(dl_ps_worker *w) {
+  heard how = FORGOTTEN;
+  for (int tries = 0; tries < MAX_TRIES; tries++) {
+    DL_TRY(join_once(w, &how));
+    w->joined = how == ANSWERED;
+    if (w->joined) return DL_OK;
+    nanosleep(&(struct timespec){0, 100000000}, NULL);
+  }
+  return dl_fail(DL_ERR_TRAIN, "the servers at %s forget this worker again and again", w->address[0]);
+}
+
+dl_status dl_ps_worker_join(dl_ps_worker *w, const dl_param_group *group, float *weights, const char *digest,
+                            const char *name) {
+  int64_t blocks = dl_group_blocks(group);
+  dl_block_ref *list = dl_calloc((size_t)blocks, sizeof *list);
+  w->offsets = dl_calloc((size_t)w->servers + 1, sizeof *w->offsets);
+  w->version = dl_calloc((size_t)w->servers, sizeof *w->version);
+  w->introduction = dl_asprintf("%s%s", digest, name);
+  w->slot = dl_calloc(DL_TREE_DEPTH, sizeof *w->slot);
+  dl_status status = list && w->offsets && w->version && w->introduction && w->slot ? DL_OK : DL_ERR_NOMEM;
+  if (status == DL_OK) {
+    dl_group_list_blocks(group, list);
+    for (int s = 0; s <= w->servers; s++) {
+      int64_t block = dl_group_slice_begin(group, s, w->servers);
+      w->offsets[s] = block < blocks ? list[block].offset : group->count;
+    }
+    w->group = group;
+    w->weights = weights;
+    w->heard_s = dl_now_s();
+    status = join_all(w);
+  }
+  free(list);
+  return status;
+}
+
+/* ---- a task ---- */
+
+/* What was lent to ZeroMQ must be back before it is written to; after a while it is taken back by force. */
+static dl_status reclaim(dl_ps_worker *w) {
+  const double begin = dl_now_s();
+  while (atomic_load_explicit(&w->busy, memory_order_acquire)) {
+    if (told_to_stop(w)) return dl_fail(DL_ERR_STOPPED, "this worker was told to stop");
+    if (dl_now_s() - begin > w->options.timeout_s) {
+      fail_silent(w, 0);
+      return DL_ERR_TRAIN;
+    }
+    nanosleep(&(struct timespec){0, 20000}, NULL);
+  }
+  return DL_OK;
+}
+
+float *dl_ps_worker_gradients(dl_ps_worker *w) {
+  int slot = w->stack.depth;
+  if (!w->slot[slot]) w->slot[slot] = dl_calloc_aligned(w->group->count, sizeof(float));
+  return w->slot[slot];
+}
+
+void dl_ps_worker_leaf_done(dl_ps_worker *w, int64_t leaf, const double sums[DL_LEAF_SUMS]) {
+  int top = w->stack.depth;
+  memcpy(w->sums[top], sums, sizeof w->sums[top]);
+  for (int merges = dl_tree_stack_push_leaf(&w->stack, leaf); merges > 0; merges--, top--) {
+    dl_vector()->add(w->slot[top - 1], w->slot[top], w->group->count);
+    for (int k = 0; k < DL_LEAF_SUMS; k++) w->sums[top - 1][k] += w->sums[top][k];
+  }
+}
+
+static bool send_push(dl_ps_worker *w, int s) {
+  zmq_msg_t payload;
+  dl_ps_frame frame = request(w, DL_PS_PUSH);
+  frame.step = w->task.step;
+  frame.node = w->node;
+  frame.samples = w->task.samples;
+  frame.version = w->granted_version;
+  memcpy(frame.sums, w->sums[0], sizeof frame.sums);
+  return dl_ps_payload_borrow(&payload, w->slot[0] + w->offsets[s], slice_bytes(w, s), &w->busy) &&
+         dl_ps_link_send(w->link[s], NULL, &frame, &payload);
+}
+
+/* To several servers: all must have it before the first one hears that it is done. A push that gets no answer within
+ * a while is lost with its connection: then the unit is given up. */
+static heard push_to_all(dl_ps_worker *w, bool *taken, dl_ps_mail *mail) {
+  *taken = true;
+  w->sequence++;
+  for (int s = 0; s < w->servers; s++)
+    if (!send_push(w, s)) return FORGOTTEN;
+  for (int s = 0; s < w->servers; s++) {
+    dl_ps_frame frame = request(w, DL_PS_PULL); /* asks for nothing but an answer */
+    heard how = converse(w, s, &frame, "", true, mail);
+    if (how != ANSWERED) return how;
+    *taken &= mail->frame.kind == DL_PS_TAKEN;
+    dl_ps_mail_done(mail);
+  }
+  return ANSWERED;
+}
+
+static bool read_slice(dl_ps_worker *w, int s, dl_ps_mail *mail) {
+  if (!mail->frame.payload_bytes) return mail->frame.version == w->version[s] || !slice_bytes(w, s);
+  if (mail->frame.payload_bytes != slice_bytes(w, s)) return false;
+  memcpy(w->weights + w->offsets[s], zmq_msg_data(&mail->payload), slice_bytes(w, s));
+  w->version[s] = mail->frame.version;
+  return true;
+}
+
+static heard pull_others(dl_ps_worker *w, dl_ps_mail *mail) {
+  w->sequence++;
+  for (int s = 1; s < w->servers; s++) {
+    dl_ps_frame frame = request(w, DL_PS_PULL);
+    frame.version = w->version[s];
+    dl_ps_link_send_copy(w->link[s], NULL, &frame, "", 0);
+  }
+  for (int s = 1; s < w->servers; s++) {
+    dl_ps_frame frame = request(w, DL_PS_PULL);
+    frame.version = w->version[s];
+    heard how = converse(w, s, &frame, "", true, mail);
+    if (how != ANSWERED) return how;
+    bool sound = mail->frame.kind == DL_PS_WEIGHTS && read_slice(w, s, mail);
+    dl_ps_mail_done(mail);
+    if (!sound) return FORGOTTEN;
+  }
+  return ANSWERED;
+}
+
+/* The request that asks for work: the push itself where there is one server. */
+static heard ask_for_work(dl_ps_worker *w, dl_ps_mail *mail) {
+  bool taken = false, pushed = false;
+  int kind = DL_PS_WANT;
+  if (w->has_task && w->servers > 1) {
+    heard how = push_to_all(w, &taken, mail);
+    if (how != ANSWERED) return how;
+    if (taken) kind = DL_PS_DONE;
+  }
+  w->sequence++;
+  if (w->has_task && w->servers == 1) pushed = send_push(w, 0);
+  dl_ps_frame frame = request(w, kind);
+  frame.step = w->task.step;
+  frame.node = w->node;
+  frame.version = w->version[0];
+  w->has_task = false;
+  return converse(w, 0, &frame, "", pushed, mail);
+}
+
+static dl_status read_end(dl_ps_mail *mail, dl_ps_task *out) {
+  *out = (dl_ps_task){.end = true, .status = (dl_status)mail->frame.status};
+  if (out->status == DL_OK) return DL_OK;
+  return dl_fail(out->status == DL_ERR_STOPPED ? DL_ERR_STOPPED : DL_ERR_TRAIN, "the server ended: %.*s",
+                 text_bytes(mail), (const char *)zmq_msg_data(&mail->payload));
+}
+
+/* False: the grant makes no sense. */
+static bool read_grant(dl_ps_worker *w, dl_ps_mail *mail) {
+  const dl_ps_frame *f = &mail->frame;
+  if (f->kind != DL_PS_GRANT || f->samples < 1 || f->step < 0 || !read_slice(w, 0, mail)) return false;
+  dl_cut cut = dl_cut_make(f->samples, w->shards);
+  w->task = (dl_ps_task){.step = f->step, .samples = f->samples};
+  w->node = f->node;
+  w->granted_version = f->version;
+  return dl_ps_node_leaves(f->node, cut.leaves, &w->task.begin_leaf, &w->task.end_leaf);
+}
+
+dl_status dl_ps_worker_next(dl_ps_worker *w, dl_ps_task *out) {
+  w->heard_s = dl_now_s();
+  for (;;) {
+    dl_ps_mail mail = {0};
+    heard how = ask_for_work(w, &mail);
+    if (how == ANSWERED) {
+      bool sound = read_grant(w, &mail);
+      dl_ps_mail_done(&mail);
+      how = sound ? pull_others(w, &mail) : FORGOTTEN;
+    }
+    dl_status ended = how == ENDED ? read_end(&mail, out) : DL_OK;
+    dl_ps_mail_done(&mail);
+    if (how == FAILED) return dl_error_last()->status;
+    if (how == ENDED) return w->joined = false, ended; /* nobody is there to say goodbye to */
+    if (how == ANSWERED) break;
+    DL_TRY(join_all(w));
+  }
+  DL_TRY(reclaim(w));
+  dl_cut cut = dl_cut_make(w->task.samples, w->shards);
+  dl_tree_stack_reset(&w->stack, cut.leaves);
+  w->has_task = true;
+  *out = w->task;
+  return DL_OK;
+}
+
+/* ---- the end ---- */
+
+void dl_ps_worker_leave(dl_ps_worker *w, const char *why) {
+  w->sequence++;
+  dl_ps_frame frame = request(w, DL_PS_BYE);
+  for (int s = 0; s < w->servers && w->joined; s++)
+    if (w->link[s]) dl_ps_link_send_copy(w->link[s], NULL, &frame, why, strlen(why));
+}
+
+void dl_ps_worker_close(dl_ps_worker **worker) {
+  dl_ps_worker *w = *worker;
+  if (!w) return;
+  if (w->link) disconnect(w, w->joined ? LINGER_MS : 0);
+  for (int i = 0; w->slot && i < DL_TREE_DEPTH; i++) free(w->slot[i]);
+  free(w->slot);
+  free(w->link);
+  free(w->address);
+  free(w->introduction);
+  free(w->version);
+  free(w->offsets);
+  explicit_bzero(w, sizeof *w);
+  free(w);
+  *worker = NULL;
+}

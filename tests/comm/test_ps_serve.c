@@ -1,0 +1,484 @@
+/* Parameter servers with workers that come, go, die and repeat themselves, among strangers.
+ *
+ * Servers and workers are threads of this program that speak over real sockets. The oracle is a serial sum along the
+ * tree, worked out here by recursion. */
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <zmq.h>
+
+#include "comm/launch.h"
+#include "comm/ps_crc.h"
+#include "comm/ps_frame.h"
+#include "comm/ps_keys.h"
+#include "comm/ps_link.h"
+#include "comm/ps_worker.h"
+#include "comm/sync.h"
+#include "dltest.h"
+
+#define STEPS 30
+#define SHARDS 7
+#define FLOATS 40016 /* two tensors: blocks, slices and a gap; slices longer than any text */
+#define DIGEST "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+
+static const dl_tensor tensors[] = {
+    {.offset = 0, .count = 38001, .dims = 1, .shape = {38001}, .trainable = true, .lr_scale = 1},
+    {.offset = 38016, .count = 2000, .dims = 1, .shape = {2000}, .trainable = true, .lr_scale = 1}};
+
+static _Thread_local double lr_share = 1;
+static void sgd(void *context, const dl_tensor *tensor, size_t n, float *restrict weights,
+                const float *restrict gradient, float *const state[]) {
+  (void)context, (void)tensor, (void)state;
+  for (size_t i = 0; i < n; i++) weights[i] -= 0.5f * (float)lr_share * gradient[i];
+}
+static void pace(void *context, double share) {
+  (void)context;
+  lr_share = share;
+}
+static const dl_param_group group = {.count = FLOATS, .tensors = tensors, .n_tensors = 2, .apply = sgd, .pace = pace};
+
+static int64_t samples_of(int64_t step) {
+  return step % 10 == 9 ? 3 : 20;
+} /* an epoch of 10 steps, its last one ragged */
+
+static float leaf_value(int64_t step, int64_t leaf, size_t i, float weight) {
+  uint64_t x = (uint64_t)step * 1000003 + (uint64_t)leaf * 7919 + i * 104729;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return ldexpf((float)(x >> 40) - 8e6f, (int)(x % 9) - 25) + 0.125f * weight;
+}
+
+static float recursive(const float *v, int64_t n) {
+  if (n == 1) return v[0];
+  int64_t k = 1;
+  while (2 * k < n) k *= 2;
+  return recursive(v, k) + recursive(v + k, n - k);
+}
+
+static void oracle(float *weights, bool only_sum) {
+  memset(weights, 0, FLOATS * sizeof *weights);
+  for (int64_t step = 0; step < STEPS; step++) {
+    dl_cut cut = dl_cut_make(samples_of(step), SHARDS);
+    for (int t = 0; t < 2; t++)
+      for (size_t i = tensors[t].offset; i < tensors[t].offset + tensors[t].count; i++) {
+        float v[SHARDS];
+        for (int64_t leaf = 0; leaf < cut.leaves; leaf++)
+          v[leaf] = leaf_value(step, leaf, i, only_sum ? 0 : weights[i]);
+        weights[i] -= 0.5f * (recursive(v, cut.leaves) * (float)(1.0 / (double)samples_of(step)));
+      }
+  }
+}
+
+/* ---- a server ---- */
+
+typedef struct server_run {
+  dl_ps_options ps;
+  int servers;
+  float weights[FLOATS];
+  dl_ps_staleness staleness;
+  dl_status status;
+  double loss;
+} server_run;
+
+static dl_status serve_member(dl_team *team, void *context) {
+  server_run *run = context;
+  dl_sync *sync = NULL;
+  dl_sync_options options = {.shards = SHARDS, .norm_first = run->ps.consistency == DL_PS_BSP, .ps = &run->ps};
+  team->timeout_s = 60;
+  DL_TRY(dl_sync_new(team, &group, &options, &sync));
+  dl_status status = DL_OK;
+  for (int64_t step = 0; status == DL_OK && step < STEPS; step++) {
+    dl_cut cut = dl_cut_make(samples_of(step), SHARDS);
+    dl_sync_result result;
+    dl_sync_request request = {.step = step};
+    status = dl_sync_begin(sync, &cut);
+    if (status == DL_OK) status = dl_sync_finish(sync, &request, &result);
+    if (status == DL_OK && (!result.finite || result.sums[1] != (double)samples_of(step)))
+      status = dl_fail(DL_ERR_INTERNAL, "step %lld has %g samples", (long long)step, result.sums[1]);
+    if (team->rank == 0) run->loss = result.sums[0];
+  }
+  dl_sync_dismiss(sync, status);
+  if (team->rank == 0) {
+    memcpy(run->weights, dl_sync_weights(sync), sizeof run->weights);
+    if (dl_sync_staleness(sync)) run->staleness = *dl_sync_staleness(sync);
+  }
+  dl_sync_destroy(&sync);
+  return status;
+}
+
+static void *serve(void *context) {
+  server_run *run = context;
+  run->status = dl_launch(run->servers, serve_member, run);
+  if (run->status != DL_OK) fprintf(stderr, "server: %s\n", dl_error_last()->message);
+  return NULL;
+}
+
+/* ---- workers ---- */
+
+typedef struct worker_run {
+  const char *address, *key, *server_key, *digest;
+  int tasks; /* how many it does before it goes; -1: all */
+  bool dies; /* without a word, with a task in its hands */
+  useconds_t slow;
+  bool of_weights; /* gradients depend on the weights */
+  double timeout_s;
+  dl_status status;
+  char message[800];
+  int done;
+  _Atomic bool ended;
+} worker_run;
+
+static dl_status do_task(const worker_run *run, dl_ps_worker *worker, const dl_ps_task *task, const float *weights) {
+  for (int64_t leaf = task->begin_leaf; leaf < task->end_leaf; leaf++) {
+    int64_t begin, end;
+    dl_cut cut = dl_cut_make(task->samples, SHARDS);
+    dl_cut_leaf_range(&cut, leaf, &begin, &end);
+    float *gradient = dl_ps_worker_gradients(worker);
+    if (!gradient) return DL_ERR_NOMEM;
+    for (int t = 0; t < 2; t++)
+      for (size_t i = tensors[t].offset; i < tensors[t].offset + tensors[t].count; i++)
+        gradient[i] = leaf_value(task->step, leaf, i, run->of_weights ? weights[i] : 0);
+    dl_ps_worker_leaf_done(worker, leaf, (double[DL_LEAF_SUMS]){1, (double)(end - begin)});
+  }
+  if (run->slow) usleep(run->slow);
+  return DL_OK;
+}
+
+static dl_status work(worker_run *run) {
+  dl_ps_worker *worker = NULL;
+  int64_t shards;
+  float *weights = calloc(FLOATS, sizeof *weights);
+  dl_ps_worker_options options = {.address = run->address,
+                                  .key = run->key,
+                                  .server_key = run->server_key,
+                                  .timeout_s = run->timeout_s > 0 ? run->timeout_s : 20};
+  dl_status status = weights ? dl_ps_worker_open(&options, &worker, &shards) : DL_ERR_NOMEM;
+  if (status == DL_OK && shards != SHARDS) status = dl_fail(DL_ERR_INTERNAL, "%lld shards", (long long)shards);
+  if (status == DL_OK) status = dl_ps_worker_join(worker, &group, weights, run->digest ? run->digest : DIGEST, "test");
+  for (bool more = true; status == DL_OK && more;) {
+    dl_ps_task task;
+    status = dl_ps_worker_next(worker, &task);
+    more = status == DL_OK && !task.end && run->done != run->tasks;
+    if (more) status = do_task(run, worker, &task, weights);
+    run->done += more;
+  }
+  if (status != DL_OK) snprintf(run->message, sizeof run->message, "%s", dl_error_last()->message);
+  if (worker && !run->dies) dl_ps_worker_leave(worker, "");
+  dl_ps_worker_close(&worker);
+  free(weights);
+  return status;
+}
+
+static void *start_work(void *context) {
+  worker_run *run = context;
+  run->status = work(run);
+  atomic_store(&run->ended, true);
+  return NULL;
+}
+
+/* ---- whole runs ---- */
+
+static char folder[] = "/tmp/dl-test-ps-XXXXXX", address[128];
+
+static void run_all(server_run *server, worker_run *workers, int n, useconds_t apart) {
+  pthread_t s, w[8];
+  static int number;
+  snprintf(address, sizeof address, "ipc://%s/%d", folder, number++);
+  if (!server->ps.bind) server->ps.bind = address;
+  server->ps.role = DL_PS_SERVE;
+  server->ps.digest = DIGEST;
+  server->ps.batch = 20;
+  server->ps.epoch_steps = 10;
+  server->ps.epoch_samples = 9 * 20 + 3;
+  CU_ASSERT_EQUAL(pthread_create(&s, NULL, serve, server), 0);
+  for (int i = 0; i < n; i++) {
+    if (!workers[i].address) workers[i].address = server->ps.bind;
+    CU_ASSERT_EQUAL(pthread_create(&w[i], NULL, start_work, &workers[i]), 0);
+    usleep(apart);
+  }
+  for (int i = 0; i < n; i++) {
+    pthread_join(w[i], NULL);
+    if (workers[i].tasks < 0 && workers[i].status) fprintf(stderr, "worker %d: %s\n", i, workers[i].message);
+  }
+  pthread_join(s, NULL);
+  DL_ASSERT_OK(server->status);
+}
+
+/* Who says hello when all is done finds nobody. */
+static bool worked_or_came_late(const worker_run *w) {
+  return w->status == DL_OK || (w->status == DL_ERR_TRAIN && w->done == 0);
+}
+
+static void expect_bits(const server_run *server) {
+  float *expected = malloc(sizeof server->weights);
+  if (!expected) abort();
+  oracle(expected, false);
+  CU_ASSERT(memcmp(expected, server->weights, sizeof server->weights) == 0);
+  free(expected);
+}
+
+static void test_bsp_has_the_bits_of_the_tree_at_any_number_of_workers_and_servers(void) {
+  for (int servers = 1; servers <= 3; servers++)
+    for (int workers = 1; workers <= 4; workers++) {
+      server_run *server = calloc(1, sizeof *server);
+      worker_run w[4] = {0};
+      for (int i = 0; i < workers; i++) w[i] = (worker_run){.tasks = -1, .slow = 2000, .of_weights = true};
+      if (!server) abort();
+      server->servers = servers;
+      run_all(server, w, workers, 0);
+      expect_bits(server);
+      for (int i = 0; i < workers; i++) CU_ASSERT(worked_or_came_late(&w[i]));
+      free(server);
+    }
+}
+
+static void test_workers_may_leave_die_and_join_at_any_time(void) {
+  for (unsigned trial = 0; trial < 4; trial++) {
+    server_run *server = calloc(1, sizeof *server);
+    worker_run w[6] = {{.tasks = 3 + (int)trial, .dies = true, .slow = 3000, .of_weights = true},
+                       {.tasks = 5, .slow = 2000, .of_weights = true},
+                       {.tasks = 1, .dies = true, .of_weights = true},
+                       {.tasks = 0, .dies = true, .of_weights = true},
+                       {.tasks = 9, .dies = true, .slow = 1000, .of_weights = true},
+                       {.tasks = -1, .slow = 1000, .of_weights = true}};
+    if (!server) abort();
+    server->servers = 1 + (int)trial % 3;
+    run_all(server, w, 6, 20000);
+    expect_bits(server);
+    CU_ASSERT_EQUAL(w[0].done, 3 + (int)trial);
+    CU_ASSERT(worked_or_came_late(&w[5]));
+    free(server);
+  }
+}
+
+/* A sum of all leaves, each with its share of the rate, whatever the order: equal up to rounding. */
+static void test_ssp_and_asp_apply_each_leaf_once_within_the_bound(void) {
+  float *expected = malloc(FLOATS * sizeof *expected);
+  if (!expected) abort();
+  for (int64_t s = 1; s <= 4; s++) {
+    server_run *server = calloc(1, sizeof *server);
+    if (!server) abort();
+    server->servers = 1 + (int)s % 2;
+    server->ps.consistency = s == 4 ? DL_PS_ASP : DL_PS_SSP;
+    server->ps.staleness = s;
+    worker_run w[3] = {{.tasks = -1, .slow = 6000}, {.tasks = 7, .dies = true}, {.tasks = -1, .slow = 2000}};
+    run_all(server, w, 3, 0);
+    /* Each push moves by lr · (leaves / all leaves) · (its sum / its samples). Leaves differ by one sample at most, so
+     * the whole is within a third of the mean's step; a leaf that is lost or counted twice would be seen where all
+     * leaves count the same: in the pushes' number of leaves. */
+    int64_t pushes = 0;
+    for (int i = 0; i < DL_PS_STALENESSES; i++) pushes += server->staleness.pushes[i];
+    CU_ASSERT(pushes >= STEPS);
+    CU_ASSERT(server->staleness.most_steps <= (s == 4 ? DL_PS_ASP_WINDOW - 1 : s));
+    oracle(expected, true);
+    double far = 0, scale = 0;
+    for (size_t i = 0; i < FLOATS; i++) {
+      far += fabs((double)expected[i] - (double)server->weights[i]);
+      scale += fabs((double)expected[i]);
+    }
+    CU_ASSERT(far < 0.2 * scale);
+    CU_ASSERT(far > 0); /* it is not bsp's code that ran */
+    free(server);
+  }
+  free(expected);
+}
+
+static void test_ssp_of_staleness_zero_is_bsp(void) {
+  server_run *server = calloc(1, sizeof *server);
+  worker_run w[2] = {{.tasks = -1, .slow = 2000, .of_weights = true}, {.tasks = -1, .slow = 2000, .of_weights = true}};
+  if (!server) abort();
+  server->servers = 2;
+  server->ps.consistency = DL_PS_SSP;
+  run_all(server, w, 2, 0);
+  expect_bits(server);
+  free(server);
+}
+
+static void test_a_worker_that_computes_something_else_is_refused(void) {
+  server_run *server = calloc(1, sizeof *server);
+  worker_run w[2] = {
+      {.tasks = -1, .digest = "ffff2233445566778899aabbccddeeff00112233445566778899aabbccddeeff", .of_weights = true},
+      {.tasks = -1, .slow = 4000, .of_weights = true}};
+  if (!server) abort();
+  server->servers = 1;
+  run_all(server, w, 2, 0);
+  CU_ASSERT_EQUAL(w[0].status, DL_ERR_USAGE);
+  DL_ASSERT_OK(w[1].status);
+  expect_bits(server);
+  free(server);
+}
+
+/* ---- strangers ---- */
+
+static _Atomic bool strangers_go;
+static _Atomic int stranger_sent;
+
+static uint64_t mixed(uint64_t *state) {
+  uint64_t x = (*state += 0x9e3779b97f4a7c15u);
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  return x ^ (x >> 27);
+}
+
+/* Well-formed frames of every kind with made-up contents, damaged ones, wrong parts and lengths: as fast as they go. */
+static void stranger_message(void *socket, uint64_t *state, uint64_t job) {
+  unsigned char header[DL_PS_HEADER_BYTES + 8], payload[4096];
+  uint64_t what = mixed(state) % 6;
+  size_t bytes = mixed(state) % sizeof payload;
+  for (size_t i = 0; i < sizeof payload; i++) payload[i] = (unsigned char)(i * 7 + bytes);
+  dl_ps_frame frame = {.kind = 1 + (int)(mixed(state) % (DL_PS_KINDS - 1)),
+                       .job = job,
+                       .life = mixed(state) % 2 ? mixed(state) : 0,
+                       .step = (int64_t)(mixed(state) % STEPS),
+                       .node = {(int32_t)(mixed(state) % 4), (int64_t)(mixed(state) % 8)},
+                       .samples = 20,
+                       .payload_bytes = what == 1 ? bytes + 1 : bytes,
+                       .sums = {1, 20}};
+  memcpy(header, payload, sizeof header);
+  if (what != 5 && frame.kind != DL_PS_HELLO) frame.payload_crc = what == 2 ? 1 : dl_ps_crc(payload, bytes);
+  if (what != 3) dl_ps_frame_write(&frame, header);
+  zmq_send(socket, header, what == 4 ? mixed(state) % sizeof header : DL_PS_HEADER_BYTES, ZMQ_SNDMORE | ZMQ_DONTWAIT);
+  zmq_send(socket, payload, bytes, ZMQ_DONTWAIT | (mixed(state) % 50 ? 0 : ZMQ_SNDMORE));
+}
+
+static void *be_a_stranger(void *argument) {
+  const char *where = argument;
+  void *context = zmq_ctx_new();
+  uint64_t state = 42, job = strtoull("0011223344556677", NULL, 16);
+  for (int round = 0; atomic_load(&strangers_go); round++) {
+    void *socket = zmq_socket(context, ZMQ_DEALER);
+    int none = 0;
+    zmq_setsockopt(socket, ZMQ_LINGER, &none, sizeof none);
+    zmq_connect(socket, where);
+    for (int i = 0; i < 300 && atomic_load(&strangers_go); i++) {
+      stranger_message(socket, &state, job);
+      atomic_fetch_add(&stranger_sent, 1);
+      if (i % 50 == 0) usleep(1000);
+    }
+    zmq_close(socket);
+  }
+  zmq_ctx_term(context);
+  return NULL;
+}
+
+static void test_strangers_on_an_open_socket_change_nothing(void) {
+  server_run *server = calloc(1, sizeof *server);
+  worker_run w[2] = {{.tasks = -1, .slow = 5000, .of_weights = true}, {.tasks = -1, .slow = 5000, .of_weights = true}};
+  pthread_t strangers[2];
+  char where[128];
+  if (!server) abort();
+  server->servers = 1;
+  snprintf(where, sizeof where, "ipc://%s/strange", folder);
+  server->ps.bind = where;
+  atomic_store(&strangers_go, true);
+  for (int i = 0; i < 2; i++) CU_ASSERT_EQUAL(pthread_create(&strangers[i], NULL, be_a_stranger, where), 0);
+  run_all(server, w, 2, 0);
+  atomic_store(&strangers_go, false);
+  for (int i = 0; i < 2; i++) pthread_join(strangers[i], NULL);
+  CU_ASSERT(atomic_load(&stranger_sent) > 100);
+  expect_bits(server);
+  DL_ASSERT_OK(w[0].status);
+  DL_ASSERT_OK(w[1].status);
+  free(server);
+}
+
+/* ---- keys ---- */
+
+static void key_files(const char *name, char *key, char *pub, size_t size) {
+  dl_ps_keys keys;
+  char base[128];
+  snprintf(base, sizeof base, "%s/%s", folder, name);
+  snprintf(key, size, "%s.key", base);
+  snprintf(pub, size, "%s.pub", base);
+  DL_ASSERT_OK(dl_ps_keys_new(&keys));
+  DL_ASSERT_OK(dl_ps_keys_write(base, &keys));
+  CU_ASSERT_EQUAL(dl_ps_keys_write(base, &keys), DL_ERR_USAGE); /* never overwritten */
+}
+
+static void test_only_keys_on_the_list_are_let_in(void) {
+  char server_key[160], server_pub[160], good_key[160], good_pub[160], bad_key[160], bad_pub[160];
+  key_files("server", server_key, server_pub, sizeof server_key);
+  key_files("good", good_key, good_pub, sizeof good_key);
+  key_files("bad", bad_key, bad_pub, sizeof bad_key);
+  server_run *server = calloc(1, sizeof *server);
+  if (!server) abort();
+  server->servers = 2;
+  server->ps.key = server_key;
+  server->ps.allow = good_pub;
+  worker_run w[5] = {
+      {.tasks = -1, .key = bad_key, .server_key = server_pub, .timeout_s = 1}, /* not on the list */
+      {.tasks = -1, .timeout_s = 1},                                           /* no key */
+      {.tasks = -1, .key = good_key, .server_key = bad_pub, .timeout_s = 1},   /* takes another for the server */
+      {.tasks = 4, .key = good_key, .server_key = server_pub, .of_weights = true, .dies = true},
+      {.tasks = -1, .key = good_key, .server_key = server_pub, .of_weights = true, .slow = 40000}};
+  run_all(server, w, 5, 0);
+  for (int i = 0; i < 3; i++) {
+    CU_ASSERT_EQUAL(w[i].status, DL_ERR_TRAIN);
+    CU_ASSERT_EQUAL(w[i].done, 0);
+  }
+  DL_ASSERT_OK(w[4].status);
+  expect_bits(server);
+  free(server);
+}
+
+static void test_what_others_can_reach_needs_keys(void) {
+  static const char *const open[] = {"tcp://*:5999", "tcp://0.0.0.0:5999", "tcp://[::]:5999", "tcp://192.0.2.1:5999"};
+  for (size_t i = 0; i < sizeof open / sizeof *open; i++) {
+    dl_ps_link *link = NULL;
+    dl_ps_link_options options = {.address = open[i]};
+    CU_ASSERT_EQUAL(dl_ps_link_listen(&options, &link), DL_ERR_USAGE);
+    CU_ASSERT_PTR_NULL(link);
+    dl_ps_keys keys;
+    DL_ASSERT_OK(dl_ps_keys_new(&keys));
+    options.keys = &keys; /* a key without a list lets nobody be told apart */
+    CU_ASSERT_EQUAL(dl_ps_link_listen(&options, &link), DL_ERR_USAGE);
+  }
+}
+
+static void test_key_files_that_others_can_read_are_refused(void) {
+  char key[160], pub[160], command[200];
+  dl_ps_keys keys;
+  key_files("loose", key, pub, sizeof key);
+  DL_ASSERT_OK(dl_ps_keys_read(key, &keys));
+  snprintf(command, sizeof command, "chmod 640 %s", key);
+  CU_ASSERT_EQUAL(system(command), 0);
+  CU_ASSERT_EQUAL(dl_ps_keys_read(key, &keys), DL_ERR_USAGE);
+  CU_ASSERT_EQUAL(dl_ps_keys_read(pub, &keys), DL_ERR_USAGE);
+}
+
+static void test_addresses_that_are_none_are_refused(void) {
+  static const char *const wrong[] = {
+      "",           "tcp://", "tcp://x",   "tcp://x:",      "tcp://x:0", "tcp://x:65536",
+      "tcp://x:1y", "ipc://", "udp://x:1", "localhost:5555"};
+  char out[256];
+  for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+    CU_ASSERT_EQUAL(dl_ps_address_of(wrong[i], 0, out, sizeof out), DL_ERR_USAGE);
+  DL_ASSERT_OK(dl_ps_address_of("tcp://[::1]:5000", 2, out, sizeof out));
+  CU_ASSERT_STRING_EQUAL(out, "tcp://[::1]:5002");
+  DL_ASSERT_OK(dl_ps_address_of("ipc:///tmp/x", 1, out, sizeof out));
+  CU_ASSERT_STRING_EQUAL(out, "ipc:///tmp/x.1");
+}
+
+static const dl_test tests[] = {
+    DL_TEST(test_bsp_has_the_bits_of_the_tree_at_any_number_of_workers_and_servers),
+    DL_TEST(test_workers_may_leave_die_and_join_at_any_time),
+    DL_TEST(test_ssp_and_asp_apply_each_leaf_once_within_the_bound),
+    DL_TEST(test_ssp_of_staleness_zero_is_bsp),
+    DL_TEST(test_a_worker_that_computes_something_else_is_refused),
+    DL_TEST(test_strangers_on_an_open_socket_change_nothing),
+    DL_TEST(test_only_keys_on_the_list_are_let_in),
+    DL_TEST(test_what_others_can_reach_needs_keys),
+    DL_TEST(test_key_files_that_others_can_read_are_refused),
+    DL_TEST(test_addresses_that_are_none_are_refused),
+};
+
+int main(void) {
+  char command[64];
+  if (!mkdtemp(folder)) return 1;
+  int failed = dl_test_main("parameter servers", tests, sizeof tests / sizeof *tests);
+  snprintf(command, sizeof command, "rm -rf %s", folder);
+  return system(command) || failed;
+}

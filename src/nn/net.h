@@ -18,6 +18,7 @@ typedef struct dl_net_spec {
   /* How a pass goes through memory, 0: what is fastest. Floats of the largest value of a block of samples (net_runs.c),
    * and of all values that are kept from which on they are written past the caches (net_layout.c). */
   int64_t block_floats, stage_floats;
+  size_t most_bytes; /* a workspace larger than this is refused (DL_ERR_NOMEM); 0: what the machine can give */
 } dl_net_spec;
 
 /* Builds the network: checks the shapes (DL_ERR_USAGE at the YAML line, with the layer and its shapes), lays out

@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "nn/gemm.h"
+#include "report/format.h"
 
 bool dl_task_has_labels(int task) { return task == DL_TASK_CLASSIFICATION || task == DL_TASK_LANGUAGE_MODEL; }
 
@@ -181,11 +182,17 @@ static dl_status keep_class_names(dl_model *model) {
   return DL_OK;
 }
 
+static bool has_embedding(const dl_node *node) {
+  static const char word[] = "embedding";
+  if (node->kind == DL_NODE_SCALAR) return !node->key && !strcmp(node->text, word);
+  for (const dl_node *child = node->first; child; child = child->next)
+    if ((child->key && !strcmp(child->key, word)) || has_embedding(child)) return true;
+  return false;
+}
+
 /* What an embedding reads is not to be normalised. */
 static void keep_tokens(dl_config *config) {
-  const dl_node *first = config->model && config->model->kind == DL_NODE_LIST ? config->model->first : NULL;
-  const char *word = !first ? NULL : first->kind == DL_NODE_MAP && first->first ? first->first->key : first->text;
-  if (config->data.normalize == DL_NORMALIZE_AUTO && word && !strcmp(word, "embedding"))
+  if (config->data.normalize == DL_NORMALIZE_AUTO && config->model && has_embedding(config->model))
     config->data.normalize = DL_NORMALIZE_NONE;
 }
 
@@ -274,6 +281,7 @@ static dl_status make_net(dl_model *model, int64_t most, int64_t outputs) {
   const dl_data_shape *shape = dl_data_shape_of(model->data);
   dl_net_spec spec = {.config = model->config, .x_dims = shape->x_dims, .outputs = outputs, .max_batch = most};
   memcpy(spec.x_shape, shape->x_shape, sizeof spec.x_shape);
+  spec.most_bytes = dl_memory_bytes() / (size_t)model->team->node_size;
   int64_t *counts;
   dl_status status = count_classes(model, &counts, &spec.n_class_counts);
   spec.class_counts = counts;
@@ -352,11 +360,28 @@ static int64_t largest_pass(const dl_model *model) {
   return leaf > block ? leaf : block;
 }
 
+/* Weights, optimizer state and gradients against what the node has: who touches more is ended without a word. */
+static dl_status check_memory(const dl_model *model) {
+  const int members = model->team->node_size;
+  const double copy = (double)model->group.count * sizeof(float),
+               copies = 1 + (double)model->group.n_slots * members / model->team->size;
+  const double own = copy + (double)dl_net_bytes(model->net), all = copies * copy + members * own;
+  char count[DL_FIGURE_BYTES];
+  if (all <= (double)dl_memory_bytes()) return DL_OK;
+  dl_fail(DL_ERR_NOMEM,
+          "out of memory: %s parameters take %.1f GB a node with the optimizer's state, and %.1f GB for each of its %d "
+          "members; it has %.1f GB",
+          dl_format_count(dl_net_parameters(model->net), count), 1e-9 * copies * copy, 1e-9 * own, members,
+          1e-9 * (double)dl_memory_bytes());
+  return dl_hint("take smaller layers, or fewer members on a node");
+}
+
 static dl_status build_training(dl_model *model, const dl_model_source *source) {
   DL_TRY(dl_team_agree(model->team, resolve_before_data(model, source)));
   DL_TRY(open_data(model, source));
   dl_status status = make_net(model, largest_pass(model), outputs_wanted(model));
   if (status == DL_OK) status = make_training(model);
+  if (status == DL_OK) status = check_memory(model);
   DL_TRY(dl_team_agree(model->team, status));
   dl_sync_options options = {.transport = model->config->sync.transport,
                              .shards = model->shards,

@@ -61,6 +61,12 @@ int64_t dl_net_token_limit(const dl_net *net) {
   return limit;
 }
 
+int dl_net_looks_ahead(const dl_net *net) {
+  for (int i = 0; i < net->n_layers; i++)
+    if (net->layers[i].looks_ahead) return i;
+  return -1;
+}
+
 size_t dl_net_bytes(const dl_net *net) { return net->workspace_count * sizeof(float); }
 
 double dl_net_multiply_adds(const dl_net *net) {

@@ -33,6 +33,9 @@ int64_t dl_net_outputs(const dl_net *net);                  /* of a row */
 int64_t dl_net_rows(const dl_net *net); /* rows of outputs a sample: language_model has one a step, others one */
 /* Tokens that x may hold run from 0 to one less; 0: x are no tokens. */
 int64_t dl_net_token_limit(const dl_net *net);
+/* The first layer in which a step of a sequence depends on later ones, -1: none. A language model that has one sees the
+ * tokens that it is asked for. */
+int dl_net_looks_ahead(const dl_net *net);
 size_t dl_net_bytes(const dl_net *net);         /* workspace */
 double dl_net_multiply_adds(const dl_net *net); /* of a forward pass of one sample */
 

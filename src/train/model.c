@@ -15,10 +15,16 @@ bool dl_task_has_labels(int task) { return task == DL_TASK_CLASSIFICATION || tas
 
 bool dl_task_is_yes_or_no(int task) { return task == DL_TASK_BINARY || task == DL_TASK_MULTILABEL; }
 
-int64_t dl_eval_block(const dl_config *config) {
-  if (config->task != DL_TASK_LANGUAGE_MODEL) return DL_EVAL_BLOCK;
-  const int64_t samples = DL_EVAL_TOKENS / config->data.sequence;
-  return samples < 1 ? 1 : samples > DL_EVAL_BLOCK ? DL_EVAL_BLOCK : samples;
+/* Large images go in smaller blocks: a workspace for many of them would be larger than that for a leaf. */
+int64_t dl_eval_block(const dl_model *model) {
+  const dl_data_shape *shape = dl_data_shape_of(model->data);
+  if (model->config->task == DL_TASK_LANGUAGE_MODEL) {
+    const int64_t samples = DL_EVAL_TOKENS / model->config->data.sequence;
+    return samples < 1 ? 1 : samples > DL_EVAL_BLOCK ? DL_EVAL_BLOCK : samples;
+  }
+  int64_t block = DL_EVAL_BLOCK;
+  while (block > 1 && shape->x_size > DL_EVAL_FLOATS / block) block /= 2;
+  return block;
 }
 
 int64_t dl_model_steps_per_epoch(const dl_model *model) {
@@ -302,6 +308,18 @@ static int64_t outputs_wanted(const dl_model *model) {
   return dl_data_shape_of(model->data)->y_size;
 }
 
+/* Such a model learns to copy what it is asked for; its loss says nothing. */
+static void warn_of_looking_ahead(const dl_model *model) {
+  const int layer = dl_net_looks_ahead(model->net);
+  char text[160];
+  if (model->config->task != DL_TASK_LANGUAGE_MODEL || layer < 0) return;
+  dl_warn(
+      "looks_ahead",
+      "%s sees the tokens that the model is asked for: its loss says nothing (give attention causal: true, recurrent "
+      "layers bidirectional: false)",
+      dl_net_layer_text(model->net, layer, text, sizeof text));
+}
+
 static dl_status make_training(dl_model *model) {
   dl_config *config = model->config;
   DL_TRY(dl_optimizer_new(config, &model->optimizer));
@@ -318,6 +336,7 @@ static dl_status make_training(dl_model *model) {
     return dl_hint("set data.valid, for example to 0.1");
   }
   dl_optimizer_wire(model->optimizer, &model->group);
+  warn_of_looking_ahead(model);
   return DL_OK;
 }
 
@@ -356,7 +375,7 @@ static dl_status resolve_before_data(dl_model *model, const dl_model_source *sou
 
 static int64_t largest_pass(const dl_model *model) {
   int64_t leaf = (model->config->train.batch + model->shards - 1) / model->shards;
-  const int64_t block = dl_eval_block(model->config);
+  const int64_t block = dl_eval_block(model);
   return leaf > block ? leaf : block;
 }
 
@@ -467,7 +486,7 @@ static dl_status build_from_checkpoint(dl_model *model, const dl_model_source *s
   DL_TRY(dl_team_agree(model->team, resolve_before_data(model, source)));
   DL_TRY(open_data(model, source));
   dl_status status = take_kept_names(model, source->state);
-  if (status == DL_OK) status = make_net(model, dl_eval_block(model->config), 0);
+  if (status == DL_OK) status = make_net(model, dl_eval_block(model), 0);
   dl_data_shape kept;
   if (status == DL_ERR_USAGE && dl_state_shape(source->state, &kept) == DL_OK) /* it was sound for its own data */
     status = fail_shape(dl_data_shape_of(model->data), &kept);

@@ -108,6 +108,12 @@ try alone predict --run digits --generate 3
 check 'a classifier writes no text' 2 "$code"
 contains 'and says so' "only a language model makes text: this model's task is classification" err
 
+run j2 train lstm.yaml --set model.1.lstm.bidirectional=true --set train.epochs=1 --run ahead
+contains 'a model that sees what it is asked for is warned of' 'layers.1 (lstm) sees the tokens that the model is asked for' err
+try alone predict --run ahead --generate 3
+check 'and writes no text' 2 "$code"
+contains 'and says why' 'layers.1 (lstm) looks at later tokens' err
+
 try j2 train lstm.yaml --set 'model.0.embedding.vocabulary=9' --run none
 check 'more tokens than the embedding has is bad data' 3 "$code"
 contains 'with both numbers' "the data set has $vocabulary tokens, but the embedding's vocabulary is of 9 (set vocabulary: $vocabulary)" err

@@ -344,6 +344,11 @@ static dl_status allocate(layout *l) {
 }
 
 dl_status dl_net_layout(dl_net *net) {
+  if (net->buffer_count > net->most_bytes / sizeof(float)) { /* gradients alone */
+    dl_fail(DL_ERR_NOMEM, "out of memory: %lld parameters take %.1f GB; a member has %.1f GB",
+            (long long)dl_net_parameters(net), 4e-9 * (double)net->buffer_count, 1e-9 * (double)net->most_bytes);
+    return dl_hint("take smaller layers, or fewer members on a node");
+  }
   size_t slots = 1;
   for (int i = 0; i < net->n_layers; i++) slots += 2 * (size_t)net->layers[i].n_inputs;
   layout l = {.net = net};

@@ -320,8 +320,16 @@ static void warn_of_looking_ahead(const dl_model *model) {
       dl_net_layer_text(model->net, layer, text, sizeof text));
 }
 
+static dl_status check_trainable(const dl_model *model) {
+  for (int i = 0; i < model->group.n_tensors; i++)
+    if (model->group.tensors[i].trainable) return DL_OK;
+  dl_config_fail(model->config, "model", "no layer of the model is trained");
+  return dl_hint("leave `trainable: false` away in one of them");
+}
+
 static dl_status make_training(dl_model *model) {
   dl_config *config = model->config;
+  DL_TRY(check_trainable(model));
   DL_TRY(dl_optimizer_new(config, &model->optimizer));
   DL_TRY(dl_data_set_order(model->data, config, model->shards));
   int64_t epoch_steps = dl_model_steps_per_epoch(model);

@@ -103,6 +103,8 @@ check 'a prompt beyond the vocabulary is wrong usage' 2 "$code"
 contains 'and told' "the prompt has '§' at byte 1, which is not in the model's vocabulary" err
 try alone predict --run lstm-j1 --prompt x -o x.h5 --data text.h5
 check 'a prompt without --generate is wrong usage' 2 "$code"
+try alone predict --run lstm-j1 --generate 3 -o x.h5 --data text.h5
+check 'a file of predictions with --generate is wrong usage' 2 "$code"
 run alone train --set data.file="$DIGITS" --set 'model=[flatten, {dense: 10}]' --set train.epochs=1 --run digits --quiet
 try alone predict --run digits --generate 3
 check 'a classifier writes no text' 2 "$code"

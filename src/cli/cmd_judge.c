@@ -234,6 +234,9 @@ static dl_status read_generate(const dl_command *command, const dl_args *args, j
   if (!tokens && (temperature || seed || out->generate.prompt))
     return dl_fail(DL_ERR_USAGE, "dldist predict: --prompt, --temperature and --seed go with --generate N");
   if (!tokens) return DL_OK;
+  if (dl_option_of(command, args, "-o") || dl_option_of(command, args, "--data"))
+    return dl_fail(DL_ERR_USAGE,
+                   "dldist predict: --generate N writes text to standard output: -o and --data do not go with it");
   out->generate.tokens = strtoll(tokens, &end, 10);
   if (end == tokens || *end || out->generate.tokens < 0 || out->generate.tokens > 10000000)
     return dl_fail(DL_ERR_USAGE, "dldist predict: --generate takes a number of tokens up to 10000000, not '%s'",

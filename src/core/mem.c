@@ -6,6 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/sysinfo.h>
+
+size_t dl_memory_bytes(void) {
+  struct sysinfo info;
+  size_t bytes;
+  if (sysinfo(&info) || __builtin_mul_overflow(info.totalram + info.totalswap, (size_t)info.mem_unit, &bytes))
+    return SIZE_MAX;
+  return bytes;
+}
 
 static void *out_of_memory(size_t count, size_t size) {
   dl_fail(DL_ERR_NOMEM, "out of memory: %zu x %zu bytes could not be allocated", count, size);
@@ -35,6 +44,7 @@ void *dl_calloc_aligned(size_t count, size_t size) {
   const size_t unit = bytes >= LARGE_BYTES && bytes <= SIZE_MAX - HUGE_PAGE ? HUGE_PAGE : DL_CACHE_LINE;
   bytes = (bytes + unit - 1) / unit * unit;
   if (!bytes) bytes = DL_CACHE_LINE;
+  if (bytes >= HUGE_PAGE && bytes > dl_memory_bytes()) return out_of_memory(count, size);
   void *p = aligned_alloc(unit, bytes);
   if (!p) return out_of_memory(count, size);
   if (unit == HUGE_PAGE) ask_for_huge_pages(p, bytes);

@@ -98,6 +98,7 @@ static dl_status setup(dl_layer *layer, dl_layer_builder *builder) {
   const plan p = plan_of(layer);
   layer->out = layer->in;
   layer->work_count = p.work;
+  layer->looks_ahead = !o->causal;
   layer->scratch_count = p.scratch;
   layer->multiply_adds = (double)t * (double)d * (4.0 * (double)d + (o->causal ? 1.0 : 2.0) * (double)t);
   DL_TRY(dl_layer_add_tensor(builder, "in_proj_weight", 2, (int64_t[]){3 * d, d}, true));

@@ -65,6 +65,7 @@ typedef struct dl_layer {
   bool same_values;     /* output is the input in another shape, in the same memory (setup may set it) */
   bool reads_output;    /* backward reads y: nobody may write into the output's buffer */
   int64_t token_limit;  /* > 0: what it reads are tokens, whole numbers below this (setup sets it) */
+  bool looks_ahead;     /* a step of a sequence depends on later ones (setup sets it) */
   bool channels_last;   /* images are read and written as H, W, C; set by the network */
   bool with_relu;       /* works on max(x, 0) of what it reads; set by the network where kind->takes_relu */
   bool left_to_reader;  /* does nothing: the layer that reads it does it with_relu; set by the network */

@@ -56,10 +56,15 @@ int64_t dl_net_token_limit(const dl_net *net) {
   int64_t limit = 0;
   for (int i = 0; i < net->n_layers; i++) {
     const dl_layer *layer = &net->layers[i];
-    if (layer->inputs[0] < 0 && layer->token_limit && (!limit || layer->token_limit < limit))
-      limit = layer->token_limit;
+    if (layer->token_limit && (!limit || layer->token_limit < limit)) limit = layer->token_limit;
   }
   return limit;
+}
+
+int dl_net_looks_ahead(const dl_net *net) {
+  for (int i = 0; i < net->n_layers; i++)
+    if (net->layers[i].looks_ahead) return i;
+  return -1;
 }
 
 size_t dl_net_bytes(const dl_net *net) { return net->workspace_count * sizeof(float); }

@@ -18,6 +18,7 @@ typedef struct dl_net_spec {
   /* How a pass goes through memory, 0: what is fastest. Floats of the largest value of a block of samples (net_runs.c),
    * and of all values that are kept from which on they are written past the caches (net_layout.c). */
   int64_t block_floats, stage_floats;
+  size_t most_bytes; /* a workspace larger than this is refused (DL_ERR_NOMEM); 0: what the machine can give */
 } dl_net_spec;
 
 /* Builds the network: checks the shapes (DL_ERR_USAGE at the YAML line, with the layer and its shapes), lays out
@@ -32,6 +33,9 @@ int64_t dl_net_outputs(const dl_net *net);                  /* of a row */
 int64_t dl_net_rows(const dl_net *net); /* rows of outputs a sample: language_model has one a step, others one */
 /* Tokens that x may hold run from 0 to one less; 0: x are no tokens. */
 int64_t dl_net_token_limit(const dl_net *net);
+/* The first layer in which a step of a sequence depends on later ones, -1: none. A language model that has one sees the
+ * tokens that it is asked for. */
+int dl_net_looks_ahead(const dl_net *net);
 size_t dl_net_bytes(const dl_net *net);         /* workspace */
 double dl_net_multiply_adds(const dl_net *net); /* of a forward pass of one sample */
 

@@ -164,6 +164,16 @@ static dl_status parse_layer(dl_net *net, dl_node *entry, const char *path, int 
   return find_inputs(net, layer, common.from, previous);
 }
 
+/* Tokens are checked where they come from: an embedding cannot read what other layers made. */
+static dl_status check_tokens(const dl_net *net, const dl_layer *layer) {
+  const int maker = dl_net_maker(net, layer->inputs[0]);
+  if (!layer->token_limit || maker < 0) return DL_OK;
+  char text[160];
+  dl_layer_fail(layer, "it reads tokens, which only the network's input holds, but here the output of %s",
+                dl_net_layer_text(net, maker, text, sizeof text));
+  return dl_hint("put it first, or behind `flatten` or `reshape` alone, or let it read them: from: input");
+}
+
 /* Shapes and tensors of a layer whose inputs are known; it takes its place at the end of the list. */
 static dl_status set_up_layer(dl_net *net, const dl_layer *parsed) {
   const int number = net->n_layers++;
@@ -180,7 +190,7 @@ static dl_status set_up_layer(dl_net *net, const dl_layer *parsed) {
   dl_layer_builder builder = {net, layer};
   DL_TRY(layer->kind->setup(layer, &builder));
   net->values[number + 1].shape = layer->out;
-  return DL_OK;
+  return check_tokens(net, layer);
 }
 
 /* ---- lists, and lists within ---- */
@@ -330,8 +340,9 @@ static dl_status check_sequence(const dl_net_spec *spec, const dl_layer *last) {
 }
 
 static dl_status check_end(const dl_net_spec *spec, const dl_net *net) {
-  const dl_layer *last = &net->layers[net->n_layers - 1], *maker = last;
-  while (maker->same_values && maker->inputs[0] >= 0) maker = &net->layers[maker->inputs[0]];
+  const dl_layer *last = &net->layers[net->n_layers - 1];
+  const int made = dl_net_maker(net, net->n_layers - 1);
+  const dl_layer *maker = made < 0 ? last : &net->layers[made];
   if (net->loss->on_logits && maker->kind->squashes) {
     dl_layer_fail(maker, "a final %s before %s is an error: the loss works on logits", maker->kind->name,
                   net->loss->name);
@@ -354,6 +365,7 @@ dl_status dl_net_build(const dl_net_spec *spec, dl_net *net) {
   net->max_batch = spec->max_batch;
   net->block_floats = spec->block_floats;
   net->stage_floats = spec->stage_floats;
+  net->most_bytes = spec->most_bytes ? spec->most_bytes : dl_memory_bytes();
   net->gemm = dl_gemm_choose(config->compute.backend);
   if (!net->gemm) return DL_ERR_USAGE;
   dl_value input = {.shape = {.dims = 1, .dim = {1}}};

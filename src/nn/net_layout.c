@@ -290,6 +290,24 @@ static bool reserve_all(layout *l, const int64_t *buffer_rows, size_t *outputs) 
          reserve(net, l->stages, 0, 0, &l->stages_offset);
 }
 
+/* Names the layer that takes most, where sizes are numbers. */
+static dl_status too_large(const dl_net *net, bool fits) {
+  int most = 0;
+  char layer[160];
+  for (int i = 1; i < net->n_layers; i++)
+    if (net->steps[i].floats > net->steps[most].floats) most = i;
+  dl_net_layer_text(net, most, layer, sizeof layer);
+  if (fits)
+    dl_fail(DL_ERR_NOMEM,
+            "out of memory: a pass of %lld samples takes %.1f GB, %.1f GB of them for %s; a member has %.1f GB",
+            (long long)net->max_batch, 4e-9 * (double)net->workspace_count, 4e-9 * (double)net->steps[most].floats,
+            layer, 1e-9 * (double)net->most_bytes);
+  else
+    dl_fail(DL_ERR_NOMEM, "out of memory: a pass of %lld samples is larger than any memory, most of it for %s",
+            (long long)net->max_batch, layer);
+  return dl_hint("take a smaller train.batch, more sync.shards, smaller layers, or fewer members on a node");
+}
+
 static dl_status allocate(layout *l) {
   dl_net *net = l->net;
   size_t outputs = 0;
@@ -299,8 +317,7 @@ static dl_status allocate(layout *l) {
   const bool fits = reserve_all(l, rows, &outputs);
   count_floats(l, rows);
   free(rows);
-  if (!fits)
-    return dl_fail(DL_ERR_NOMEM, "the network's workspace for %lld samples is too large", (long long)net->max_batch);
+  if (!fits || net->workspace_count > net->most_bytes / sizeof(float)) return too_large(net, fits);
   net->workspace = dl_calloc_aligned(net->workspace_count, sizeof(float));
   if (!net->workspace) return DL_ERR_NOMEM;
   net->scratch = net->workspace + l->scratch;
@@ -327,6 +344,11 @@ static dl_status allocate(layout *l) {
 }
 
 dl_status dl_net_layout(dl_net *net) {
+  if (net->buffer_count > net->most_bytes / sizeof(float)) { /* gradients alone */
+    dl_fail(DL_ERR_NOMEM, "out of memory: %lld parameters take %.1f GB; a member has %.1f GB",
+            (long long)dl_net_parameters(net), 4e-9 * (double)net->buffer_count, 1e-9 * (double)net->most_bytes);
+    return dl_hint("take smaller layers, or fewer members on a node");
+  }
   size_t slots = 1;
   for (int i = 0; i < net->n_layers; i++) slots += 2 * (size_t)net->layers[i].n_inputs;
   layout l = {.net = net};

@@ -62,6 +62,7 @@ struct dl_net {
   void *loss_options;
   int task;
   int64_t max_batch, block_floats, stage_floats;
+  size_t most_bytes;
   int64_t rows; /* of outputs a sample: the steps of a sequence for language_model, else 1 */
   float *workspace, *scratch;
   float *block_gradients; /* of a layer's tensors, of a block that is not the first */
@@ -77,6 +78,12 @@ static inline bool dl_shape_one_order(const dl_shape *shape) {
 }
 
 static inline dl_value *dl_net_output_value(const dl_net *net) { return &net->values[net->n_layers]; }
+
+/* The layer that made the values of layer `number`'s output, past those that only change their shape; -1: the input. */
+static inline int dl_net_maker(const dl_net *net, int number) {
+  while (number >= 0 && net->layers[number].same_values) number = net->layers[number].inputs[0];
+  return number;
+}
 
 /* The layers of the configuration, their shapes and tensors; the checks of the network's end (net_build.c). */
 dl_status dl_net_build(const dl_net_spec *spec, dl_net *net);

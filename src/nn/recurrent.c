@@ -195,6 +195,7 @@ static dl_status setup(dl_layer *layer, dl_layer_builder *builder, const cell *k
   const int64_t out = p.directions * p.h;
   layer->out = o->return_sequences ? (dl_shape){.dims = 2, .dim = {p.steps, out}} : (dl_shape){.dims = 1, .dim = {out}};
   layer->work_fixed = p.packed;
+  layer->looks_ahead = o->bidirectional;
   layer->work_count = p.work;
   layer->scratch_count = p.scratch;
   for (int64_t l = 0; l < o->layers; l++)

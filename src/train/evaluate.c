@@ -23,7 +23,7 @@ static int64_t blocks_of(int64_t samples, int64_t block) { return (samples + blo
 
 /* Reads and runs block `block`; returns the number of its samples. */
 static dl_status run_block(dl_model *model, dl_split_kind split, int64_t block, bool truth, int64_t *n) {
-  const int64_t samples = dl_data_samples(model->data, split), size = dl_eval_block(model->config);
+  const int64_t samples = dl_data_samples(model->data, split), size = dl_eval_block(model);
   int64_t first = block * size, end = first + size;
   if (end > samples) end = samples;
   dl_batch batch = {.x = model->batch.x};
@@ -40,7 +40,7 @@ static dl_status run_block(dl_model *model, dl_split_kind split, int64_t block, 
 static dl_status reference_point(dl_model *model, dl_split_kind split, float *reference) {
   int64_t outputs = dl_net_outputs(model->net), n = dl_data_samples(model->data, split);
   if (!model->batch.y || n < 1) return DL_OK;
-  if (n > dl_eval_block(model->config)) n = dl_eval_block(model->config);
+  if (n > dl_eval_block(model)) n = dl_eval_block(model);
   DL_TRY(dl_data_read(model->data, split, 0, n, &model->batch));
   for (int64_t o = 0; o < outputs; o++) {
     double sum = 0;
@@ -78,7 +78,7 @@ static void job_clear(job *j) {
 
 /* Not collective. */
 static dl_status job_begin(job *j, const dl_evaluation *e) {
-  const int64_t blocks = blocks_of(e->samples, dl_eval_block(j->model->config));
+  const int64_t blocks = blocks_of(e->samples, dl_eval_block(j->model));
   const dl_team *team = j->model->team;
   j->begin = blocks * team->rank / team->size;
   j->end = blocks * (team->rank + 1) / team->size;
@@ -94,7 +94,7 @@ static dl_status job_begin(job *j, const dl_evaluation *e) {
   bool there = j->rows && j->totals && j->maxima && j->reference && j->counters && j->figures;
   j->is_ranked = j->kind->ranked && e->samples > 0 && outputs <= DL_RANKED_SCORES / e->samples;
   if (!there || !j->is_ranked) return there ? DL_OK : DL_ERR_NOMEM;
-  return dl_ranked_begin(&j->ranked, mine * dl_eval_block(j->model->config), outputs,
+  return dl_ranked_begin(&j->ranked, mine * dl_eval_block(j->model), outputs,
                          dl_task_has_labels(j->model->config->task));
 }
 
@@ -124,7 +124,7 @@ static dl_status my_blocks(job *j) {
 /* Totals over all members. */
 static dl_status meet(job *j, dl_evaluation *out, bool curves) {
   dl_team *team = j->model->team;
-  const int64_t blocks = blocks_of(out->samples, dl_eval_block(j->model->config));
+  const int64_t blocks = blocks_of(out->samples, dl_eval_block(j->model));
   DL_TRY(dl_team_tree_sum(team, blocks, j->begin, j->end, j->width, j->rows, j->totals));
   DL_TRY(dl_team_sum_i64(team, j->counters, (size_t)j->counts));
   for (int k = 0; k < j->kind->maxima; k++) DL_TRY(dl_team_max_f64(team, &j->maxima[k]));
@@ -178,7 +178,7 @@ dl_status dl_evaluate(dl_model *model, dl_split_kind split, dl_evaluation *out) 
 }
 
 dl_status dl_predict(dl_model *model, dl_split_kind split, float **scores) {
-  const int64_t width = dl_net_outputs(model->net) * dl_net_rows(model->net), size = dl_eval_block(model->config);
+  const int64_t width = dl_net_outputs(model->net) * dl_net_rows(model->net), size = dl_eval_block(model);
   int64_t samples = dl_data_samples(model->data, split), blocks = blocks_of(samples, size);
   int64_t begin = blocks * model->team->rank / model->team->size,
           end = blocks * (model->team->rank + 1) / model->team->size;

@@ -137,6 +137,13 @@ dl_status dl_generate(dl_model *model, const dl_generate_options *options, char 
             dl_choice_name(DL_TASK_NAMES, model->config->task, (char[32]){0}, 32));
     return dl_hint("predict with --data FILE.h5 -o PREDICTIONS.h5 instead");
   }
+  const int layer = dl_net_looks_ahead(model->net);
+  if (layer >= 0) {
+    char name[160];
+    dl_fail(DL_ERR_USAGE, "%s looks at later tokens: what it has learnt does not tell the token that follows",
+            dl_net_layer_text(model->net, layer, name, sizeof name));
+    return dl_hint("train with causal: true in attention and without bidirectional in recurrent layers");
+  }
   if (length > MOST_PROMPT) return dl_fail(DL_ERR_USAGE, "the prompt is longer than %d bytes", MOST_PROMPT);
   generator g = {.model = model, .sequence = model->config->data.sequence, .vocabulary = dl_net_outputs(model->net)};
   g.tokens = dl_calloc(length + 1 + (size_t)options->tokens, sizeof *g.tokens);

@@ -9,16 +9,23 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "nn/gemm.h"
+#include "report/format.h"
 #include "train/ps_role.h"
 
 bool dl_task_has_labels(int task) { return task == DL_TASK_CLASSIFICATION || task == DL_TASK_LANGUAGE_MODEL; }
 
 bool dl_task_is_yes_or_no(int task) { return task == DL_TASK_BINARY || task == DL_TASK_MULTILABEL; }
 
-int64_t dl_eval_block(const dl_config *config) {
-  if (config->task != DL_TASK_LANGUAGE_MODEL) return DL_EVAL_BLOCK;
-  const int64_t samples = DL_EVAL_TOKENS / config->data.sequence;
-  return samples < 1 ? 1 : samples > DL_EVAL_BLOCK ? DL_EVAL_BLOCK : samples;
+/* Large images go in smaller blocks: a workspace for many of them would be larger than that for a leaf. */
+int64_t dl_eval_block(const dl_model *model) {
+  const dl_data_shape *shape = dl_data_shape_of(model->data);
+  if (model->config->task == DL_TASK_LANGUAGE_MODEL) {
+    const int64_t samples = DL_EVAL_TOKENS / model->config->data.sequence;
+    return samples < 1 ? 1 : samples > DL_EVAL_BLOCK ? DL_EVAL_BLOCK : samples;
+  }
+  int64_t block = DL_EVAL_BLOCK;
+  while (block > 1 && shape->x_size > DL_EVAL_FLOATS / block) block /= 2;
+  return block;
 }
 
 int64_t dl_model_steps_per_epoch(const dl_model *model) {
@@ -182,11 +189,17 @@ static dl_status keep_class_names(dl_model *model) {
   return DL_OK;
 }
 
+static bool has_embedding(const dl_node *node) {
+  static const char word[] = "embedding";
+  if (node->kind == DL_NODE_SCALAR) return !node->key && !strcmp(node->text, word);
+  for (const dl_node *child = node->first; child; child = child->next)
+    if ((child->key && !strcmp(child->key, word)) || has_embedding(child)) return true;
+  return false;
+}
+
 /* What an embedding reads is not to be normalised. */
 static void keep_tokens(dl_config *config) {
-  const dl_node *first = config->model && config->model->kind == DL_NODE_LIST ? config->model->first : NULL;
-  const char *word = !first ? NULL : first->kind == DL_NODE_MAP && first->first ? first->first->key : first->text;
-  if (config->data.normalize == DL_NORMALIZE_AUTO && word && !strcmp(word, "embedding"))
+  if (config->data.normalize == DL_NORMALIZE_AUTO && config->model && has_embedding(config->model))
     config->data.normalize = DL_NORMALIZE_NONE;
 }
 
@@ -275,6 +288,7 @@ static dl_status make_net(dl_model *model, int64_t most, int64_t outputs) {
   const dl_data_shape *shape = dl_data_shape_of(model->data);
   dl_net_spec spec = {.config = model->config, .x_dims = shape->x_dims, .outputs = outputs, .max_batch = most};
   memcpy(spec.x_shape, shape->x_shape, sizeof spec.x_shape);
+  spec.most_bytes = dl_memory_bytes() / (size_t)model->team->node_size;
   int64_t *counts;
   dl_status status = count_classes(model, &counts, &spec.n_class_counts);
   spec.class_counts = counts;
@@ -295,8 +309,28 @@ static int64_t outputs_wanted(const dl_model *model) {
   return dl_data_shape_of(model->data)->y_size;
 }
 
+/* Such a model learns to copy what it is asked for; its loss says nothing. */
+static void warn_of_looking_ahead(const dl_model *model) {
+  const int layer = dl_net_looks_ahead(model->net);
+  char text[160];
+  if (model->config->task != DL_TASK_LANGUAGE_MODEL || layer < 0) return;
+  dl_warn(
+      "looks_ahead",
+      "%s sees the tokens that the model is asked for: its loss says nothing (give attention causal: true, recurrent "
+      "layers bidirectional: false)",
+      dl_net_layer_text(model->net, layer, text, sizeof text));
+}
+
+static dl_status check_trainable(const dl_model *model) {
+  for (int i = 0; i < model->group.n_tensors; i++)
+    if (model->group.tensors[i].trainable) return DL_OK;
+  dl_config_fail(model->config, "model", "no layer of the model is trained");
+  return dl_hint("leave `trainable: false` away in one of them");
+}
+
 static dl_status make_training(dl_model *model) {
   dl_config *config = model->config;
+  DL_TRY(check_trainable(model));
   DL_TRY(dl_optimizer_new(config, &model->optimizer));
   DL_TRY(dl_data_set_order(model->data, config, model->shards));
   int64_t epoch_steps = dl_model_steps_per_epoch(model);
@@ -311,6 +345,7 @@ static dl_status make_training(dl_model *model) {
     return dl_hint("set data.valid, for example to 0.1");
   }
   dl_optimizer_wire(model->optimizer, &model->group);
+  warn_of_looking_ahead(model);
   return DL_OK;
 }
 
@@ -349,7 +384,7 @@ static dl_status resolve_before_data(dl_model *model, const dl_model_source *sou
 
 static int64_t largest_pass(const dl_model *model) {
   int64_t leaf = (model->config->train.batch + model->shards - 1) / model->shards;
-  const int64_t block = dl_eval_block(model->config);
+  const int64_t block = dl_eval_block(model);
   return leaf > block ? leaf : block;
 }
 
@@ -360,11 +395,28 @@ static dl_status place_own_weights(dl_model *model) {
   return dl_team_agree(model->team, model->weights ? DL_OK : DL_ERR_NOMEM);
 }
 
+/* Weights, optimizer state and gradients against what the node has: who touches more is ended without a word. */
+static dl_status check_memory(const dl_model *model) {
+  const int members = model->team->node_size;
+  const double copy = (double)model->group.count * sizeof(float),
+               copies = 1 + (double)model->group.n_slots * members / model->team->size;
+  const double own = copy + (double)dl_net_bytes(model->net), all = copies * copy + members * own;
+  char count[DL_FIGURE_BYTES];
+  if (all <= (double)dl_memory_bytes()) return DL_OK;
+  dl_fail(DL_ERR_NOMEM,
+          "out of memory: %s parameters take %.1f GB a node with the optimizer's state, and %.1f GB for each of its %d "
+          "members; it has %.1f GB",
+          dl_format_count(dl_net_parameters(model->net), count), 1e-9 * copies * copy, 1e-9 * own, members,
+          1e-9 * (double)dl_memory_bytes());
+  return dl_hint("take smaller layers, or fewer members on a node");
+}
+
 static dl_status build_training(dl_model *model, const dl_model_source *source) {
   DL_TRY(dl_team_agree(model->team, resolve_before_data(model, source)));
   DL_TRY(open_data(model, source));
   dl_status status = make_net(model, largest_pass(model), outputs_wanted(model));
   if (status == DL_OK) status = make_training(model);
+  if (status == DL_OK) status = check_memory(model);
   DL_TRY(dl_team_agree(model->team, status));
   const dl_ps_role role = dl_ps_role_of(model->config);
   if (role == DL_PS_WORKER && !source->shape) return place_own_weights(model);
@@ -462,7 +514,7 @@ static dl_status build_from_checkpoint(dl_model *model, const dl_model_source *s
   DL_TRY(dl_team_agree(model->team, resolve_before_data(model, source)));
   DL_TRY(open_data(model, source));
   dl_status status = take_kept_names(model, source->state);
-  if (status == DL_OK) status = make_net(model, dl_eval_block(model->config), 0);
+  if (status == DL_OK) status = make_net(model, dl_eval_block(model), 0);
   dl_data_shape kept;
   if (status == DL_ERR_USAGE && dl_state_shape(source->state, &kept) == DL_OK) /* it was sound for its own data */
     status = fail_shape(dl_data_shape_of(model->data), &kept);

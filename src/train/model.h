@@ -17,7 +17,8 @@
 
 #define DL_EVAL_BLOCK \
   128 /* most samples of a block of evaluation and prediction: fixed, so that scores do not depend on ranks */
-#define DL_EVAL_TOKENS 2048 /* and most tokens, for language models */
+#define DL_EVAL_TOKENS 2048      /* and most tokens, for language models */
+#define DL_EVAL_FLOATS (1 << 21) /* and most floats of their inputs: 128 images of 3 x 64 x 64, 8 of 3 x 224 x 224 */
 
 /* Where a run stands. */
 typedef struct dl_position {
@@ -69,9 +70,10 @@ void dl_model_destroy(dl_model **model); /* Not collective */
 /* What the training pass of the present step depends on, for the leaf whose first sample is `first`. Not collective. */
 dl_pass dl_model_pass(const dl_model *model, int64_t first);
 int64_t dl_model_steps_per_epoch(const dl_model *model);
-bool dl_task_has_labels(int task);              /* whether truth is class labels (or tokens), not values */
-bool dl_task_is_yes_or_no(int task);            /* whether scores are judged by a threshold */
-int64_t dl_eval_block(const dl_config *config); /* samples of a block of evaluation, by the configuration alone */
+bool dl_task_has_labels(int task);   /* whether truth is class labels (or tokens), not values */
+bool dl_task_is_yes_or_no(int task); /* whether scores are judged by a threshold */
+/* Samples of a block of evaluation, by the configuration and the shape of the samples alone. */
+int64_t dl_eval_block(const dl_model *model);
 
 /* Builds the network without data or weights, for --dry-run: the data is opened for its shape. */
 dl_status dl_model_summary(const dl_model *model, char **out);

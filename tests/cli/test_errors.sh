@@ -55,6 +55,10 @@ with 'trian: {epochs: 3}'
 fails 'a typo in a section' 2 "dldist: error: bad.yaml:7:1: unknown key 'trian' (did you mean 'train'?)" bad.yaml
 cp c.yaml bad.yaml && printf 'seed: 2\n' >>bad.yaml
 fails 'a duplicate key' 2 'dldist: error: bad.yaml:7:1: ' bad.yaml
+with 'model: [{dense: 1000000}, {dense: 1000000}, {dense: 3}]'
+fails 'a network larger than the machine' 1 'dldist: error: out of memory: 10000' bad.yaml
+with 'model: [{dense: {units: 3, trainable: false}}]'
+fails 'a network of frozen layers' 2 'no layer of the model is trained (leave' bad.yaml
 with 'train: {epochs: 0, batch: 32}'
 fails 'a value out of range' 2 'dldist: error: bad.yaml:6:17: ' bad.yaml
 with 'train: {epochs: many, batch: 32}'

@@ -103,10 +103,18 @@ check 'a prompt beyond the vocabulary is wrong usage' 2 "$code"
 contains 'and told' "the prompt has '§' at byte 1, which is not in the model's vocabulary" err
 try alone predict --run lstm-j1 --prompt x -o x.h5 --data text.h5
 check 'a prompt without --generate is wrong usage' 2 "$code"
+try alone predict --run lstm-j1 --generate 3 -o x.h5 --data text.h5
+check 'a file of predictions with --generate is wrong usage' 2 "$code"
 run alone train --set data.file="$DIGITS" --set 'model=[flatten, {dense: 10}]' --set train.epochs=1 --run digits --quiet
 try alone predict --run digits --generate 3
 check 'a classifier writes no text' 2 "$code"
 contains 'and says so' "only a language model makes text: this model's task is classification" err
+
+run j2 train lstm.yaml --set model.1.lstm.bidirectional=true --set train.epochs=1 --run ahead
+contains 'a model that sees what it is asked for is warned of' 'layers.1 (lstm) sees the tokens that the model is asked for' err
+try alone predict --run ahead --generate 3
+check 'and writes no text' 2 "$code"
+contains 'and says why' 'layers.1 (lstm) looks at later tokens' err
 
 try j2 train lstm.yaml --set 'model.0.embedding.vocabulary=9' --run none
 check 'more tokens than the embedding has is bad data' 3 "$code"

@@ -37,8 +37,16 @@ static void test_a_size_that_overflows_is_refused(void) {
   CU_ASSERT_PTR_NULL(dl_calloc_aligned(most, 1));
 }
 
+/* Where the system promises memory that it does not have, touching it would end the process. */
+static void test_more_than_the_machine_has_is_refused(void) {
+  CU_ASSERT_TRUE(dl_memory_bytes() >= 64 * (size_t)MIB);
+  CU_ASSERT_PTR_NULL(dl_calloc_aligned(dl_memory_bytes() / 4096 + 1, 4096));
+  CU_ASSERT_EQUAL(dl_error_last()->status, DL_ERR_NOMEM);
+}
+
 static const dl_test tests[] = {
     DL_TEST(test_aligned_memory_is_zero_at_64_bytes_and_large_buffers_at_2_mib),
     DL_TEST(test_a_size_that_overflows_is_refused),
+    DL_TEST(test_more_than_the_machine_has_is_refused),
 };
 DL_TEST_MAIN("mem", tests)

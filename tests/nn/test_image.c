@@ -471,6 +471,43 @@ static void test_onednn_serves_common_shapes_where_it_is_built_in(void) {
   }
 }
 
+/* Many equal slopes: added up one float after another they are 1e-4 off. */
+static void test_a_bias_has_the_exact_sum_of_large_images(void) {
+  enum { WIDE = 64, IMAGES = 5, CHANNELS = 32, FILTERS = 10, PIXELS = IMAGES * WIDE * WIDE };
+  static const int choices[] = {DL_BACKEND_AUTO, DL_BACKEND_OPENBLAS};
+  const dl_conv_shape shape = {.ic = CHANNELS,
+                               .ih = WIDE,
+                               .iw = WIDE,
+                               .oc = FILTERS,
+                               .oh = WIDE,
+                               .ow = WIDE,
+                               .groups = 1,
+                               .kh = 1,
+                               .kw = 1,
+                               .sh = 1,
+                               .sw = 1,
+                               .dh = 1,
+                               .dw = 1,
+                               .bias = true};
+  float dw[FILTERS * CHANNELS], dbias[FILTERS];
+  float *x = dl_calloc_aligned((size_t)PIXELS * CHANNELS, sizeof *x),
+        *dy = dl_calloc_aligned((size_t)PIXELS * FILTERS, sizeof *dy);
+  CU_ASSERT_FATAL(x && dy);
+  for (int i = 0; i < PIXELS * FILTERS; i++) dy[i] = 0.1F * (float)(1 + i % FILTERS);
+  for (size_t k = 0; k < sizeof choices / sizeof choices[0]; k++) {
+    dl_conv *conv;
+    DL_ASSERT_OK(dl_conv_new(&shape, dl_gemm_choose(choices[k]), &conv));
+    conv->ops->backward_weights(conv, IMAGES, x, dy, dw, dbias);
+    for (int f = 0; f < FILTERS; f++) {
+      const double want = (double)dy[f] * PIXELS;
+      CU_ASSERT(fabs((double)dbias[f] - want) <= 1e-6 * want);
+    }
+    dl_conv_destroy(&conv);
+  }
+  free(x);
+  free(dy);
+}
+
 /* ---- batch normalisation's running averages ---- */
 
 static void test_batchnorm_delivers_sums_of_means_and_unbiased_variances(void) {
@@ -654,6 +691,7 @@ static const dl_test tests[] = {
     DL_TEST(test_passes_give_the_same_bits_again_elsewhere_and_in_threads),
     DL_TEST(test_more_batch_sizes_than_are_kept_still_give_the_same_bits),
     DL_TEST(test_onednn_serves_common_shapes_where_it_is_built_in),
+    DL_TEST(test_a_bias_has_the_exact_sum_of_large_images),
     DL_TEST(test_a_batch_in_blocks_equals_its_blocks),
     DL_TEST(test_batchnorm_delivers_sums_of_means_and_unbiased_variances),
     DL_TEST(test_a_nan_in_an_image_reaches_the_loss_through_every_kind),

@@ -435,6 +435,9 @@ static void test_wrong_models_are_told_at_their_line_with_what_to_do(void) {
        "c.yaml:1:40: layers.1 (add): it needs two inputs or more (name them: {add: {from: [a, b]}})"},
       {"model: [{dense: {units: 4, name: a}}, {relu: {from: [a, input]}}, {dense: 10}]\n", 1, 10,
        "c.yaml:1:40: layers.1 (relu): it reads one input, not 2"},
+      {"model: [{dense: 4}, {embedding: {vocabulary: 10, size: 3}}, flatten, {dense: 10}]\n", 1, 10,
+       "c.yaml:1:22: layers.1 (embedding): it reads tokens, which only the network's input holds, but here the output "
+       "of layers.0 (dense) (put it first, or behind `flatten` or `reshape` alone, or let it read them: from: input)"},
       {"model: [{dense: {units: 10, lr_scale: -1}}]\n", 1, 10,
        "c.yaml:1:39: lr_scale must lie within 0 and 1000000, not -1"},
       {"model: [{dense: {units: 10, init: orthogonal}}]\n", 1, 10,
@@ -455,6 +458,21 @@ static void test_wrong_models_are_told_at_their_line_with_what_to_do(void) {
   }
 }
 
+static void test_a_workspace_larger_than_allowed_is_refused_with_the_layer_that_takes_most(void) {
+  static const char yaml[] = "model: [flatten, {dense: {units: 3000, name: wide}}, {dense: 10}]\n";
+  fixture f = {0};
+  char got[600];
+  CU_ASSERT_EQUAL_FATAL(dl_config_parse(yaml, strlen(yaml), "c.yaml", NULL, 0, &f.config), DL_OK);
+  const dl_net_spec spec = {
+      .config = f.config, .x_dims = 3, .x_shape = {1, 4, 5}, .max_batch = 100, .most_bytes = 1200000};
+  CU_ASSERT_EQUAL(dl_net_new(&spec, &f.net), DL_ERR_NOMEM);
+  CU_ASSERT_PTR_NULL(f.net);
+  dl_error_format(dl_error_last(), got, sizeof got);
+  CU_ASSERT_PTR_NOT_NULL(strstr(got, "a pass of 100 samples takes "));
+  CU_ASSERT_PTR_NOT_NULL(strstr(got, " for wide (dense); a member has 0.0 GB"));
+  fixture_clear(&f);
+}
+
 static const dl_test tests[] = {
 #if COUNTS_ALLOCATIONS
     DL_TEST(test_no_pass_allocates),
@@ -472,5 +490,6 @@ static const dl_test tests[] = {
     DL_TEST(test_the_summary_is_a_table_of_the_layers),
     DL_TEST(test_every_layer_and_loss_in_the_tables_is_whole),
     DL_TEST(test_wrong_models_are_told_at_their_line_with_what_to_do),
+    DL_TEST(test_a_workspace_larger_than_allowed_is_refused_with_the_layer_that_takes_most),
 };
 DL_TEST_MAIN("net", tests)

@@ -311,6 +311,34 @@ static void test_training_that_diverges_fails_on_all_members_at_one_step(void) {
   problem_clear(&p);
 }
 
+/* context: the side of square images of 3 channels; it becomes the samples of a block. */
+static dl_status count_block(dl_team *team, void *context) {
+  static const char text[] = "model: [global_avgpool2d, {dense: 2}]\ntrain: {batch: 2}\nsync: {shards: 1}\n";
+  static const int32_t labels[] = {0, 1};
+  int64_t *side = context;
+  dl_config *config = NULL;
+  dl_model *model = NULL;
+  const dl_data_shape shape = {.x_dims = 3, .x_shape = {3, *side, *side}, .x_size = 3 * *side * *side, .y_size = 1};
+  float *x = dl_calloc((size_t)(2 * shape.x_size), sizeof *x);
+  const dl_data_arrays arrays[DL_SPLITS] = {[DL_SPLIT_TRAIN] = {.samples = 2, .x = x, .labels = labels}};
+  const dl_model_source source = {.shape = &shape, .arrays = arrays, .need = 1u << DL_SPLIT_TRAIN};
+  dl_status status = x ? dl_config_parse(text, strlen(text), "c.yaml", NULL, 0, &config) : DL_ERR_NOMEM;
+  if (status == DL_OK) status = dl_model_new_training(team, config, &source, &model);
+  if (status == DL_OK) *side = dl_eval_block(model);
+  dl_model_destroy(&model);
+  free(x);
+  return status;
+}
+
+static void test_large_images_are_evaluated_in_smaller_blocks(void) {
+  static const int64_t sides[] = {8, 73, 74, 224, 512, 1000}, blocks[] = {128, 128, 64, 8, 2, 1};
+  for (size_t i = 0; i < sizeof sides / sizeof sides[0]; i++) {
+    int64_t side = sides[i];
+    DL_ASSERT_OK(dl_launch(1, count_block, &side));
+    CU_ASSERT_EQUAL(side, blocks[i]);
+  }
+}
+
 int main(void) {
   static const dl_test tests[] = {
       DL_TEST(test_classification_is_judged_exactly_with_the_same_bits_on_any_team),
@@ -318,6 +346,7 @@ int main(void) {
       DL_TEST(test_regression_has_the_closed_forms_with_the_same_bits_on_any_team),
       DL_TEST(test_bad_data_of_one_member_are_the_error_of_all),
       DL_TEST(test_training_that_diverges_fails_on_all_members_at_one_step),
+      DL_TEST(test_large_images_are_evaluated_in_smaller_blocks),
   };
   return dl_test_main("model", tests, sizeof tests / sizeof tests[0]);
 }

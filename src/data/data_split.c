@@ -28,16 +28,16 @@ typedef struct splitter {
 
 /* ---- who goes where ---- */
 
-static dl_status count_labels(splitter *s, const dl_h5_set *y, int64_t *members) {
+/* *labels: whether all of y are numbers of classes; others are values, whose rows are dealt out alike. */
+static dl_status count_labels(splitter *s, const dl_h5_set *y, int64_t *members, bool *labels) {
   s->labels = dl_calloc((size_t)s->rows, sizeof *s->labels);
   if (!s->labels) return DL_ERR_NOMEM;
   DL_TRY(dl_h5_read(y, 0, s->rows, H5T_NATIVE_INT32, s->labels));
-  for (int64_t i = 0; i < s->rows; i++) {
-    if (s->labels[i] < 0 || s->labels[i] >= MOST_CLASSES)
-      return dl_fail_at(DL_ERR_DATA, s->path, 0, 0, "'train/y' has the label %d in row %lld", (int)s->labels[i],
-                        (long long)i);
-    members[s->labels[i]]++;
-  }
+  for (int64_t i = 0; i < s->rows && *labels; i++) *labels = s->labels[i] >= 0 && s->labels[i] < MOST_CLASSES;
+  for (int64_t i = 0; i < s->rows && *labels; i++) members[s->labels[i]]++;
+  if (*labels) return DL_OK;
+  free(s->labels);
+  s->labels = NULL;
   return DL_OK;
 }
 
@@ -47,11 +47,11 @@ static dl_status make_rule(splitter *s, uint64_t seed) {
   int64_t *members = dl_calloc(MOST_CLASSES, sizeof *members);
   if (!members) return DL_ERR_NOMEM;
   dl_status status = dl_h5_set_open(&s->in, "train/y", &found, &y);
-  const bool labels = status == DL_OK && found && y.number.integer && y.row_values == 1;
+  bool labels = status == DL_OK && found && y.number.integer && y.row_values == 1;
   if (status == DL_OK && found && y.dim[0] != s->rows)
     status = dl_fail_at(DL_ERR_DATA, s->path, 0, 0, "'train/y' has %lld rows, but 'train/x' has %lld",
                         (long long)y.dim[0], (long long)s->rows);
-  if (status == DL_OK && labels) status = count_labels(s, &y, members);
+  if (status == DL_OK && labels) status = count_labels(s, &y, members, &labels);
   if (found) dl_h5_set_close(&y);
   if (!labels) members[0] = s->rows;
   if (status == DL_OK)

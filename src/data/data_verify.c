@@ -35,7 +35,7 @@ typedef struct checker {
   row_hash *hashes;
   int64_t n, most;
   dl_h5_set x[DL_SPLITS]; /* as described; closed */
-  bool has_x[DL_SPLITS];
+  bool has_x[DL_SPLITS], bad_x[DL_SPLITS];
 } checker;
 
 static dl_status add(checker *c, const dl_finding *finding) {
@@ -212,6 +212,10 @@ static dl_status check_shape(checker *c, const dl_h5_set *set, int split, int pa
              first->number.name);
     return add_shape(c, set->name, text);
   }
+  if (part != 3 && !c->has_x[split] && !c->bad_x[split]) {
+    snprintf(text, sizeof text, "there is no %s/x beside it", split_names[split]);
+    return add_shape(c, set->name, text);
+  }
   if (part == 3 || !c->has_x[split] || c->x[split].dim[0] == set->dim[0]) return DL_OK;
   snprintf(text, sizeof text, "%lld rows, but %s has %lld", (long long)set->dim[0], c->x[split].name,
            (long long)c->x[split].dim[0]);
@@ -233,7 +237,10 @@ static dl_status check_set(checker *c, int split, int part) {
   bool found = false;
   snprintf(name, sizeof name, "%s/%s", split_names[split], parts[part]);
   dl_status status = dl_h5_set_open(c->file, name, &found, &set);
-  if (status == DL_ERR_DATA) return add_shape(c, name, dl_error_last()->message);
+  if (status == DL_ERR_DATA) {
+    c->bad_x[split] = c->bad_x[split] || part == 0;
+    return add_shape(c, name, dl_error_last()->message);
+  }
   if (status != DL_OK || !found) return status;
   describe(c, &set);
   set.name = c->out->sets[c->out->n_sets - 1].name; /* which stays */

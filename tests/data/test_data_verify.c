@@ -192,6 +192,37 @@ static void test_every_row_lands_in_one_split_with_its_label(void) {
   CU_ASSERT_EQUAL(rows_of("cut.h5", "test/x", NULL, NULL), 60); /* a failure leaves the old file */
 }
 
+/* Numbers that are values, not classes, are cut at random too: of a rising y the test rows lie all over. */
+static void test_whole_numbers_that_are_values_are_cut_at_random(void) {
+  static const int offset[] = {0, -150, 100000};
+  static float x[ROWS];
+  static int y[ROWS], test[ROWS];
+  for (int k = 0; k < 3; k++) {
+    for (int i = 0; i < ROWS; i++) y[i] = offset[k] + i;
+    hid_t file = make_file("values.h5");
+    make_floats(file, "train/x", DIMS(ROWS, 1), x);
+    make_set(file, "train/y", H5T_STD_I32LE, H5T_NATIVE_INT, DIMS(ROWS), H5P_DEFAULT, y);
+    H5Fclose(file);
+    DL_ASSERT_OK(dl_data_split(test_path("values.h5"), 0.2, 0, 9, test_path("cut.h5"), true));
+    CU_ASSERT_EQUAL(rows_of("cut.h5", "test/y", NULL, test), 60);
+    double mean = 0;
+    for (int i = 0; i < 60; i++) mean += (test[i] - offset[k]) / 60.0;
+    CU_ASSERT_DOUBLE_EQUAL(mean, 149.5, 40); /* 4 standard errors of 60 out of 300 */
+  }
+}
+
+static void test_labels_without_samples_are_found(void) {
+  const int y[] = {0, 1, 0, 1};
+  hid_t file = make_file("lonely.h5");
+  make_set(file, "train/y", H5T_STD_U8LE, H5T_NATIVE_INT, DIMS(4), H5P_DEFAULT, y);
+  H5Fclose(file);
+  dl_verification v = verify("lonely.h5");
+  CU_ASSERT_EQUAL(v.errors, 1);
+  CU_ASSERT_STRING_EQUAL(find(&v, DL_FINDING_SHAPE)->set, "train/y");
+  CU_ASSERT_STRING_EQUAL(find(&v, DL_FINDING_SHAPE)->text, "there is no train/x beside it");
+  dl_verification_clear(&v);
+}
+
 static const dl_test tests[] = {
     DL_TEST(test_a_good_file_has_no_findings),
     DL_TEST(test_a_flipped_byte_is_named_by_chunk_and_rows),
@@ -200,5 +231,7 @@ static const dl_test tests[] = {
     DL_TEST(test_rows_that_are_there_twice_are_found_within_and_between_splits),
     DL_TEST(test_what_is_no_data_set_file_is_an_error),
     DL_TEST(test_every_row_lands_in_one_split_with_its_label),
+    DL_TEST(test_whole_numbers_that_are_values_are_cut_at_random),
+    DL_TEST(test_labels_without_samples_are_found),
 };
 DL_TEST_MAIN("data verify", tests)

@@ -10,6 +10,7 @@
 #include "core/file.h"
 #include "core/mem.h"
 #include "data/hdf5_output.h"
+#include "data/hdf5_probe.h"
 #include "data/split_rule.h"
 #include "data/verify.h"
 
@@ -234,7 +235,7 @@ dl_status dl_data_split(const char *path, double test, double valid, uint64_t se
   splitter s = {.path = path, .test = test, .valid = valid, .in = {.id = -1}};
   dl_h5_turn turn;
   dl_h5_enter(&turn);
-  dl_status status = dl_h5_open(path, &s.in);
+  dl_status status = dl_h5_open_first(path, &s.in);
   dl_h5_output file;
   if (status == DL_OK) status = dl_h5_output_begin(output, &file);
   if (status == DL_OK) {

@@ -12,7 +12,7 @@
 
 #include "core/mem.h"
 #include "data/data.h"
-#include "data/hdf5_file.h"
+#include "data/hdf5_probe.h"
 
 enum { MOST_OF_A_KIND = 20, N_PARTS = 4 };
 static const char *const split_names[DL_SPLITS] = {"train", "valid", "test"};
@@ -339,7 +339,7 @@ dl_status dl_data_verify(const char *path, dl_verification *out) {
   dl_h5_turn turn;
   dl_h5_file file;
   dl_h5_enter(&turn);
-  dl_status status = dl_h5_open(path, &file);
+  dl_status status = dl_h5_open_first(path, &file);
   checker c = {.file = &file, .out = out};
   if (status == DL_OK) status = check_file(&c);
   dl_h5_close(&file);

@@ -19,7 +19,12 @@
 
 #include "core/mem.h"
 
-enum { MOST_OBJECTS = 4096, MOST_TEXTS = 65536, MOST_SECONDS = 20 };
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+#define MOST_SECONDS 1
+#else
+#define MOST_SECONDS 20
+#endif
+enum { MOST_OBJECTS = 4096, MOST_TEXTS = 65536 };
 
 /* ---- the child ---- */
 

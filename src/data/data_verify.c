@@ -134,30 +134,37 @@ static dl_status add_unreadable(const passage *p, int64_t first, int64_t rows) {
                   .first = first,
                   .last = first + rows - 1,
                   .count = rows};
-  const char *why = strstr(dl_error_last()->message, "(HDF5: ");
+  const char *why = strstr(dl_error_last()->message, "(HDF5: "), *of_chunk = strstr(dl_error_last()->message, "): ");
   snprintf(f.set, sizeof f.set, "%s", p->set->name);
-  snprintf(f.text, sizeof f.text, "the rows cannot be read%s%.100s", why ? " " : "", why ? why : "");
+  if (!why && of_chunk)
+    snprintf(f.text, sizeof f.text, "the rows cannot be read: %.100s", of_chunk + 3);
+  else
+    snprintf(f.text, sizeof f.text, "the rows cannot be read%s%.100s", why ? " " : "", why ? why : "");
   return add(p->c, &f);
+}
+
+/* A block that cannot be read is looked at again, a row of chunks at a time. */
+static dl_status look_at_block(const passage *p, int64_t first, int64_t rows, void *values) {
+  const dl_h5_set *set = p->set;
+  if (dl_h5_read(set, first, rows, p->type, values) == DL_OK) {
+    if (p->width == sizeof(double)) DL_TRY(check_numbers(p, first, rows, values));
+    return p->part == 0 && set->row_values > 1
+               ? keep_hashes(p->c, p->split, first, rows, values, (size_t)set->row_values * p->width)
+               : DL_OK;
+  }
+  if (!set->chunked || rows <= set->chunk_rows) return add_unreadable(p, first, rows);
+  for (int64_t at = 0; at < rows; at += set->chunk_rows)
+    DL_TRY(look_at_block(p, first + at, rows - at < set->chunk_rows ? rows - at : set->chunk_rows, values));
+  return DL_OK;
 }
 
 static dl_status pass(const passage *p) {
   const dl_h5_set *set = p->set;
-  int64_t block = set->chunk_rows > 1 ? set->chunk_rows : dl_h5_block_rows(set);
-  if (block > set->dim[0]) block = set->dim[0];
-  const int64_t most = (256LL << 20) / (set->row_values * (int64_t)p->width) + 1;
-  if (block > most) block = most;
+  const int64_t block = dl_h5_block_rows(set);
   void *values = dl_calloc((size_t)(block * set->row_values), p->width);
   dl_status status = values ? DL_OK : DL_ERR_NOMEM;
-  for (int64_t first = 0; first < set->dim[0] && status == DL_OK; first += block) {
-    const int64_t rows = set->dim[0] - first < block ? set->dim[0] - first : block;
-    if (dl_h5_read(set, first, rows, p->type, values) != DL_OK) {
-      status = add_unreadable(p, first, rows);
-      continue;
-    }
-    if (p->width == sizeof(double)) status = check_numbers(p, first, rows, values);
-    if (status == DL_OK && p->part == 0 && set->row_values > 1)
-      status = keep_hashes(p->c, p->split, first, rows, values, (size_t)set->row_values * p->width);
-  }
+  for (int64_t first = 0; first < set->dim[0] && status == DL_OK; first += block)
+    status = look_at_block(p, first, set->dim[0] - first < block ? set->dim[0] - first : block, values);
   free(values);
   return status;
 }

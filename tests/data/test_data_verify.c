@@ -83,6 +83,38 @@ static void test_a_flipped_byte_is_named_by_chunk_and_rows(void) {
   const dl_finding *f = find(&v, DL_FINDING_UNREADABLE);
   CU_ASSERT_STRING_EQUAL(f->set, "train/x");
   CU_ASSERT_TRUE(f->chunk == 1 && f->first == 100 && f->last == 199);
+  CU_ASSERT_PTR_NOT_NULL(strstr(f->text, "Fletcher32 checksum"));
+  dl_verification_clear(&v);
+}
+
+/* Several chunks are read at a time; what is wrong with one is not said of its neighbours. */
+static void test_a_damaged_chunk_of_one_row_is_named_alone(void) {
+  float x[ROWS * 2];
+  char *bytes;
+  size_t n;
+  for (int i = 0; i < ROWS * 2; i++) x[i] = (float)i;
+  x[2 * 7] = 0x1.deadbep-3f;
+  x[2 * 200] = NAN;
+  hid_t file = make_file("rows.h5"), made = H5Pcreate(H5P_DATASET_CREATE);
+  H5Pset_chunk(made, 2, (hsize_t[]){1, 2});
+  H5Pset_fletcher32(made);
+  make_set(file, "train/x", H5T_IEEE_F32LE, H5T_NATIVE_FLOAT, DIMS(ROWS, 2), made, x);
+  H5Pclose(made);
+  H5Fclose(file);
+  DL_ASSERT_OK(dl_file_read(test_path("rows.h5"), 1 << 22, DL_ERR_DATA, &bytes, &n));
+  char *at = memmem(bytes, n, &x[2 * 7], sizeof *x);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(at);
+  at[1] ^= 1;
+  FILE *out = fopen(test_path("rows.h5"), "wb");
+  CU_ASSERT_EQUAL(fwrite(bytes, 1, n, out), n);
+  fclose(out);
+  free(bytes);
+  dl_verification v = verify("rows.h5");
+  CU_ASSERT_EQUAL(v.n, 2);
+  const dl_finding *f = find(&v, DL_FINDING_UNREADABLE);
+  CU_ASSERT_TRUE(f->first == 7 && f->last == 7);
+  f = find(&v, DL_FINDING_NOT_FINITE);
+  CU_ASSERT_TRUE(f->first == 200 && f->last == 200);
   dl_verification_clear(&v);
 }
 
@@ -226,6 +258,7 @@ static void test_labels_without_samples_are_found(void) {
 static const dl_test tests[] = {
     DL_TEST(test_a_good_file_has_no_findings),
     DL_TEST(test_a_flipped_byte_is_named_by_chunk_and_rows),
+    DL_TEST(test_a_damaged_chunk_of_one_row_is_named_alone),
     DL_TEST(test_nan_and_infinity_are_counted_where_they_are),
     DL_TEST(test_labels_are_held_against_the_class_names_and_rows_against_x),
     DL_TEST(test_rows_that_are_there_twice_are_found_within_and_between_splits),

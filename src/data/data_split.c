@@ -174,6 +174,21 @@ static dl_status copy_tokens(splitter *s, const dl_h5_set *set) {
 
 /* ---- the rest of the file ---- */
 
+/* The splits that are there already lie in this file, and are numbers. */
+static dl_status check_splits(const splitter *s) {
+  static const char *const parts[] = {"x", "y", "weight", "tokens"};
+  for (int k = DL_SPLIT_VALID; k < DL_SPLITS; k++)
+    for (size_t p = 0; p < sizeof parts / sizeof parts[0]; p++) {
+      char name[32];
+      dl_h5_set set;
+      bool found = false;
+      snprintf(name, sizeof name, "%s/%s", split_names[k], parts[p]);
+      DL_TRY(dl_h5_set_open(&s->in, name, &found, &set));
+      if (found) dl_h5_set_close(&set);
+    }
+  return DL_OK;
+}
+
 /* What is no part of train goes along as it is; train/files and other strange parts would no longer fit. */
 static dl_status copy_rest(const splitter *s) {
   static const char *const rest[] = {"class_names", "feature_names", "target_names", "vocabulary", "valid", "test"};
@@ -205,6 +220,7 @@ static dl_status split_file(splitter *s, uint64_t seed) {
   dl_h5_set x, tokens;
   bool found = false, has_tokens = false;
   DL_TRY(check_free(s));
+  DL_TRY(check_splits(s));
   DL_TRY(dl_h5_set_open(&s->in, "train/tokens", &has_tokens, &tokens));
   if (has_tokens) {
     dl_status status = copy_tokens(s, &tokens);

@@ -1,7 +1,7 @@
-/* hdf5_probe.c - HDF5 1.10 trusts much of what a file says of itself: flipped bits in a header, a heap or a tree make
- * it read beyond its buffers. That ends a process, of which it may be the last word in a job of many hours, and says
- * nothing about the file. So a child process makes the same calls first; how it ends says whether the file can be
- * opened here. The child writes nothing, and is stopped after so much processor time that no sound file takes.
+/* hdf5_probe.c - HDF5 1.10 trusts much of what a file says of itself: flipped bits in a header or a tree make it read
+ * beyond its buffers. That ends a process, of which it may be the last word in a job of many hours, and says nothing
+ * about the file. So a child process makes the same calls first; how it ends says whether the file can be opened here.
+ * The child writes nothing, and is stopped after so much processor time that no sound file takes.
  *
  * It is a fork and no new program, because there is none: dldist is a library too. The child calls HDF5 alone (no MPI)
  * and leaves by _exit.
@@ -11,36 +11,21 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include "core/mem.h"
 
 #ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
 #define MOST_SECONDS 1
 #else
 #define MOST_SECONDS 20
 #endif
-enum { MOST_OBJECTS = 4096, MOST_TEXTS = 65536 };
+enum { MOST_OBJECTS = 4096 };
 
 /* ---- the child ---- */
 
-/* Texts of variable length lie in a heap of the file. Those of other names are not asked for. */
-static void look_at_texts(hid_t set, hid_t type, hid_t space, const char *name) {
-  static const char *const wanted[] = {"class_names", "feature_names", "target_names", "vocabulary"};
-  bool read = false;
-  for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) read = read || !strcmp(name, wanted[i]);
-  const hssize_t n = read && H5Tis_variable_str(type) > 0 ? H5Sget_simple_extent_npoints(space) : 0;
-  char **texts = n > 0 && n <= MOST_TEXTS ? dl_calloc((size_t)n, sizeof *texts) : NULL;
-  if (texts && H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, texts) >= 0)
-    H5Dvlen_reclaim(type, space, H5P_DEFAULT, texts);
-  free(texts);
-}
-
-static void look_at_set(hid_t set, const char *name) {
+/* Texts of variable length are not read: HDF5 is not asked for them (data/hdf5_text.c). */
+static void look_at_set(hid_t set) {
   hid_t type = H5Dget_type(set), space = H5Dget_space(set), made = H5Dget_create_plist(set);
   hsize_t chunks = 0, dim[H5S_MAX_RANK];
   unsigned char fill[8];
@@ -49,11 +34,11 @@ static void look_at_set(hid_t set, const char *name) {
   if (space >= 0) H5Sget_simple_extent_dims(space, dim, NULL);
   if (made >= 0) {
     if (H5Pget_layout(made) == H5D_CHUNKED && space >= 0) H5Dget_num_chunks(set, space, &chunks);
-    if (type >= 0 && H5Tget_size(type) <= sizeof fill) H5Pget_fill_value(made, type, fill);
+    if (type >= 0 && H5Tget_class(type) <= H5T_FLOAT && H5Tget_size(type) <= sizeof fill)
+      H5Pget_fill_value(made, type, fill);
     H5Pget_external_count(made);
   }
   H5Dget_storage_size(set);
-  if (type >= 0 && space >= 0) look_at_texts(set, type, space, name);
   if (made >= 0) H5Pclose(made);
   if (space >= 0) H5Sclose(space);
   if (type >= 0) H5Tclose(type);
@@ -63,7 +48,7 @@ static herr_t look_at_link(hid_t group, const char *name, const H5L_info_t *link
   int *n = context;
   if (++*n > MOST_OBJECTS) return 1;
   hid_t object = link->type == H5L_TYPE_HARD ? H5Oopen(group, name, H5P_DEFAULT) : -1;
-  if (object >= 0 && H5Iget_type(object) == H5I_DATASET) look_at_set(object, name);
+  if (object >= 0 && H5Iget_type(object) == H5I_DATASET) look_at_set(object);
   if (object >= 0) H5Oclose(object);
   return 0;
 }

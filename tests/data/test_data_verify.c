@@ -243,6 +243,19 @@ static void test_whole_numbers_that_are_values_are_cut_at_random(void) {
   }
 }
 
+static void test_values_in_other_files_are_not_copied(void) {
+  float x[20] = {0};
+  hid_t file = make_file("outside.h5"), made = H5Pcreate(H5P_DATASET_CREATE);
+  make_floats(file, "train/x", DIMS(20, 1), x);
+  H5Pset_external(made, "/etc/passwd", 0, sizeof x);
+  make_set(file, "valid/x", H5T_IEEE_F32LE, H5T_NATIVE_FLOAT, DIMS(20, 1), made, NULL);
+  H5Pclose(made);
+  H5Fclose(file);
+  CU_ASSERT_EQUAL(dl_data_split(test_path("outside.h5"), 0.2, 0, 9, test_path("inside.h5"), true), DL_ERR_DATA);
+  CU_ASSERT_PTR_NOT_NULL(strstr(dl_error_last()->message, "'valid/x' keeps its values in other files"));
+  CU_ASSERT_FALSE(dl_path_exists(test_path("inside.h5")));
+}
+
 static void test_labels_without_samples_are_found(void) {
   const int y[] = {0, 1, 0, 1};
   hid_t file = make_file("lonely.h5");
@@ -266,5 +279,6 @@ static const dl_test tests[] = {
     DL_TEST(test_every_row_lands_in_one_split_with_its_label),
     DL_TEST(test_whole_numbers_that_are_values_are_cut_at_random),
     DL_TEST(test_labels_without_samples_are_found),
+    DL_TEST(test_values_in_other_files_are_not_copied),
 };
 DL_TEST_MAIN("data verify", tests)

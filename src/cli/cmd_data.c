@@ -25,6 +25,7 @@ static const dl_arg args_table[] = {
     {"--missing", NULL, "error|mean|zero|drop", "import csv: what becomes of missing values; default: error"},
     {"--header", NULL, "auto|yes|no", "import csv: whether the first record names the columns"},
     {"--delimiter", NULL, "C", "import csv: what cuts fields; found by itself"},
+    {"--decimal", NULL, "point|comma", "import csv: what stands before decimals; default: point"},
     {"--ignore", NULL, "COLUMNS", "import csv: columns that are left out"},
     {"--categorical", NULL, "COLUMNS", "import csv: columns of numbers that are categories"},
     {"--categories", NULL, "onehot|integers", "import csv: what a column of categories becomes; default: onehot"},

@@ -255,11 +255,11 @@ static int cut(const dl_csv *csv, char delimiter, bool *alike) {
   return first;
 }
 
-static char find_delimiter(const dl_csv *csv) {
+static char find_delimiter(const dl_csv *csv, bool comma) {
   static const char candidates[] = ",;\t|";
-  char best = ',';
+  char best = comma ? ',' : ';';
   int most_alike = 1, most = 1;
-  for (const char *c = candidates; *c; c++) {
+  for (const char *c = comma ? candidates : candidates + 1; *c; c++) {
     bool alike;
     const int n = cut(csv, *c, &alike);
     if (alike ? n <= most_alike : most_alike > 1 || n <= most) continue;
@@ -292,7 +292,8 @@ static dl_status begin(dl_csv *csv, char delimiter) {
     dl_fail_at(DL_ERR_DATA, path, 1, 1, "the text is in UTF-16");
     return dl_hint("convert it: iconv -f UTF-16 -t UTF-8");
   }
-  csv->delimiter = delimiter ? delimiter : find_delimiter(csv);
+  const bool comma = delimiter != DL_CSV_FIND_NO_COMMA;
+  csv->delimiter = delimiter && comma ? delimiter : find_delimiter(csv, comma);
   return DL_OK;
 }
 

@@ -10,6 +10,7 @@
 #include "core/status.h"
 
 #define DL_CSV_MOST_FIELDS (1 << 20)
+#define DL_CSV_FIND_NO_COMMA '\1'      /* a delimiter that is to be found, and is no comma */
 #define DL_CSV_MOST_RECORD (64u << 20) /* bytes */
 
 typedef struct dl_csv_field {

@@ -4,7 +4,7 @@
  * numbers, and its first text is an error at its place. So memory depends on the width of a record, not on their number
  * (but for a byte a row where a split file is given).
  */
-#include "data/csv_table.h"
+#include "data/csv_check.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -14,6 +14,7 @@
 
 #include "core/config.h"
 #include "core/mem.h"
+#include "data/utf8.h"
 
 enum { MOST_CATEGORIES = 1024, MOST_CLASSES = 65536, MOST_NAME = 255, AUTO_CLASSES = 50, PROGRESS_ROWS = 4096 };
 
@@ -52,7 +53,7 @@ static bool is_kept(const dl_csv_table *table, const dl_csv_field *fields) {
 static dl_status check_header(const dl_csv_table *table, const char *path, const dl_csv_field *fields, int n) {
   DL_TRY(check_count(table, path, fields, n));
   for (int i = 0; i < n; i++)
-    if (strcmp(fields[i].text, table->columns[i].name) != 0)
+    if (fields[i].bytes && strncmp(fields[i].text, table->columns[i].name, MOST_NAME) != 0)
       return dl_fail_at(DL_ERR_DATA, path, fields[i].line, fields[i].column,
                         "the header names column %d '%.60s', but '%.60s' in '%.120s'", i + 1, fields[i].text,
                         table->columns[i].name, table->job->inputs[0]);
@@ -124,7 +125,10 @@ static void take_target(dl_csv_table *table, int i) {
   table->targets[table->n_targets++] = i;
 }
 static void take_ignored(dl_csv_table *table, int i) { table->columns[i].role = DL_CSV_IGNORED; }
-static void take_categorical(dl_csv_table *table, int i) { table->columns[i].numeric = false; }
+static void take_categorical(dl_csv_table *table, int i) {
+  table->columns[i].numeric = false;
+  table->columns[i].named_categorical = true;
+}
 
 /* `list`: a name, or names between commas. */
 static dl_status for_columns(dl_csv_table *table, const char *option, const char *list, column_fn take) {
@@ -153,11 +157,17 @@ static bool looks_like_header(const dl_csv_table *table, const dl_csv_field *fir
   bool numbers = false, named = false;
   for (int i = 0; i < n; i++) {
     if (dl_csv_missing(&first[i]) && i) return false; /* pandas leaves the name of the first one empty */
-    if (dl_csv_number(first[i].text, first[i].bytes, &value)) return false;
+    if (dl_csv_table_number(table, first[i].text, first[i].bytes, &value)) return false;
     named = named || (table->options->target && strstr(table->options->target, first[i].text) && first[i].bytes);
   }
-  for (int i = 0; i < n_second; i++) numbers = numbers || dl_csv_number(second[i].text, second[i].bytes, &value);
+  for (int i = 0; i < n_second; i++)
+    numbers = numbers || dl_csv_table_number(table, second[i].text, second[i].bytes, &value);
   return numbers || named;
+}
+
+static dl_status fail_utf8(const dl_csv_table *table, int input, const dl_csv_field *field) {
+  dl_fail_at(DL_ERR_DATA, table->job->inputs[input], field->line, field->column, "the text is not UTF-8");
+  return dl_hint("convert the file: iconv -f LATIN1 -t UTF-8 (or what it is in)");
 }
 
 static dl_status make_columns(dl_csv_table *table, const dl_csv_field *fields, int n) {
@@ -167,6 +177,7 @@ static dl_status make_columns(dl_csv_table *table, const dl_csv_field *fields, i
     const int i = table->n;
     const char *text = fields[i].text;
     dl_csv_column *column = &table->columns[i];
+    if (table->header && !dl_utf8_valid(text, fields[i].bytes)) return fail_utf8(table, 0, &fields[i]);
     *column = (dl_csv_column){.numeric = true, .whole = true, .least = INFINITY, .most = -INFINITY};
     column->name = table->header && *text ? dl_strdup(text) : dl_asprintf("x%d", i + 1);
     if (!column->name) return DL_ERR_NOMEM;
@@ -212,6 +223,7 @@ static dl_status read_header(dl_csv_table *table) {
   char delimiter = 0;
   dl_csv *csv = NULL, *ahead = NULL;
   DL_TRY(parse_delimiter(table->options->delimiter, &delimiter));
+  if (!delimiter && table->options->decimal == DL_CSV_COMMA) delimiter = DL_CSV_FIND_NO_COMMA;
   dl_status status = dl_csv_open(table->job->inputs[0], delimiter, &csv);
   if (status == DL_OK) status = dl_csv_open(table->job->inputs[0], delimiter, &ahead);
   if (status == DL_OK) status = begin_columns(table, csv, ahead);
@@ -259,11 +271,13 @@ static dl_status fail_text(const dl_csv_table *table, int input, const dl_csv_co
 
 static dl_status note_value(const dl_csv_table *table, dl_csv_column *column, const dl_csv_field *field, int input) {
   double value;
-  if (dl_csv_number(field->text, field->bytes, &value)) {
+  if (dl_csv_table_number(table, field->text, field->bytes, &value)) {
     if (!isfinite(value)) return dl_csv_fail(table, input, field, column, "is larger than a float64 can be");
     note_number(column, value);
   } else {
+    if (!dl_utf8_valid(field->text, field->bytes)) return fail_utf8(table, input, field);
     if (!column->text_line) {
+      column->text_input = input;
       column->text_line = field->line;
       column->text_column = field->column;
       snprintf(column->text, sizeof column->text, "%s", field->text);
@@ -314,7 +328,7 @@ static int by_number(const void *a, const void *b) {
 static int by_text(const void *a, const void *b) { return strcmp(((const entry *)a)->text, ((const entry *)b)->text); }
 
 /* Numbers by size ("1" and "1.0" are one), texts by their bytes. */
-static dl_status order_values(dl_csv_column *column) {
+static dl_status order_values(const dl_csv_table *table, dl_csv_column *column) {
   const int n = column->values ? dl_text_table_size(column->values) : 0;
   entry *entries = dl_calloc((size_t)n, sizeof *entries);
   column->code = dl_calloc((size_t)n + 1, sizeof *column->code);
@@ -325,7 +339,7 @@ static dl_status order_values(dl_csv_column *column) {
   for (int i = 0; entries && i < n; i++) {
     const char *text = dl_text_table_text(column->values, i);
     entries[i] = (entry){.text = text, .value = i};
-    if (numbers) dl_csv_number(text, strlen(text), &entries[i].number);
+    if (numbers) dl_csv_table_number(table, text, strlen(text), &entries[i].number);
   }
   if (entries && n) qsort(entries, (size_t)n, sizeof *entries, numbers ? by_number : by_text);
   for (int i = 0; entries && column->code && column->order && i < n; i++) {
@@ -372,7 +386,7 @@ static dl_status choose_task(dl_csv_table *table) {
   if (labels && table->n_targets > 1)
     return dl_fail(DL_ERR_USAGE, "--target names %d columns; only --task regression and multilabel take several",
                    table->n_targets);
-  if (labels) DL_TRY(order_values(first));
+  if (labels) DL_TRY(order_values(table, first));
   for (int i = 0; i < table->n_targets; i++) DL_TRY(check_target(table, &table->columns[table->targets[i]]));
   return DL_OK;
 }
@@ -383,13 +397,23 @@ static dl_status lay_out_features(dl_csv_table *table) {
     dl_csv_column *column = &table->columns[i];
     if (column->role != DL_CSV_FEATURE) continue;
     const bool nothing = column->numeric && column->least > column->most;
-    if (!column->numeric || nothing) DL_TRY(order_values(column));
+    if (!column->numeric || nothing) DL_TRY(order_values(table, column));
     column->at = at;
     column->width = column->category && table->options->categories == DL_CSV_ONEHOT ? column->categories : 1;
     at += column->width;
   }
   if (at) return DL_OK;
   return dl_fail_at(DL_ERR_DATA, table->job->inputs[0], 0, 0, "no column is left to learn from");
+}
+
+static dl_status check_columns(const dl_csv_table *table) {
+  const bool texts = table->options->task == DL_CSV_TASK_CLASSIFICATION || table->options->task == DL_CSV_TASK_BINARY;
+  for (int i = 0; i < table->n; i++) {
+    const dl_csv_column *column = &table->columns[i];
+    if (column->role == DL_CSV_FEATURE || (column->role == DL_CSV_TARGET && !texts))
+      DL_TRY(dl_csv_check_column(table, column));
+  }
+  return DL_OK;
 }
 
 /* ---- splits ---- */
@@ -536,6 +560,7 @@ dl_status dl_csv_table_scan(dl_csv_table *table) {
   if (!table->input_rows[0])
     return dl_fail_at(DL_ERR_DATA, table->job->inputs[0], 0, 0,
                       table->dropped ? "every row lacks a value" : "holds no rows");
+  DL_TRY(check_columns(table));
   DL_TRY(choose_task(table));
   DL_TRY(lay_out_features(table));
   if (!table->split_of) DL_TRY(make_rule(table));

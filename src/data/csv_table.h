@@ -14,14 +14,15 @@ typedef enum dl_csv_role { DL_CSV_FEATURE, DL_CSV_TARGET, DL_CSV_IGNORED } dl_cs
 typedef struct dl_csv_column {
   char *name; /* from the header, or "x7" for column 7 */
   dl_csv_role role;
-  bool numeric;               /* every value is a number (and it was not said to be categorical) */
-  bool whole;                 /* every number is a whole one */
-  double least, most;         /* of the numbers */
-  int64_t missing;            /* values */
-  dl_text_table *values;      /* NULL where there are too many */
-  int64_t *count;             /* of each value */
-  int counts;                 /* allocated */
-  int text_line, text_column; /* where the first text that is no number stands */
+  bool numeric; /* every value is a number (and it was not said to be categorical) */
+  bool named_categorical;
+  bool whole;                             /* every number is a whole one */
+  double least, most;                     /* of the numbers */
+  int64_t missing;                        /* values */
+  dl_text_table *values;                  /* NULL where there are too many */
+  int64_t *count;                         /* of each value */
+  int counts;                             /* allocated */
+  int text_input, text_line, text_column; /* where the first text that is no number stands */
   char text[48];
   bool category; /* what became of it, with code[value] = its place in the order */
   int *code, *order;

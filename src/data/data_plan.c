@@ -10,7 +10,7 @@
 #include <sys/vfs.h>
 
 #include "core/log.h"
-#include "data/hdf5_file.h"
+#include "data/hdf5_probe.h"
 
 /* Bytes of a chunk: what is too much, too little, and recommended. */
 #define LARGE_CHUNK (32.0 * 1024 * 1024)
@@ -270,7 +270,7 @@ static dl_status look_class_names(dl_scan *scan, const dl_h5_file *file, const c
 
 static dl_status look_file(dl_scan *scan, looked *seen, const dl_config *config, int file_number) {
   dl_h5_file file;
-  DL_TRY(dl_h5_open(scan->source.files[file_number], &file));
+  DL_TRY(dl_h5_open_first(scan->source.files[file_number], &file));
   dl_status status = DL_OK;
   const char *missing = NULL;
   int splits = 0;

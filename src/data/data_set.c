@@ -18,7 +18,7 @@
 #include "data/data_plan.h"
 #include "data/data_source.h"
 #include "data/data_stream.h"
-#include "data/hdf5_file.h"
+#include "data/hdf5_probe.h"
 
 /* ---- the plan and the block ---- */
 
@@ -97,7 +97,7 @@ static dl_status check_access(const dl_config *config, unsigned need) {
   }
   if (status == DL_OK) {
     dl_h5_enter(&turn);
-    status = dl_h5_open(source.files[0], &file);
+    status = dl_h5_open_first(source.files[0], &file);
     dl_h5_close(&file);
     dl_h5_leave(&turn);
   }

@@ -10,6 +10,7 @@
 #include "core/file.h"
 #include "core/mem.h"
 #include "data/hdf5_output.h"
+#include "data/hdf5_probe.h"
 #include "data/split_rule.h"
 #include "data/verify.h"
 
@@ -28,16 +29,16 @@ typedef struct splitter {
 
 /* ---- who goes where ---- */
 
-static dl_status count_labels(splitter *s, const dl_h5_set *y, int64_t *members) {
+/* *labels: whether all of y are numbers of classes; others are values, whose rows are dealt out alike. */
+static dl_status count_labels(splitter *s, const dl_h5_set *y, int64_t *members, bool *labels) {
   s->labels = dl_calloc((size_t)s->rows, sizeof *s->labels);
   if (!s->labels) return DL_ERR_NOMEM;
   DL_TRY(dl_h5_read(y, 0, s->rows, H5T_NATIVE_INT32, s->labels));
-  for (int64_t i = 0; i < s->rows; i++) {
-    if (s->labels[i] < 0 || s->labels[i] >= MOST_CLASSES)
-      return dl_fail_at(DL_ERR_DATA, s->path, 0, 0, "'train/y' has the label %d in row %lld", (int)s->labels[i],
-                        (long long)i);
-    members[s->labels[i]]++;
-  }
+  for (int64_t i = 0; i < s->rows && *labels; i++) *labels = s->labels[i] >= 0 && s->labels[i] < MOST_CLASSES;
+  for (int64_t i = 0; i < s->rows && *labels; i++) members[s->labels[i]]++;
+  if (*labels) return DL_OK;
+  free(s->labels);
+  s->labels = NULL;
   return DL_OK;
 }
 
@@ -47,11 +48,11 @@ static dl_status make_rule(splitter *s, uint64_t seed) {
   int64_t *members = dl_calloc(MOST_CLASSES, sizeof *members);
   if (!members) return DL_ERR_NOMEM;
   dl_status status = dl_h5_set_open(&s->in, "train/y", &found, &y);
-  const bool labels = status == DL_OK && found && y.number.integer && y.row_values == 1;
+  bool labels = status == DL_OK && found && y.number.integer && y.row_values == 1;
   if (status == DL_OK && found && y.dim[0] != s->rows)
     status = dl_fail_at(DL_ERR_DATA, s->path, 0, 0, "'train/y' has %lld rows, but 'train/x' has %lld",
                         (long long)y.dim[0], (long long)s->rows);
-  if (status == DL_OK && labels) status = count_labels(s, &y, members);
+  if (status == DL_OK && labels) status = count_labels(s, &y, members, &labels);
   if (found) dl_h5_set_close(&y);
   if (!labels) members[0] = s->rows;
   if (status == DL_OK)
@@ -173,6 +174,21 @@ static dl_status copy_tokens(splitter *s, const dl_h5_set *set) {
 
 /* ---- the rest of the file ---- */
 
+/* The splits that are there already lie in this file, and are numbers. */
+static dl_status check_splits(const splitter *s) {
+  static const char *const parts[] = {"x", "y", "weight", "tokens"};
+  for (int k = DL_SPLIT_VALID; k < DL_SPLITS; k++)
+    for (size_t p = 0; p < sizeof parts / sizeof parts[0]; p++) {
+      char name[32];
+      dl_h5_set set;
+      bool found = false;
+      snprintf(name, sizeof name, "%s/%s", split_names[k], parts[p]);
+      DL_TRY(dl_h5_set_open(&s->in, name, &found, &set));
+      if (found) dl_h5_set_close(&set);
+    }
+  return DL_OK;
+}
+
 /* What is no part of train goes along as it is; train/files and other strange parts would no longer fit. */
 static dl_status copy_rest(const splitter *s) {
   static const char *const rest[] = {"class_names", "feature_names", "target_names", "vocabulary", "valid", "test"};
@@ -204,6 +220,7 @@ static dl_status split_file(splitter *s, uint64_t seed) {
   dl_h5_set x, tokens;
   bool found = false, has_tokens = false;
   DL_TRY(check_free(s));
+  DL_TRY(check_splits(s));
   DL_TRY(dl_h5_set_open(&s->in, "train/tokens", &has_tokens, &tokens));
   if (has_tokens) {
     dl_status status = copy_tokens(s, &tokens);
@@ -234,7 +251,7 @@ dl_status dl_data_split(const char *path, double test, double valid, uint64_t se
   splitter s = {.path = path, .test = test, .valid = valid, .in = {.id = -1}};
   dl_h5_turn turn;
   dl_h5_enter(&turn);
-  dl_status status = dl_h5_open(path, &s.in);
+  dl_status status = dl_h5_open_first(path, &s.in);
   dl_h5_output file;
   if (status == DL_OK) status = dl_h5_output_begin(output, &file);
   if (status == DL_OK) {

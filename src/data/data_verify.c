@@ -12,7 +12,7 @@
 
 #include "core/mem.h"
 #include "data/data.h"
-#include "data/hdf5_file.h"
+#include "data/hdf5_probe.h"
 
 enum { MOST_OF_A_KIND = 20, N_PARTS = 4 };
 static const char *const split_names[DL_SPLITS] = {"train", "valid", "test"};
@@ -35,7 +35,7 @@ typedef struct checker {
   row_hash *hashes;
   int64_t n, most;
   dl_h5_set x[DL_SPLITS]; /* as described; closed */
-  bool has_x[DL_SPLITS];
+  bool has_x[DL_SPLITS], bad_x[DL_SPLITS];
 } checker;
 
 static dl_status add(checker *c, const dl_finding *finding) {
@@ -134,30 +134,37 @@ static dl_status add_unreadable(const passage *p, int64_t first, int64_t rows) {
                   .first = first,
                   .last = first + rows - 1,
                   .count = rows};
-  const char *why = strstr(dl_error_last()->message, "(HDF5: ");
+  const char *why = strstr(dl_error_last()->message, "(HDF5: "), *of_chunk = strstr(dl_error_last()->message, "): ");
   snprintf(f.set, sizeof f.set, "%s", p->set->name);
-  snprintf(f.text, sizeof f.text, "the rows cannot be read%s%.100s", why ? " " : "", why ? why : "");
+  if (!why && of_chunk)
+    snprintf(f.text, sizeof f.text, "the rows cannot be read: %.100s", of_chunk + 3);
+  else
+    snprintf(f.text, sizeof f.text, "the rows cannot be read%s%.100s", why ? " " : "", why ? why : "");
   return add(p->c, &f);
+}
+
+/* A block that cannot be read is looked at again, a row of chunks at a time. */
+static dl_status look_at_block(const passage *p, int64_t first, int64_t rows, void *values) {
+  const dl_h5_set *set = p->set;
+  if (dl_h5_read(set, first, rows, p->type, values) == DL_OK) {
+    if (p->width == sizeof(double)) DL_TRY(check_numbers(p, first, rows, values));
+    return p->part == 0 && set->row_values > 1
+               ? keep_hashes(p->c, p->split, first, rows, values, (size_t)set->row_values * p->width)
+               : DL_OK;
+  }
+  if (!set->chunked || rows <= set->chunk_rows) return add_unreadable(p, first, rows);
+  for (int64_t at = 0; at < rows; at += set->chunk_rows)
+    DL_TRY(look_at_block(p, first + at, rows - at < set->chunk_rows ? rows - at : set->chunk_rows, values));
+  return DL_OK;
 }
 
 static dl_status pass(const passage *p) {
   const dl_h5_set *set = p->set;
-  int64_t block = set->chunk_rows > 1 ? set->chunk_rows : dl_h5_block_rows(set);
-  if (block > set->dim[0]) block = set->dim[0];
-  const int64_t most = (256LL << 20) / (set->row_values * (int64_t)p->width) + 1;
-  if (block > most) block = most;
+  const int64_t block = dl_h5_block_rows(set);
   void *values = dl_calloc((size_t)(block * set->row_values), p->width);
   dl_status status = values ? DL_OK : DL_ERR_NOMEM;
-  for (int64_t first = 0; first < set->dim[0] && status == DL_OK; first += block) {
-    const int64_t rows = set->dim[0] - first < block ? set->dim[0] - first : block;
-    if (dl_h5_read(set, first, rows, p->type, values) != DL_OK) {
-      status = add_unreadable(p, first, rows);
-      continue;
-    }
-    if (p->width == sizeof(double)) status = check_numbers(p, first, rows, values);
-    if (status == DL_OK && p->part == 0 && set->row_values > 1)
-      status = keep_hashes(p->c, p->split, first, rows, values, (size_t)set->row_values * p->width);
-  }
+  for (int64_t first = 0; first < set->dim[0] && status == DL_OK; first += block)
+    status = look_at_block(p, first, set->dim[0] - first < block ? set->dim[0] - first : block, values);
   free(values);
   return status;
 }
@@ -212,6 +219,10 @@ static dl_status check_shape(checker *c, const dl_h5_set *set, int split, int pa
              first->number.name);
     return add_shape(c, set->name, text);
   }
+  if (part != 3 && !c->has_x[split] && !c->bad_x[split]) {
+    snprintf(text, sizeof text, "there is no %s/x beside it", split_names[split]);
+    return add_shape(c, set->name, text);
+  }
   if (part == 3 || !c->has_x[split] || c->x[split].dim[0] == set->dim[0]) return DL_OK;
   snprintf(text, sizeof text, "%lld rows, but %s has %lld", (long long)set->dim[0], c->x[split].name,
            (long long)c->x[split].dim[0]);
@@ -233,7 +244,10 @@ static dl_status check_set(checker *c, int split, int part) {
   bool found = false;
   snprintf(name, sizeof name, "%s/%s", split_names[split], parts[part]);
   dl_status status = dl_h5_set_open(c->file, name, &found, &set);
-  if (status == DL_ERR_DATA) return add_shape(c, name, dl_error_last()->message);
+  if (status == DL_ERR_DATA) {
+    c->bad_x[split] = c->bad_x[split] || part == 0;
+    return add_shape(c, name, dl_error_last()->message);
+  }
   if (status != DL_OK || !found) return status;
   describe(c, &set);
   set.name = c->out->sets[c->out->n_sets - 1].name; /* which stays */
@@ -332,7 +346,7 @@ dl_status dl_data_verify(const char *path, dl_verification *out) {
   dl_h5_turn turn;
   dl_h5_file file;
   dl_h5_enter(&turn);
-  dl_status status = dl_h5_open(path, &file);
+  dl_status status = dl_h5_open_first(path, &file);
   checker c = {.file = &file, .out = out};
   if (status == DL_OK) status = check_file(&c);
   dl_h5_close(&file);

@@ -11,6 +11,7 @@
 
 #include "core/file.h"
 #include "core/mem.h"
+#include "data/utf8.h"
 
 #define CHUNK_BYTES (256LL << 10)
 #define MOST_CHUNK_BYTES (1LL << 20)
@@ -166,6 +167,9 @@ static hid_t text_type(const char *const *texts, int64_t n, size_t *width) {
 dl_status dl_h5_write_texts(hid_t file, const char *name, const char *const *texts, int64_t n) {
   size_t width;
   dl_h5_target target = {.id = -1};
+  for (int64_t i = 0; i < n; i++)
+    if (!dl_utf8_valid(texts[i], strlen(texts[i])))
+      return dl_fail(DL_ERR_DATA, "'%.80s', which is to stand in %s, is not UTF-8", texts[i], name);
   const hid_t type = text_type(texts, n, &width);
   if (type < 0) return dl_h5_fail(DL_ERR_SYSTEM, NULL, "data set '%s' cannot be made", name);
   char *packed = dl_calloc((size_t)n, width);

@@ -78,6 +78,7 @@ typedef struct jpeg_reader {
   jmp_buf leave;
   char message[JMSG_LENGTH_MAX];
   unsigned char *rgb;
+  bool strange; /* not damaged */
 } jpeg_reader;
 
 static __attribute__((noreturn)) void on_error(j_common_ptr info) {
@@ -113,6 +114,11 @@ static bool decode(jpeg_reader *reader, const unsigned char *bytes, size_t n) {
     snprintf(reader->message, sizeof reader->message, "more than 64 million pixels");
     return false;
   }
+  if (info->jpeg_color_space == JCS_CMYK || info->jpeg_color_space == JCS_YCCK) {
+    reader->strange = true;
+    snprintf(reader->message, sizeof reader->message, "its colours are CMYK: convert it to RGB");
+    return false;
+  }
   info->out_color_space = JCS_RGB;
   jpeg_start_decompress(info);
   reader->rgb = dl_calloc((size_t)info->output_height * info->output_width, 3);
@@ -135,7 +141,9 @@ static dl_status read_jpeg(const char *path, const void *bytes, size_t n, dl_pic
   out->height = (int)reader->info.output_height;
   out->width = (int)reader->info.output_width;
   out->rgb = reader->rgb;
-  dl_status status = good ? DL_OK : dl_fail_at(DL_ERR_DATA, path, 0, 0, "damaged JPEG file: %s", reader->message);
+  dl_status status =
+      good ? DL_OK
+           : dl_fail_at(DL_ERR_DATA, path, 0, 0, "%sJPEG file: %s", reader->strange ? "" : "damaged ", reader->message);
   jpeg_destroy_decompress(&reader->info);
   free(reader);
   return status;

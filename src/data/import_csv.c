@@ -14,7 +14,7 @@
 
 #include "core/config.h"
 #include "core/mem.h"
-#include "data/csv_table.h"
+#include "data/csv_check.h"
 #include "data/hdf5_output.h"
 
 #define ROW(key_, type_, member, fallback_, choices_, least, largest, help_)                                      \
@@ -41,6 +41,7 @@ const dl_option dl_csv_rows[DL_CSV_N_ROWS] = {
     ROW("header", DL_OPTION_CHOICE, header, "auto", "auto|yes|no", 0, 0, "whether the first record names the columns"),
     ROW("delimiter", DL_OPTION_STRING, delimiter, "auto", NULL, 0, 0,
         "one character, or comma, semicolon, tab, pipe, space (runs of blanks); auto finds it"),
+    ROW("decimal", DL_OPTION_CHOICE, decimal, "point", "point|comma", 0, 0, "what stands before decimals: 1.5 or 1,5"),
     ROW("ignore", DL_OPTION_STRING, ignore, "", NULL, 0, 0, "columns that are left out"),
     ROW("categorical", DL_OPTION_STRING, categorical, "", NULL, 0, 0, "columns of numbers that are categories"),
     ROW("categories", DL_OPTION_CHOICE, categories, "onehot", "onehot|integers", 0, 0,
@@ -62,7 +63,7 @@ static dl_status add_to_means(dl_csv_table *table, const dl_csv_field *fields, i
     const dl_csv_column *column = &table->columns[i];
     double value;
     if (column->role != DL_CSV_FEATURE || column->category || !column->missing) continue;
-    if (!dl_csv_number(fields[i].text, fields[i].bytes, &value)) continue;
+    if (!dl_csv_table_number(table, fields[i].text, fields[i].bytes, &value)) continue;
     const double sum = state->sum[i] + value;
     state->lost[i] +=
         fabs(state->sum[i]) >= fabs(value) ? (state->sum[i] - sum) + value : (value - sum) + state->sum[i];
@@ -129,7 +130,7 @@ static dl_status put_feature(const dl_csv_table *table, int input, const dl_csv_
   if (!column->category) {
     if (missing)
       *out = table->options->missing == DL_CSV_MEAN ? column->mean : 0;
-    else if (!dl_csv_number(field->text, field->bytes, out))
+    else if (!dl_csv_table_number(table, field->text, field->bytes, out))
       return dl_csv_fail(table, input, field, column, "is no number: the file changes while it is read");
     return missing && table->options->type != DL_CSV_UINT8 ? DL_OK
                                                            : check_value(table, input, field, column, *out, false);
@@ -151,7 +152,7 @@ static dl_status put_target(const dl_csv_table *table, int input, const dl_csv_f
     *y = code;
     return DL_OK;
   }
-  if (!dl_csv_number(field->text, field->bytes, y))
+  if (!dl_csv_table_number(table, field->text, field->bytes, y))
     return dl_csv_fail(table, input, field, column, "is no number: the file changes while it is read");
   return check_value(table, input, field, column, *y, true);
 }
@@ -295,6 +296,7 @@ static void say_what_was_found(const dl_csv_table *table) {
     dl_import_say(table->job, "%lld missing values, %lld rows left out", (long long)missing, (long long)table->dropped);
   dl_import_say(table->job, "train %lld, valid %lld, test %lld rows", (long long)table->size[DL_SPLIT_TRAIN],
                 (long long)table->size[DL_SPLIT_VALID], (long long)table->size[DL_SPLIT_TEST]);
+  dl_csv_say_doubts(table);
 }
 
 dl_status dl_import_csv(const dl_import_job *job) {

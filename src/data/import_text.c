@@ -13,9 +13,9 @@
 #include "core/file.h"
 #include "core/mem.h"
 #include "data/hdf5_output.h"
+#include "data/utf8.h"
 
 #define MOST_TEXT ((size_t)1 << 36)
-#define CODE_POINTS 0x110000
 enum { CHAR, BYTE };
 
 const dl_option dl_text_rows[] = {
@@ -44,24 +44,9 @@ typedef struct text {
   int64_t n_tokens;
 } text;
 
-/* The code point at *at, which moves on; -1 where the bytes are no UTF-8 (RFC 3629). */
-static int32_t next_code_point(const text *t, size_t *at) {
-  const unsigned char *p = t->bytes + *at;
-  const size_t left = t->n_bytes - *at;
-  const int length = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
-  static const int32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-  if (!length || (size_t)length > left) return -1;
-  int32_t code = length == 1 ? p[0] : p[0] & (0xff >> (length + 1));
-  for (int i = 1; i < length; i++) {
-    if ((p[i] & 0xc0) != 0x80) return -1;
-    code = (code << 6) | (p[i] & 0x3f);
-  }
-  if (code < least[length] || code >= CODE_POINTS || (code >= 0xd800 && code < 0xe000)) return -1;
-  *at += (size_t)length;
-  return code;
+static int32_t next_unit(const text *t, size_t *at) {
+  return t->by_byte ? t->bytes[(*at)++] : dl_utf8_next(t->bytes, t->n_bytes, at);
 }
-
-static int32_t next_unit(const text *t, size_t *at) { return t->by_byte ? t->bytes[(*at)++] : next_code_point(t, at); }
 
 static dl_status find_vocabulary(text *t) {
   for (size_t at = 0; at < t->n_bytes; t->n_tokens++) {
@@ -76,7 +61,7 @@ static dl_status find_vocabulary(text *t) {
     }
     t->token[unit] = 1;
   }
-  for (int32_t i = 0; i < (t->by_byte ? 256 : CODE_POINTS); i++)
+  for (int32_t i = 0; i < (t->by_byte ? 256 : DL_UTF8_CODE_POINTS); i++)
     t->token[i] = t->by_byte || t->token[i] ? t->n_vocabulary++ : -1;
   return DL_OK;
 }
@@ -97,7 +82,7 @@ static dl_status write_vocabulary(const text *t, hid_t file) {
   char *texts = dl_calloc((size_t)t->n_vocabulary, MOST);
   if (!texts) return DL_ERR_NOMEM;
   size_t width = 1;
-  for (int32_t code = 0; code < (t->by_byte ? 256 : CODE_POINTS); code++)
+  for (int32_t code = 0; code < (t->by_byte ? 256 : DL_UTF8_CODE_POINTS); code++)
     if (t->token[code] >= 0) {
       const size_t length = encode(code, t->by_byte, texts + (size_t)t->token[code] * MOST);
       if (length > width) width = length;
@@ -141,7 +126,7 @@ dl_status dl_import_text(const dl_import_job *job) {
   text t = {.path = job->inputs[0], .by_byte = o->tokens == BYTE};
   DL_TRY(dl_file_read(t.path, MOST_TEXT, DL_ERR_DATA, &bytes, &t.n_bytes));
   t.bytes = (const unsigned char *)bytes;
-  t.token = dl_calloc(CODE_POINTS, sizeof *t.token);
+  t.token = dl_calloc(DL_UTF8_CODE_POINTS, sizeof *t.token);
   dl_status status = t.token ? DL_OK : DL_ERR_NOMEM;
   if (status == DL_OK && !t.n_bytes) status = dl_fail_at(DL_ERR_DATA, t.path, 0, 0, "the text is empty");
   if (status == DL_OK) status = find_vocabulary(&t);

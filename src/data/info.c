@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "core/mem.h"
-#include "data/hdf5_file.h"
+#include "data/hdf5_probe.h"
 #include "data/import.h"
 
 #define MOST_LINES 4096
@@ -168,7 +168,7 @@ dl_status dl_data_info(const char *path, char **out) {
   dl_h5_enter(&turn);
   dl_h5_file file;
   listing list = {.n = 0};
-  dl_status status = dl_h5_open(path, &file);
+  dl_status status = dl_h5_open_first(path, &file);
   if (status == DL_OK && H5Lvisit(file.id, H5_INDEX_NAME, H5_ITER_INC, add_line, &list) < 0)
     status =
         list.failed ? DL_ERR_NOMEM : dl_h5_fail(DL_ERR_DATA, path, "damaged HDF5 file: its contents cannot be listed");

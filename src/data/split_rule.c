@@ -1,4 +1,5 @@
-/* split_rule.c - shares by largest remainder, rows by an addressable permutation. */
+/* split_rule.c - shares by largest remainder, rows by an addressable permutation. Equal remainders are decided by lot:
+ * by the number of the class, a split of many small classes would be those of the first numbers. */
 #include "data/split_rule.h"
 
 #include <math.h>
@@ -9,21 +10,25 @@
 
 typedef struct claim {
   int64_t class, remainder;
+  uint32_t lot;
 } claim;
 
 static int by_remainder(const void *a, const void *b) {
   const claim *x = a, *y = b;
   if (x->remainder != y->remainder) return x->remainder < y->remainder ? 1 : -1;
-  return (x->class > y->class) - (x->class < y->class);
+  return x->lot != y->lot ? (x->lot > y->lot ? 1 : -1) : (x->class > y->class) - (x->class < y->class);
 }
 
 /* Cuts `wanted` of `all` rows from the classes in proportion. */
-static void cut(const dl_split_rule *rule, int64_t all, int64_t wanted, claim *claims, int64_t *shares) {
+static void cut(const dl_split_rule *rule, dl_rng_key lots, int64_t all, int64_t wanted, claim *claims,
+                int64_t *shares) {
   int64_t left = wanted;
+  uint32_t word[4];
   for (int64_t c = 0; c < rule->classes && all; c++) {
     __extension__ __int128 product = (__int128)wanted * rule->members[c];
     shares[c] = (int64_t)(product / all);
-    claims[c] = (claim){c, (int64_t)(product % all)};
+    dl_rng_block(lots, 0, (uint64_t)c, 0, word);
+    claims[c] = (claim){c, (int64_t)(product % all), word[0]};
     left -= shares[c];
   }
   qsort(claims, (size_t)rule->classes, sizeof *claims, by_remainder);
@@ -45,8 +50,9 @@ dl_status dl_split_rule_new(uint64_t seed, double test, double valid, int64_t cl
   out->seen = out->valid + classes;
   int64_t all = 0;
   for (int64_t c = 0; c < classes; c++) all += out->members[c] = members[c];
-  cut(out, all, (int64_t)floor(test * (double)all), claims, out->test);
-  cut(out, all, (int64_t)floor(valid * (double)all), claims, out->valid);
+  const dl_rng_key lots = dl_rng_stream(seed, DL_RNG_SPLIT, 2);
+  cut(out, lots, all, (int64_t)floor(test * (double)all), claims, out->test);
+  cut(out, lots, all, (int64_t)floor(valid * (double)all), claims, out->valid);
   for (int64_t c = 0; c < classes; c++) /* rounding both up may ask for one too many */
     if (out->valid[c] > members[c] - out->test[c]) out->valid[c] = members[c] - out->test[c];
   free(claims);

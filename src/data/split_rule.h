@@ -1,7 +1,7 @@
 /* split_rule.h - who of a stream of rows goes to which split, without a list of rows (floor: data, private).
  *
  * With fractions: of n rows floor(fraction * n) go to a split, of each class its share (the floors of it, then one more
- * where the remainder is largest, the lower class first among equals). Within a class of m rows the row with number k
+ * where the remainder is largest, by lot among equals). Within a class of m rows the row with number k
  * goes by its place in a permutation keyed by (seed, class): the first places are test, the next ones valid.
  */
 #ifndef DL_DATA_SPLIT_RULE_H

@@ -1,5 +1,6 @@
 /* stats_source.c - which data sets a split has, how they fall into columns, and the first look at them. */
 #include "data/stats_source.h"
+#include "data/hdf5_probe.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -87,7 +88,7 @@ static void cut_rows(dl_stats_source *s) {
 static dl_status open_all(dl_stats_source *s, const dl_stats_options *options) {
   dl_h5_turn turn;
   dl_h5_enter(&turn);
-  dl_status status = dl_h5_open(options->file, &s->file);
+  dl_status status = dl_h5_open_first(options->file, &s->file);
   if (status == DL_OK) status = open_x(s, options);
   if (status == DL_OK) status = open_y(s, options);
   if (status == DL_OK) status = choose_columns(s, options->nhwc);

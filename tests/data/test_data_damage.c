@@ -69,7 +69,7 @@ static void test_damaged_hdf5_files_end_in_a_status(void) {
     char *base;
     size_t n;
     DL_ASSERT_OK(dl_file_read(test_path("base.h5"), 65536, DL_ERR_SYSTEM, &base, &n));
-    for (unsigned hundred = 0; hundred < 15; hundred++) {
+    for (unsigned hundred = 0; hundred < 8; hundred++) {
       pid_t child = fork();
       if (child == 0) {
         alarm(60);

@@ -83,6 +83,38 @@ static void test_a_flipped_byte_is_named_by_chunk_and_rows(void) {
   const dl_finding *f = find(&v, DL_FINDING_UNREADABLE);
   CU_ASSERT_STRING_EQUAL(f->set, "train/x");
   CU_ASSERT_TRUE(f->chunk == 1 && f->first == 100 && f->last == 199);
+  CU_ASSERT_PTR_NOT_NULL(strstr(f->text, "Fletcher32 checksum"));
+  dl_verification_clear(&v);
+}
+
+/* Several chunks are read at a time; what is wrong with one is not said of its neighbours. */
+static void test_a_damaged_chunk_of_one_row_is_named_alone(void) {
+  float x[ROWS * 2];
+  char *bytes;
+  size_t n;
+  for (int i = 0; i < ROWS * 2; i++) x[i] = (float)i;
+  x[2 * 7] = 0x1.deadbep-3f;
+  x[2 * 200] = NAN;
+  hid_t file = make_file("rows.h5"), made = H5Pcreate(H5P_DATASET_CREATE);
+  H5Pset_chunk(made, 2, (hsize_t[]){1, 2});
+  H5Pset_fletcher32(made);
+  make_set(file, "train/x", H5T_IEEE_F32LE, H5T_NATIVE_FLOAT, DIMS(ROWS, 2), made, x);
+  H5Pclose(made);
+  H5Fclose(file);
+  DL_ASSERT_OK(dl_file_read(test_path("rows.h5"), 1 << 22, DL_ERR_DATA, &bytes, &n));
+  char *at = memmem(bytes, n, &x[2 * 7], sizeof *x);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(at);
+  at[1] ^= 1;
+  FILE *out = fopen(test_path("rows.h5"), "wb");
+  CU_ASSERT_EQUAL(fwrite(bytes, 1, n, out), n);
+  fclose(out);
+  free(bytes);
+  dl_verification v = verify("rows.h5");
+  CU_ASSERT_EQUAL(v.n, 2);
+  const dl_finding *f = find(&v, DL_FINDING_UNREADABLE);
+  CU_ASSERT_TRUE(f->first == 7 && f->last == 7);
+  f = find(&v, DL_FINDING_NOT_FINITE);
+  CU_ASSERT_TRUE(f->first == 200 && f->last == 200);
   dl_verification_clear(&v);
 }
 
@@ -192,13 +224,61 @@ static void test_every_row_lands_in_one_split_with_its_label(void) {
   CU_ASSERT_EQUAL(rows_of("cut.h5", "test/x", NULL, NULL), 60); /* a failure leaves the old file */
 }
 
+/* Numbers that are values, not classes, are cut at random too: of a rising y the test rows lie all over. */
+static void test_whole_numbers_that_are_values_are_cut_at_random(void) {
+  static const int offset[] = {0, -150, 100000};
+  static float x[ROWS];
+  static int y[ROWS], test[ROWS];
+  for (int k = 0; k < 3; k++) {
+    for (int i = 0; i < ROWS; i++) y[i] = offset[k] + i;
+    hid_t file = make_file("values.h5");
+    make_floats(file, "train/x", DIMS(ROWS, 1), x);
+    make_set(file, "train/y", H5T_STD_I32LE, H5T_NATIVE_INT, DIMS(ROWS), H5P_DEFAULT, y);
+    H5Fclose(file);
+    DL_ASSERT_OK(dl_data_split(test_path("values.h5"), 0.2, 0, 9, test_path("cut.h5"), true));
+    CU_ASSERT_EQUAL(rows_of("cut.h5", "test/y", NULL, test), 60);
+    double mean = 0;
+    for (int i = 0; i < 60; i++) mean += (test[i] - offset[k]) / 60.0;
+    CU_ASSERT_DOUBLE_EQUAL(mean, 149.5, 40); /* 4 standard errors of 60 out of 300 */
+  }
+}
+
+static void test_values_in_other_files_are_not_copied(void) {
+  float x[20] = {0};
+  hid_t file = make_file("outside.h5"), made = H5Pcreate(H5P_DATASET_CREATE);
+  make_floats(file, "train/x", DIMS(20, 1), x);
+  H5Pset_external(made, "/etc/passwd", 0, sizeof x);
+  make_set(file, "valid/x", H5T_IEEE_F32LE, H5T_NATIVE_FLOAT, DIMS(20, 1), made, NULL);
+  H5Pclose(made);
+  H5Fclose(file);
+  CU_ASSERT_EQUAL(dl_data_split(test_path("outside.h5"), 0.2, 0, 9, test_path("inside.h5"), true), DL_ERR_DATA);
+  CU_ASSERT_PTR_NOT_NULL(strstr(dl_error_last()->message, "'valid/x' keeps its values in other files"));
+  CU_ASSERT_FALSE(dl_path_exists(test_path("inside.h5")));
+}
+
+static void test_labels_without_samples_are_found(void) {
+  const int y[] = {0, 1, 0, 1};
+  hid_t file = make_file("lonely.h5");
+  make_set(file, "train/y", H5T_STD_U8LE, H5T_NATIVE_INT, DIMS(4), H5P_DEFAULT, y);
+  H5Fclose(file);
+  dl_verification v = verify("lonely.h5");
+  CU_ASSERT_EQUAL(v.errors, 1);
+  CU_ASSERT_STRING_EQUAL(find(&v, DL_FINDING_SHAPE)->set, "train/y");
+  CU_ASSERT_STRING_EQUAL(find(&v, DL_FINDING_SHAPE)->text, "there is no train/x beside it");
+  dl_verification_clear(&v);
+}
+
 static const dl_test tests[] = {
     DL_TEST(test_a_good_file_has_no_findings),
     DL_TEST(test_a_flipped_byte_is_named_by_chunk_and_rows),
+    DL_TEST(test_a_damaged_chunk_of_one_row_is_named_alone),
     DL_TEST(test_nan_and_infinity_are_counted_where_they_are),
     DL_TEST(test_labels_are_held_against_the_class_names_and_rows_against_x),
     DL_TEST(test_rows_that_are_there_twice_are_found_within_and_between_splits),
     DL_TEST(test_what_is_no_data_set_file_is_an_error),
     DL_TEST(test_every_row_lands_in_one_split_with_its_label),
+    DL_TEST(test_whole_numbers_that_are_values_are_cut_at_random),
+    DL_TEST(test_labels_without_samples_are_found),
+    DL_TEST(test_values_in_other_files_are_not_copied),
 };
 DL_TEST_MAIN("data verify", tests)

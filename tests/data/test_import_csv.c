@@ -308,6 +308,51 @@ static void test_a_second_file_is_the_test_split(void) {
   CU_ASSERT_PTR_NOT_NULL(strstr(dl_error_last()->message, "names column 1 'y'"));
 }
 
+/* pandas leaves the name of its index empty. */
+static void test_a_second_file_may_have_a_column_without_a_name(void) {
+  write_text("a.csv", ",v,y\n0,1,no\n1,2,yes\n");
+  write_text("b.csv", ",v,y\n0,3,no\n");
+  const char *inputs[] = {keep("a.csv"), keep("b.csv")};
+  const dl_import_setting target = {"target", "y"};
+  DL_ASSERT_OK(dl_import("csv", inputs, 2, &target, 1, test_path("out.h5"), true));
+  expect_set("test/x", 1, 2, (double[]){0, 3});
+}
+
+static void test_decimal_commas_are_read_where_they_are_named_and_an_error_elsewhere(void) {
+  DL_ASSERT_OK(import_text("a;b;y\n1,5;-2;0\n 0,25;\" 1e2 \";1\n", SET({"target", "y"}, {"decimal", "comma"})));
+  expect_set("train/x", 2, 2, (double[]){1.5, -2, 0.25, 100});
+  DL_ASSERT_OK(import_text("1,5;2,5;0\n2,5;3,5;1\n", SET({"target", "-1"}, {"decimal", "comma"}))); /* no header */
+  expect_set("train/x", 2, 2, (double[]){1.5, 2.5, 2.5, 3.5});
+  DL_ASSERT_OK(import_text("a;y\n1;2,5\n2;3,25\n", SET({"target", "y"}, {"decimal", "comma"})));
+  expect_set("train/y", 2, 1, (double[]){2.5, 3.25});
+  expect_error("a;b;y\n1;2;0\n1;2,5;1\n", SET({"target", "y"}), DL_ERR_DATA,
+               "in.csv:3:3: column 'b': '2,5' is no number with a decimal point");
+  expect_error("a;y\n1;2,5\n2;3\n", SET({"target", "y"}), DL_ERR_DATA, "in.csv:2:3: column 'y'");
+  DL_ASSERT_OK(import_text("a;b;y\n1;2;0\n1;2,5;1\n", SET({"target", "y"}, {"categorical", "b"})));
+  expect_texts("feature_names", "a|b=2|b=2,5");
+}
+
+static void test_one_text_among_many_numbers_is_an_error_and_not_a_category(void) {
+  char text[1000] = "v,y\n";
+  for (int i = 0; i < 30; i++) snprintf(text + strlen(text), 20, "%d.5,%d\n", i, i % 2);
+  DL_ASSERT_OK(import_text(text, SET({"target", "y"})));
+  snprintf(text + strlen(text), 20, "7.5x,1\n");
+  expect_error(text, SET({"target", "y"}), DL_ERR_DATA, "in.csv:32:1: column 'v': '7.5x' is no number");
+  DL_ASSERT_OK(import_text(text, SET({"target", "y"}, {"categorical", "v"})));
+  hsize_t rows, columns;
+  free(read_set("train/x", &rows, &columns));
+  CU_ASSERT_EQUAL(columns, 31);
+  DL_ASSERT_OK(import_text("v,y\n1,0\n2,1\n3+,1\n", SET({"target", "y"}))); /* few: categories */
+  expect_texts("feature_names", "v=1|v=2|v=3+");
+}
+
+static void test_what_is_not_utf8_is_named_by_its_place(void) {
+  expect_error("a,y\n1,no\n2,caf\xe9\n", SET({"target", "y"}), DL_ERR_DATA, "in.csv:3:3: the text is not UTF-8");
+  expect_error("a,\xe9t\xe9\n1,2\n", SET({"target", "2"}), DL_ERR_DATA, "in.csv:1:3: the text is not UTF-8");
+  DL_ASSERT_OK(import_text("a,y\n1,no\n2,caf\xc3\xa9\n", SET({"target", "y"})));
+  expect_texts("class_names", "caf\xc3\xa9|no");
+}
+
 static void test_packed_and_large_files_are_read_alike_in_any_locale(void) {
   char *text = calloc(1, 4 << 20);
   size_t n = 0;
@@ -388,6 +433,10 @@ static const dl_test tests[] = {
     DL_TEST(test_the_random_split_is_stratified_and_by_seed),
     DL_TEST(test_a_split_file_says_who_is_test),
     DL_TEST(test_a_second_file_is_the_test_split),
+    DL_TEST(test_a_second_file_may_have_a_column_without_a_name),
+    DL_TEST(test_decimal_commas_are_read_where_they_are_named_and_an_error_elsewhere),
+    DL_TEST(test_one_text_among_many_numbers_is_an_error_and_not_a_category),
+    DL_TEST(test_what_is_not_utf8_is_named_by_its_place),
     DL_TEST(test_packed_and_large_files_are_read_alike_in_any_locale),
     DL_TEST(test_what_is_wrong_is_named_by_line_and_column),
 };

@@ -82,8 +82,9 @@ static void fuzz_csv(const uint8_t *bytes, size_t n) {
                                         {"missing", missing[bytes[0] >> 1 & 3]},
                                         {"task", tasks[bytes[0] >> 3 & 3]},
                                         {"categories", bytes[0] & 32 ? "integers" : "onehot"},
-                                        {"test-fraction", bytes[0] & 64 ? "0.3" : "0"}};
-  import("csv", &input, 1, settings, 5);
+                                        {"test-fraction", bytes[0] & 64 ? "0.3" : "0"},
+                                        {"decimal", bytes[0] & 128 ? "comma" : "point"}};
+  import("csv", &input, 1, settings, 6);
   close(file.descriptor);
 }
 

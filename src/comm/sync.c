@@ -295,6 +295,7 @@ static void add_sums(double *restrict into, const double *restrict x) {
 void dl_sync_ready(dl_sync *sync, int64_t leaf, size_t from) {
   size_t count = sync->group->count;
   if (!sync->ops->ready || !sync->options.overlap || leaf != sync->end_leaf - 1) return;
+  if (dl_recompute_is_leaf(sync, leaf)) return; /* others add to what is ready, in its place */
   if (sync->last_merges < 0) {
     dl_tree_stack stack = sync->stack;
     sync->last_merges = dl_tree_stack_push_leaf(&stack, leaf);

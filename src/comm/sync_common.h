@@ -143,6 +143,8 @@ bool dl_audit_is_due(const dl_sync *sync);
 dl_status dl_recompute_new(dl_sync *sync);
 void dl_recompute_destroy(dl_sync *sync);
 void dl_recompute_begin(dl_sync *sync); /* a step: which leaf is computed twice, and by whom */
+/* Whether that leaf is the one: it is to stay as it was computed until it is done. */
+bool dl_recompute_is_leaf(const dl_sync *sync, int64_t leaf);
 void dl_recompute_leaf_done(dl_sync *sync, int64_t leaf, const float *gradient, const double sums[DL_LEAF_SUMS]);
 void dl_recompute_write_header(const dl_sync *sync, dl_header *header);
 /* When all headers are there: the same result on all members. */

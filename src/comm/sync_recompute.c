@@ -128,9 +128,13 @@ void dl_sync_leaf_recomputed(dl_sync *sync, const double sums[DL_LEAF_SUMS]) {
   own->recomputed = hash_parts(sync, own->tensors[1]);
 }
 
+bool dl_recompute_is_leaf(const dl_sync *sync, int64_t leaf) {
+  return sync->recompute && sync->recompute->leaf == leaf;
+}
+
 void dl_recompute_leaf_done(dl_sync *sync, int64_t leaf, const float *gradient, const double sums[DL_LEAF_SUMS]) {
   dl_recompute *own = sync->recompute;
-  if (!own || leaf != own->leaf) return;
+  if (!dl_recompute_is_leaf(sync, leaf)) return;
   hash_leaf(sync, gradient, sums, own->tensors[0]);
   own->delivered = hash_parts(sync, own->tensors[0]);
 }

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "comm/launch.h"
 #include "comm/sync.h"
@@ -278,9 +279,22 @@ static inline void oracle_step(const sync_case *c, int step, oracle *o) {
 
 static inline bool same_bits(const void *a, const void *b, size_t bytes) { return memcmp(a, b, bytes) == 0; }
 
+/* Another member's leaf, where this one is to compute it a second time. */
+static inline void prove_leaf(const sync_case *c, dl_sync *sync, int step, const dl_cut *cut) {
+  const int64_t leaf = dl_sync_recompute_leaf(sync);
+  int64_t begin, past;
+  double sums[DL_LEAF_SUMS];
+  if (leaf < 0) return;
+  dl_cut_leaf_range(cut, leaf, &begin, &past);
+  leaf_gradient(c, step, begin, dl_sync_gradients(sync));
+  leaf_sums(c, step, begin, sums);
+  dl_sync_leaf_recomputed(sync, sums);
+}
+
 static inline void run_leaves(const sync_case *c, dl_team *team, dl_sync *sync, int step, const dl_cut *cut) {
   int64_t first, end;
   (void)team;
+  prove_leaf(c, sync, step, cut);
   dl_sync_leaves(sync, &first, &end);
   for (int64_t leaf = first; leaf < end; leaf++) {
     int64_t begin, past;
@@ -289,6 +303,7 @@ static inline void run_leaves(const sync_case *c, dl_team *team, dl_sync *sync, 
     leaf_gradient(c, step, begin, dl_sync_gradients(sync));
     leaf_sums(c, step, begin, sums);
     for (uint64_t i = 4; i-- > 0 && c->seed % 4;) dl_sync_ready(sync, leaf, c->group.count * i / (1 + c->seed % 4));
+    if (leaf + 1 == end && draw_below(c->seed, 700 + (uint64_t)leaf, 3) == 0) usleep(2000); /* others go on meanwhile */
     dl_sync_leaf_done(sync, leaf, sums);
   }
 }
@@ -395,6 +410,8 @@ static inline dl_status sync_property(dl_team *team, uint64_t seed, int transpor
                              .shards = c.shards,
                              .norm_first = c.norm_first,
                              .audit_every = draw_below(seed, 8, 4),
+                             .recompute_every = draw_below(seed, 10, 3),
+                             .seed = seed,
                              .compress = c.compress,
                              .overlap = draw_below(seed, 8, 3) > 0,
                              .bucket_bytes = seed % 2 ? 8192 : 0};

@@ -18,7 +18,6 @@
 #include "data/data_plan.h"
 #include "data/data_source.h"
 #include "data/data_stream.h"
-#include "data/hdf5_probe.h"
 
 /* ---- the plan and the block ---- */
 
@@ -97,7 +96,7 @@ static dl_status check_access(const dl_config *config, unsigned need) {
   }
   if (status == DL_OK) {
     dl_h5_enter(&turn);
-    status = dl_h5_open_first(source.files[0], &file);
+    status = dl_h5_open(source.files[0], &file);
     dl_h5_close(&file);
     dl_h5_leave(&turn);
   }
@@ -108,7 +107,8 @@ static dl_status check_access(const dl_config *config, unsigned need) {
 static dl_status open_files(dl_data *data, const dl_config *config, unsigned need, dl_scan *scan) {
   dl_team *team = data->team;
   bool reader = team->node_rank == 0;
-  DL_TRY(dl_team_agree(team, reader ? dl_scan_make(config, need, scan) : check_access(config, need)));
+  DL_TRY(dl_team_agree(team, reader ? dl_scan_make(config, need, scan) : DL_OK)); /* the files are sound, then */
+  DL_TRY(dl_team_agree(team, reader ? DL_OK : check_access(config, need)));
   DL_TRY(share_plan(data, scan, reader));
   DL_TRY(make_block(data, config, need, scan, &reader));
   DL_TRY(dl_team_agree(team, reader ? dl_scan_load(scan, config, team->nodes > 1, data->block) : DL_OK));

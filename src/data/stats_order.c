@@ -148,29 +148,24 @@ typedef struct cut {
   void *context;
 } cut;
 
-static dl_status count_block(dl_stats_source *s, void *context) {
-  cut *k = context;
+/* The values of a block that lie in the range: counted, or kept. */
+static inline dl_status visit_block(dl_stats_source *s, cut *k, bool keep) {
   int64_t each = dl_stats_each(s, k->column);
   for (int64_t r = 0; r < s->block_rows; r++)
     for (int64_t i = 0; i < each; i++) {
       double value = dl_stats_value(s, k->column, r, i);
       uint64_t key = dl_stats_key(value);
-      if (isfinite(value) && key >= k->low && key <= k->high) k->counts[key >> k->shift & 65535]++;
+      if (!isfinite(value) || key < k->low || key > k->high) continue;
+      if (keep)
+        k->mine[k->n_mine++] = value;
+      else
+        k->counts[key >> k->shift & 65535]++;
     }
   return DL_OK;
 }
 
-static dl_status keep_block(dl_stats_source *s, void *context) {
-  cut *k = context;
-  int64_t each = dl_stats_each(s, k->column);
-  for (int64_t r = 0; r < s->block_rows; r++)
-    for (int64_t i = 0; i < each; i++) {
-      double value = dl_stats_value(s, k->column, r, i);
-      uint64_t key = dl_stats_key(value);
-      if (isfinite(value) && key >= k->low && key <= k->high) k->mine[k->n_mine++] = value;
-    }
-  return DL_OK;
-}
+static dl_status count_block(dl_stats_source *s, void *context) { return visit_block(s, context, false); }
+static dl_status keep_block(dl_stats_source *s, void *context) { return visit_block(s, context, true); }
 
 static dl_status sort_and_take(const cut *k, double *all, int64_t n) {
   double *scratch = dl_calloc((size_t)n + 1, sizeof *scratch);

@@ -96,19 +96,9 @@ static int finish(const dl_metrics_totals *totals, dl_metric *out) {
   return DL_REPORT(found, out) - (totals->outputs <= TOP); /* top-5 says nothing of five classes */
 }
 
-enum { PRECISION, RECALL, F1, SUPPORT, ROC_AUC, PR_AUC, EACH };
-
 static void finish_each(const dl_metrics_totals *totals, double *out) {
-  for (int64_t c = 0; c < totals->outputs; c++) {
-    const dl_hits h = hits_of(totals->sums, c);
-    double *row = out + c * EACH;
-    row[PRECISION] = dl_precision(h);
-    row[RECALL] = dl_recall(h);
-    row[F1] = dl_f1(h);
-    row[SUPPORT] = h.tp + h.fn;
-    row[ROC_AUC] = DL_RANKED(totals, c, roc_auc);
-    row[PR_AUC] = DL_RANKED(totals, c, pr_auc);
-  }
+  for (int64_t c = 0; c < totals->outputs; c++)
+    dl_hits_figures(totals, c, hits_of(totals->sums, c), out + c * DL_HITS_FIGURES);
 }
 
 const dl_metrics_kind dl_metrics_classification = {
@@ -127,6 +117,6 @@ const dl_metrics_kind dl_metrics_classification = {
     .add = add,
     .finish = finish,
     .each_title = "per_class",
-    .each = "precision|recall|f1|support|roc_auc|pr_auc",
+    .each = DL_HITS_NAMES,
     .finish_each = finish_each,
 };

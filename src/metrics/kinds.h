@@ -41,6 +41,19 @@ static inline double dl_mean_defined(const double *values, int64_t n, int64_t st
   ((totals)->ranked ? dl_mean_defined(&(totals)->ranked[0].figure, (totals)->outputs, DL_RANKED_STRIDE) : NAN)
 #define DL_RANKED(totals, output, figure) ((totals)->ranked ? (totals)->ranked[output].figure : NAN)
 
+/* The figures of one class or label that `each` of several kinds begins with: DL_HITS_NAMES. */
+#define DL_HITS_NAMES "precision|recall|f1|support|roc_auc|pr_auc"
+enum { DL_HITS_FIGURES = 6 };
+static inline void dl_hits_figures(const dl_metrics_totals *totals, int64_t output, dl_hits h, double *out) {
+  const double figures[DL_HITS_FIGURES] = {dl_precision(h),
+                                           dl_recall(h),
+                                           dl_f1(h),
+                                           h.tp + h.fn,
+                                           DL_RANKED(totals, output, roc_auc),
+                                           DL_RANKED(totals, output, pr_auc)};
+  for (int i = 0; i < DL_HITS_FIGURES; i++) out[i] = figures[i];
+}
+
 /* For kinds that have none. */
 static inline int64_t dl_no_counters(int64_t outputs) { return 0 * outputs; }
 

@@ -64,18 +64,12 @@ static int finish(const dl_metrics_totals *totals, dl_metric *out) {
   return DL_REPORT(found, out);
 }
 
-enum { PRECISION, RECALL, F1, SUPPORT, ROC_AUC, PR_AUC, BEST_F1, BEST_F1_THRESHOLD, EACH };
+enum { BEST_F1 = DL_HITS_FIGURES, BEST_F1_THRESHOLD, EACH };
 
 static void finish_each(const dl_metrics_totals *totals, double *out) {
   for (int64_t o = 0; o < totals->outputs; o++) {
-    const dl_hits h = hits_of(totals->sums, o);
     double *row = out + o * EACH;
-    row[PRECISION] = dl_precision(h);
-    row[RECALL] = dl_recall(h);
-    row[F1] = dl_f1(h);
-    row[SUPPORT] = h.tp + h.fn;
-    row[ROC_AUC] = DL_RANKED(totals, o, roc_auc);
-    row[PR_AUC] = DL_RANKED(totals, o, pr_auc);
+    dl_hits_figures(totals, o, hits_of(totals->sums, o), row);
     row[BEST_F1] = DL_RANKED(totals, o, best_f1);
     row[BEST_F1_THRESHOLD] = DL_RANKED(totals, o, best_f1_threshold);
   }
@@ -95,6 +89,6 @@ const dl_metrics_kind dl_metrics_multilabel = {
     .add = add,
     .finish = finish,
     .each_title = "per_label",
-    .each = "precision|recall|f1|support|roc_auc|pr_auc|best_f1|best_f1_threshold",
+    .each = DL_HITS_NAMES "|best_f1|best_f1_threshold",
     .finish_each = finish_each,
 };

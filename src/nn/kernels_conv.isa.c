@@ -9,25 +9,14 @@
 
 #include "core/isa.h"
 
-#if defined(__AVX512F__) || (defined(__AVX2__) && defined(__FMA__))
-#include <immintrin.h>
+#include "nn/kernels_vec.h"
+
+#if DL_HAS_VEC
 
 #if defined(__AVX512F__)
-enum { LANES = 16, PIXELS = 10 };
-typedef __m512 vec;
-static inline vec zeros(void) { return _mm512_setzero_ps(); }
-static inline vec load(const float *x) { return _mm512_loadu_ps(x); }
-static inline vec spread(float x) { return _mm512_set1_ps(x); }
-static inline void store(float *x, vec v) { _mm512_storeu_ps(x, v); }
-static inline vec fused(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
+enum { PIXELS = 10 };
 #else
-enum { LANES = 8, PIXELS = 6 };
-typedef __m256 vec;
-static inline vec zeros(void) { return _mm256_setzero_ps(); }
-static inline vec load(const float *x) { return _mm256_loadu_ps(x); }
-static inline vec spread(float x) { return _mm256_set1_ps(x); }
-static inline void store(float *x, vec v) { _mm256_storeu_ps(x, v); }
-static inline vec fused(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
+enum { PIXELS = 6 };
 #endif
 
 /* The part of the kernel that lies on the image, for the pixels of a tile. */

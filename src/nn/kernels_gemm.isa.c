@@ -12,32 +12,16 @@
 #include "nn/kernels_gemm.h"
 #include "core/isa.h"
 
-#if defined(__AVX512F__) || (defined(__AVX2__) && defined(__FMA__))
-#include <immintrin.h>
+#include "nn/kernels_vec.h"
+
+#if DL_HAS_VEC
 #include <string.h>
 
 #if defined(__AVX512F__)
-enum { LANES = 16, ROWS = 8 };
-typedef __m512 vec;
-static inline vec zeros(void) { return _mm512_setzero_ps(); }
-static inline vec load(const float *x) { return _mm512_loadu_ps(x); }
-static inline vec spread(float x) { return _mm512_set1_ps(x); }
-static inline void store(float *x, vec v) { _mm512_storeu_ps(x, v); }
-static inline vec fused(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
-static inline vec times(vec a, vec b) { return _mm512_mul_ps(a, b); }
-static inline vec plus(vec a, vec b) { return _mm512_add_ps(a, b); }
+enum { ROWS = 8 };
 #else
-enum { LANES = 8, ROWS = 6 };
-typedef __m256 vec;
-static inline vec zeros(void) { return _mm256_setzero_ps(); }
-static inline vec load(const float *x) { return _mm256_loadu_ps(x); }
-static inline vec spread(float x) { return _mm256_set1_ps(x); }
-static inline void store(float *x, vec v) { _mm256_storeu_ps(x, v); }
-static inline vec fused(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
-static inline vec times(vec a, vec b) { return _mm256_mul_ps(a, b); }
-static inline vec plus(vec a, vec b) { return _mm256_add_ps(a, b); }
+enum { ROWS = 6 };
 #endif
-
 enum { PANEL = 2 * LANES, TALL = DL_GEMM_TALL / ROWS * ROWS, AHEAD = 16 };
 
 static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }

@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "core/bits.h"
+
 #define LANES 8
 
 /* The loop may run on one buffer in place: iteration i touches element i alone. */
@@ -21,18 +23,6 @@
 #else
 #define INDEPENDENT _Pragma("GCC ivdep")
 #endif
-
-static inline uint32_t bits_of(float x) {
-  uint32_t u;
-  memcpy(&u, &x, sizeof u);
-  return u;
-}
-
-static inline float float_of(uint32_t u) {
-  float x;
-  memcpy(&x, &u, sizeof x);
-  return x;
-}
 
 static inline double add_lanes(const double lane[LANES]) {
   return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
@@ -54,8 +44,8 @@ static inline float exp1(float x) {
   p = p * r + 0x1.fffffcp-2f;
   float y = 1.0f + (r + r * r * p);
   /* 2^k in two halves, so that the last multiplication overflows or underflows gradually where the result does. */
-  uint32_t n = bits_of(t) - bits_of(shifter), half = ((n + 256u) >> 1) - 128u;
-  return y * float_of((half + 127u) << 23) * float_of((n - half + 127u) << 23);
+  uint32_t n = dl_bits_of(t) - dl_bits_of(shifter), half = ((n + 256u) >> 1) - 128u;
+  return y * dl_float_of((half + 127u) << 23) * dl_float_of((n - half + 127u) << 23);
 }
 
 static inline float sigmoid1(float x) {

@@ -11,10 +11,9 @@
 
 /* ---- functions of one number ---- */
 
-/* e^x for x <= 0, and 0 below -88: exp1's own steps, with one scaling by 2^k. */
-static inline float exp_to_zero(float x) {
+/* e^x = scale (1 + tail) for -88 <= x <= 0: exp1's own steps, with one scaling by 2^k. */
+static inline float exp_tail(float x, float *scale) {
   const float shifter = 0x1.8p23f;
-  x = x < -88.0f ? -88.0f : x; /* NaN passes */
   float t = x * 0x1.715476p0f + shifter;
   float k = t - shifter;
   float r = (x - k * 0x1.62e4p-1f) - k * 0x1.7f7d1cp-20f;
@@ -23,7 +22,14 @@ static inline float exp_to_zero(float x) {
   p = p * r + 0x1.5558fap-5f;
   p = p * r + 0x1.55549p-3f;
   p = p * r + 0x1.fffffcp-2f;
-  return (1.0f + (r + r * r * p)) * float_of((bits_of(t) - bits_of(shifter) + 127u) << 23);
+  *scale = dl_float_of((dl_bits_of(t) - dl_bits_of(shifter) + 127u) << 23);
+  return r + r * r * p;
+}
+
+/* e^x for x <= 0, and 0 below -88. */
+static inline float exp_to_zero(float x) {
+  float scale, tail = exp_tail(x < -88.0f ? -88.0f : x, &scale); /* NaN passes */
+  return (1.0f + tail) * scale;
 }
 
 /* The normal distribution function at -a, for a >= 0: e^(-a a / 2) t P(t) with t = 1 / (1 + c a), as Abramowitz and
@@ -40,20 +46,10 @@ static inline float normal_tail(float a, float *density) {
   return *density * (u * q);
 }
 
-/* e^x - 1 for x <= 0: exp1's own steps, with 1 taken off before the scaling by 2^k. */
+/* e^x - 1 for x <= 0, with 1 taken off before the scaling. */
 static inline float expm1_of_negative(float x) {
-  const float shifter = 0x1.8p23f;
-  x = x < -80.0f ? -80.0f : x;
-  float t = x * 0x1.715476p0f + shifter;
-  float k = t - shifter;
-  float r = (x - k * 0x1.62e4p-1f) - k * 0x1.7f7d1cp-20f;
-  float p = 0x1.6a21acp-10f;
-  p = p * r + 0x1.123b6ap-7f;
-  p = p * r + 0x1.5558fap-5f;
-  p = p * r + 0x1.55549p-3f;
-  p = p * r + 0x1.fffffcp-2f;
-  float scale = float_of((bits_of(t) - bits_of(shifter) + 127u) << 23);
-  return scale * (r + r * r * p) + (scale - 1.0f);
+  float scale, tail = exp_tail(x < -80.0f ? -80.0f : x, &scale);
+  return scale * tail + (scale - 1.0f);
 }
 
 /* log(1 + e), e in [0, 1] */

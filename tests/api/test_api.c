@@ -9,25 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "dltest.h"
+#include "api_fixture.h"
 
 enum { FEATURES = 5, CLASSES = 3, TRAIN = 300, TEST = 150 };
-
-#define OK(call)                                                                 \
-  do {                                                                           \
-    dl_status ok_status = (call);                                                \
-    if (ok_status != DL_OK) fprintf(stderr, "%s: %s\n", #call, dl_last_error()); \
-    CU_ASSERT_EQUAL(ok_status, DL_OK);                                           \
-  } while (0)
-
-/* The call fails by this status, and the text says this. */
-#define FAILS(call, status, words)                                                                \
-  do {                                                                                            \
-    dl_status fails_status = (call);                                                              \
-    bool fails_right = fails_status == (status) && strstr(dl_last_error(), words);                \
-    if (!fails_right) fprintf(stderr, "%s: %d: %s\n", #call, (int)fails_status, dl_last_error()); \
-    CU_ASSERT(fails_right);                                                                       \
-  } while (0)
 
 /* ---- data: clouds around three corners ---- */
 
@@ -58,13 +42,6 @@ static arrays *new_arrays(void) {
 }
 
 static const int64_t shape[] = {FEATURES};
-
-static dl_context *opened_context;
-static dl_context *context(void) {
-  if (!opened_context) OK(dl_context_open(&opened_context));
-  CU_ASSERT_PTR_NOT_NULL_FATAL(opened_context);
-  return opened_context;
-}
 
 /* dense, relu, dense over the arrays; not trained. */
 static dl_network *new_network(const arrays *a) {

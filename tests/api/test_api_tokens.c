@@ -8,31 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "dltest.h"
+#include "api_fixture.h"
 
 enum { TEXT = 3001, VOCABULARY = 6, WINDOW = 10, WINDOWS = (TEXT - 1) / WINDOW };
-
-#define OK(call)                                                                 \
-  do {                                                                           \
-    dl_status ok_status = (call);                                                \
-    if (ok_status != DL_OK) fprintf(stderr, "%s: %s\n", #call, dl_last_error()); \
-    CU_ASSERT_EQUAL(ok_status, DL_OK);                                           \
-  } while (0)
-
-#define FAILS(call, status, words)                                                                \
-  do {                                                                                            \
-    dl_status fails_status = (call);                                                              \
-    bool fails_right = fails_status == (status) && strstr(dl_last_error(), words);                \
-    if (!fails_right) fprintf(stderr, "%s: %d: %s\n", #call, (int)fails_status, dl_last_error()); \
-    CU_ASSERT(fails_right);                                                                       \
-  } while (0)
-
-static dl_context *opened_context;
-static dl_context *context(void) {
-  if (!opened_context) OK(dl_context_open(&opened_context));
-  CU_ASSERT_PTR_NOT_NULL_FATAL(opened_context);
-  return opened_context;
-}
 
 /* Each token follows the one before, plus 1; one time in ten it is any of them. */
 static void write_text(int32_t *text, int count, uint32_t state) {

@@ -36,6 +36,24 @@ static inline const char *test_path(const char *name) {
   return path;
 }
 
+static inline void write_bytes(const char *name, const void *bytes, size_t n) {
+  FILE *file = fopen(test_path(name), "wb");
+  CU_ASSERT_EQUAL(fwrite(bytes, 1, n, file), n);
+  fclose(file);
+}
+
+/* Flips the lowest bit of byte `at` of where `mark` stands in the file. */
+static inline void flip_bit(const char *name, const void *mark, size_t size, size_t at) {
+  static char bytes[1 << 22];
+  FILE *file = fopen(test_path(name), "rb");
+  const size_t n = fread(bytes, 1, sizeof bytes, file);
+  fclose(file);
+  char *found = memmem(bytes, n, mark, size);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(found);
+  found[at] ^= 1;
+  write_bytes(name, bytes, n);
+}
+
 static inline hid_t make_file(const char *name) {
   return H5Fcreate(test_path(name), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
 }

@@ -36,12 +36,6 @@ static void make_good(const char *name) {
   H5Fclose(file);
 }
 
-static void write_bytes(const char *name, const void *bytes, size_t n) {
-  FILE *file = fopen(test_path(name), "wb");
-  CU_ASSERT_EQUAL(fwrite(bytes, 1, n, file), n);
-  fclose(file);
-}
-
 static void test_what_is_not_an_hdf5_file_is_named_for_what_it_is(void) {
   expect("data: {file: nowhere.h5}", DL_ERR_DATA, "nowhere.h5|does not exist");
   mkdir(test_path("folder"), 0755);
@@ -317,14 +311,7 @@ static void test_a_damaged_chunk_is_found_by_its_checksum(void) {
   make_labels(file, "train/y", 6, good_labels);
   H5Pclose(made);
   H5Fclose(file);
-  char bytes[65536];
-  FILE *stream = fopen(test_path("sum.h5"), "rb");
-  size_t n = fread(bytes, 1, sizeof bytes, stream);
-  fclose(stream);
-  char *at = memmem(bytes, n, good_x, 12 * sizeof good_x[0]);
-  CU_ASSERT_PTR_NOT_NULL_FATAL(at);
-  at[5] ^= 1;
-  write_bytes("sum.h5", bytes, n);
+  flip_bit("sum.h5", good_x, 12 * sizeof good_x[0], 5);
   expect("data: {file: sum.h5}", DL_ERR_DATA,
          "sum.h5|'train/x' is damaged in rows 0 to 5|chunk at (0, 0)|Fletcher32 checksum is wrong|on_corrupt: "
          "skip|damaged");

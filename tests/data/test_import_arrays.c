@@ -1,6 +1,6 @@
 /* Importing arrays of numpy, files of FANN and folders of pictures, against what numpy and Pillow say they hold
  * (tests/golden/make_import.py); and what is damaged or does not fit. */
-#include "make_h5.h"
+#include "import_fixture.h"
 
 #include <math.h>
 #include <sys/stat.h>
@@ -9,21 +9,6 @@
 #include "data/image_file.h"
 #include "data/import.h"
 #include "golden/import_golden.h"
-
-static const char *keep(const char *name) {
-  static char paths[8][256];
-  static int next;
-  char *path = paths[next++ % 8];
-  snprintf(path, sizeof paths[0], "%s", test_path(name));
-  return path;
-}
-
-static void write_bytes(const char *name, const void *bytes, size_t n) {
-  FILE *file = fopen(test_path(name), "wb");
-  CU_ASSERT_EQUAL(fwrite(bytes, 1, n, file), n);
-  fclose(file);
-}
-static void write_text(const char *name, const char *text) { write_bytes(name, text, strlen(text)); }
 
 static dl_status import(const char *format, int n, const char *const *inputs) {
   return dl_import(format, inputs, n, NULL, 0, test_path("out.h5"), true);
@@ -46,11 +31,7 @@ static void expect_values(const char *name, size_t n, const double *want) {
 static void expect_error(const char *format, int n, const char *const *inputs, const char *part) {
   unlink(test_path("out.h5"));
   CU_ASSERT_EQUAL(import(format, n, inputs), DL_ERR_DATA);
-  char whole[1400];
-  dl_error_format(dl_error_last(), whole, sizeof whole);
-  if (!strstr(whole, part)) fprintf(stderr, "says: %s\nwithout: %s\n", whole, part);
-  CU_ASSERT_PTR_NOT_NULL(strstr(whole, part));
-  CU_ASSERT_FALSE(dl_path_exists(test_path("out.h5")));
+  expect_refused(part);
 }
 
 /* ---- numpy ---- */

@@ -16,24 +16,9 @@ models=("$@")
 dldist=${DLDIST:-build/release/dldist}
 unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE OPENBLAS_NUM_THREADS OMP_NUM_THREADS DNNL_MAX_CPU_ISA ONEDNN_MAX_CPU_ISA
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-jemalloc=$(find /usr/lib -name libjemalloc.so.2 -print -quit)
-[ -n "$jemalloc" ] || { echo "models.sh: libjemalloc2 is not installed: PyTorch would not be at its best" >&2 && exit 2; }
+# shellcheck source=benchmarks/peers/ranks.sh
+source benchmarks/peers/ranks.sh
 
-peer() { # ranks model batch steps; prints ms and parameters
-  local r pids=()
-  for ((r = 1; r < $1; r++)); do
-    peer_rank "$r" "$@" >/dev/null & pids+=($!)
-  done
-  peer_rank 0 "$@"
-  for p in "${pids[@]}"; do wait "$p"; done
-}
-peer_rank() { # rank ranks model batch steps
-  local bind=() world=()
-  if command -v taskset >/dev/null; then bind=(taskset -c "$1"); fi
-  if [ "$2" -gt 1 ]; then world=(MASTER_ADDR=127.0.0.1 MASTER_PORT=29512 "RANK=$1" "WORLD_SIZE=$2" GLOO_SOCKET_IFNAME=lo); fi
-  env "${world[@]}" LD_PRELOAD="$jemalloc" MALLOC_CONF=dirty_decay_ms:-1,muzzy_decay_ms:-1 \
-    "${bind[@]}" /usr/bin/python3 benchmarks/peers/torch_model.py "$3" "$4" "$5"
-}
 ours() { # ranks model batch steps; prints ms and parameters
   mpirun -n "$1" --bind-to core "$dldist" bench step --model "$2" --batch "$3" --steps "$4" --shards ranks |
     awk '/ parameters,/ {n = $2} /^step: median/ {print $3, n}'
@@ -49,7 +34,9 @@ for ((i = 0; i < rounds; i++)); do
     IFS=: read -r model batch steps <<<"$entry"
     for ranks in 1 2; do
       for who in peer ours; do
-        read -r ms n <<<"$("$who" "$ranks" "$model" "$batch" "$steps")"
+        words=("$ranks")
+        [ "$who" = ours ] || words+=(torch_model.py)
+        read -r ms n <<<"$("$who" "${words[@]}" "$model" "$batch" "$steps")"
         reading[$entry,$ranks,$who]+="$ms "
         parameters[$entry,$who]=$n
         echo "round $((i + 1)) $entry, $ranks ranks, $who: $ms ms, load $(cut -d' ' -f1 /proc/loadavg)" >&2

@@ -12,23 +12,9 @@ dldist=${DLDIST:-build/release/dldist}
 unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE OPENBLAS_NUM_THREADS OMP_NUM_THREADS DNNL_MAX_CPU_ISA ONEDNN_MAX_CPU_ISA
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 batch=128 steps=400
-jemalloc=$(find /usr/lib -name libjemalloc.so.2 -print -quit)
+# shellcheck source=benchmarks/peers/ranks.sh
+source benchmarks/peers/ranks.sh
 
-peer() { # ranks
-  local r pids=()
-  for ((r = 1; r < $1; r++)); do
-    peer_rank "$r" "$1" >/dev/null & pids+=($!)
-  done
-  peer_rank 0 "$1"
-  for p in "${pids[@]}"; do wait "$p"; done
-}
-peer_rank() { # rank size
-  local bind=() world=()
-  if command -v taskset >/dev/null; then bind=(taskset -c "$1"); fi
-  if [ "$2" -gt 1 ]; then world=(MASTER_ADDR=127.0.0.1 MASTER_PORT=29511 "RANK=$1" "WORLD_SIZE=$2" GLOO_SOCKET_IFNAME=lo); fi
-  env "${world[@]}" LD_PRELOAD="$jemalloc" MALLOC_CONF=dirty_decay_ms:-1,muzzy_decay_ms:-1 \
-    "${bind[@]}" /usr/bin/python3 benchmarks/peers/torch_step.py $batch $steps
-}
 ours() { # ranks shards
   mpirun -n "$1" --bind-to core "$dldist" bench step --batch $batch --steps $steps --shards "$2" |
     sed -n 's/^step: median \([0-9.]*\) ms.*/\1/p'
@@ -39,7 +25,7 @@ declare -A reading
 declare -a m base ratio
 for ((i = 0; i < rounds; i++)); do
   for ranks in 1 2; do
-    reading[peer,$ranks]+="$(peer $ranks) "
+    reading[peer,$ranks]+="$(peer $ranks torch_step.py $batch $steps) "
     for shards in ranks auto; do reading[$shards,$ranks]+="$(ours $ranks $shards) "; done
   done
 done

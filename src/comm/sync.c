@@ -198,9 +198,28 @@ dl_status dl_sync_new(dl_team *team, const dl_param_group *group, const dl_sync_
   return status;
 }
 
+static void wake_guards(dl_sync *sync) {
+  if (sync->resting_audit) sync->audit = sync->resting_audit;
+  if (sync->resting_recompute) sync->recompute = sync->resting_recompute;
+  sync->resting_audit = NULL;
+  sync->resting_recompute = NULL;
+}
+
+void dl_sync_rest_guards(dl_sync *sync, bool rest) {
+  const bool rested = sync->resting_audit != NULL;
+  wake_guards(sync);
+  if (!rest && rested) dl_audit_rewritten(sync);
+  if (!rest) return;
+  sync->resting_audit = sync->audit;
+  sync->resting_recompute = sync->recompute;
+  sync->audit = NULL;
+  sync->recompute = NULL;
+}
+
 void dl_sync_destroy(dl_sync **sync) {
   dl_sync *s = *sync;
   if (!s) return;
+  wake_guards(s);
   dl_audit_destroy(s);
   dl_recompute_destroy(s);
   if (s->ops) s->ops->teardown(s);

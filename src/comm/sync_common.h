@@ -9,6 +9,7 @@
 
 #include "comm/crew.h"
 #include "comm/sync.h"
+#include "comm/sync_topk.h"
 #include "core/half.h"
 #include "core/vector.h"
 
@@ -65,6 +66,7 @@ struct dl_sync {
   const dl_param_group *group;
   dl_sync_options options;
   const dl_half *half;     /* options.compress, NULL: none */
+  dl_topk *topk;           /* where options.compress says so, else NULL */
   int64_t step;            /* steps begun */
   dl_audit *audit;         /* NULL: none */
   dl_recompute *recompute; /* the same */

@@ -215,7 +215,10 @@ static dl_status open_data(dl_model *model, const dl_model_source *source) {
   if (status == DL_OK) status = copy_norm(&model->norm, dl_data_norm(model->data));
   if (status == DL_OK)
     status = resolve_choice(model->config, "data.shuffle", DL_SHUFFLE_NAMES, dl_data_shuffle(model->data));
-  if (status == DL_OK) status = resolve_choice(model->config, "data.normalize", DL_NORMALIZE_NAMES, model->norm.kind);
+  /* What the user asked for stays, or a resume could not tell it from what the checkpoint holds. */
+  int normalize = model->config->data.normalize;
+  if (normalize == DL_NORMALIZE_AUTO) normalize = model->norm.kind;
+  if (status == DL_OK) status = resolve_choice(model->config, "data.normalize", DL_NORMALIZE_NAMES, normalize);
   return dl_team_agree(model->team, status);
 }
 

@@ -151,6 +151,13 @@ for how in j3 r3; do
     contains 'it says that there is no space' 'No space left on device' err
   done
 done
+seq 5000 >text
+for how in alone r3; do
+  within 'mount -t tmpfs -o size=4k tmpfs small' "$how" predict --run good --data good.h5 --split train -o small/p.h5
+  settle "a disk too small for predictions ($how)" 1 'dldist: error: small/p.h5: data set '
+  within 'mount -t tmpfs -o size=4k tmpfs small' "$how" data import text text -o small/t.h5
+  settle "a disk too small for an import ($how)" 1 'dldist: error: small/t.h5: data set '
+done
 
 say '== /dev/shm'
 wide=(--set 'model=[{dense: 3000}, relu, {dense: 700}, {dense: 3}]' --set train.epochs=1 --quiet)

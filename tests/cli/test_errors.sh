@@ -122,6 +122,7 @@ fails 'a loss that is no number' 4 'dldist: error: training failed at step ' bad
 contains 'with advice' '(lower optimizer.lr, set train.clip_norm' err
 try r3 train bad.yaml --run nan --quiet
 check 'its metrics.jsonl says that it failed' failed "$(end_of nan status)"
+check 'and has no digest of its weights' null "$(end_of nan weights_sha256)"
 check 'and no checkpoint has such weights' '' "$(ls nan/checkpoints)"
 
 say '== the disk'

@@ -292,21 +292,17 @@ static dl_status check_columns(const dl_csv_table *table) {
 
 /* ---- splits ---- */
 
+_Static_assert(DL_SPLIT_TRAIN == 0, "rows that no split file names are zeroes");
+
 static dl_status fail_split(const dl_csv_table *table, const dl_csv_field *field, const char *what) {
   return dl_fail_at(DL_ERR_DATA, table->options->split_file, field->line, field->column, "'%.40s' %s", field->text,
                     what);
 }
 
-static dl_status need_rows(dl_csv_table *table, int64_t rows) {
-  if (rows <= table->split_rows) return DL_OK;
-  int64_t most = table->split_rows ? table->split_rows : 4096;
-  while (most < rows) most *= 2;
-  unsigned char *more = dl_reallocarray(table->split_of, (size_t)most, 1);
-  if (!more) return DL_ERR_NOMEM;
-  memset(more + table->split_rows, DL_SPLIT_TRAIN, (size_t)(most - table->split_rows));
-  table->split_of = more;
-  table->split_rows = most;
-  return DL_OK;
+static dl_status fail_row(const dl_csv_table *table, const dl_csv_field *field) {
+  dl_fail_at(DL_ERR_DATA, table->options->split_file, field->line, field->column, "'%.40s' is for no row of '%.120s'",
+             field->text, table->job->inputs[0]);
+  return dl_hint("it has %lld; 0 is the first one", (long long)table->rows);
 }
 
 /* A word for each row, or the numbers of the rows of test. */
@@ -316,12 +312,12 @@ static dl_status read_split_line(dl_csv_table *table, const dl_csv_field *field,
   if (words != (split >= 0))
     return fail_split(table, field, words ? "is none of train, valid, test" : "is no row number");
   if (words) {
-    DL_TRY(need_rows(table, line + 1));
+    if (line >= table->rows) return fail_row(table, field);
     return table->split_of[line] = (unsigned char)split, DL_OK;
   }
-  if (!dl_csv_number(field->text, field->bytes, &number) || number != rint(number) || number < 0 || number > 1e12)
+  if (!dl_csv_number(field->text, field->bytes, &number) || number != rint(number) || number < 0)
     return fail_split(table, field, "is no row number (0 is the first)");
-  DL_TRY(need_rows(table, (int64_t)number + 1));
+  if (number >= (double)table->rows) return fail_row(table, field);
   if (table->split_of[(int64_t)number] == DL_SPLIT_TEST) return fail_split(table, field, "is named twice");
   return table->split_of[(int64_t)number] = DL_SPLIT_TEST, DL_OK;
 }
@@ -341,19 +337,18 @@ static dl_status read_split_lines(dl_csv_table *table, dl_csv *csv, int64_t *nam
 /* By the first member. The rows were counted before: what the file names must be there. */
 static dl_status read_split_file(dl_csv_table *table) {
   dl_csv *csv;
-  int64_t named = 0, last = 0;
+  int64_t named = 0;
   bool words = false;
-  DL_TRY(need_rows(table, table->rows + 1));
+  table->split_rows = table->rows;
+  table->split_of = dl_calloc((size_t)table->rows + 1, 1);
+  if (!table->split_of) return DL_ERR_NOMEM;
   DL_TRY(dl_csv_open(table->options->split_file, ',', &csv));
   dl_status status = read_split_lines(table, csv, &named, &words);
   dl_csv_close(&csv);
   DL_TRY(status);
-  for (int64_t i = 0; i < table->split_rows; i++)
-    if (table->split_of[i] != DL_SPLIT_TRAIN) last = i;
-  if (words ? named != table->rows : last >= table->rows)
-    return dl_fail_at(DL_ERR_DATA, table->options->split_file, 0, 0, "names %lld rows, but '%.120s' has %lld",
-                      (long long)(words ? named : last + 1), table->job->inputs[0], (long long)table->rows);
-  return DL_OK;
+  if (!words || named == table->rows) return DL_OK;
+  return dl_fail_at(DL_ERR_DATA, table->options->split_file, 0, 0, "names %lld rows, but '%.120s' has %lld",
+                    (long long)named, table->job->inputs[0], (long long)table->rows);
 }
 
 static dl_status check_split_options(const dl_csv_table *table) {

@@ -23,7 +23,11 @@ static void take_means(dl_sync *sync, const float *values, float factor, bool ap
     sync->block_sumsq[b] = 0;
     if (!counts(sync, block)) continue;
     float *mean = apply ? sync->fold_buffer : own->means + block->offset;
-    mean_of_block(sync, block, values, dl_sync_block_factor(sync, block, factor), mean);
+    const float by = dl_sync_block_factor(sync, block, factor);
+    if (values)
+      mean_of_block(sync, block, values, by, mean);
+    else
+      dl_sync_fold_block(sync, block, dl_ps_node_sums, by, mean);
     if (dl_sync_trains(sync, block)) sync->block_sumsq[b] = dl_sync_penalise_block(sync, block, mean);
     if (apply) dl_sync_apply_block(sync, block, mean);
   }

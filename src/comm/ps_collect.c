@@ -1,4 +1,5 @@
-/* A left sibling's buffer takes the sum, so a tree of W workers needs no memory but theirs. */
+/* A left sibling's buffer takes the sum, so a tree of W workers needs no memory but theirs. Where the left one is only
+ * lent, the right one's does: an addition of two does not care. */
 #include "comm/ps_collect.h"
 
 #include <stdlib.h>
@@ -76,23 +77,23 @@ static int find_sibling(const dl_ps_collect *collect, dl_tree_node node) {
   return -1;
 }
 
-/* Adds the right one into the left one, which becomes their parent. */
+/* The sum of two siblings is their parent, in the memory of one of them. */
 static dl_ps_sum join(const dl_ps_collect *collect, const dl_ps_sum *a, const dl_ps_sum *b) {
   const bool a_left = !(a->node.index & 1);
-  dl_ps_sum left = a_left ? *a : *b;
-  const dl_ps_sum *right = a_left ? b : a;
-  if (collect->count) dl_vector()->add(left.values, right->values, collect->count);
-  for (int k = 0; k < DL_LEAF_SUMS; k++) left.sums[k] += right->sums[k];
-  let_go(collect, right->owner);
-  left.node = (dl_tree_node){left.node.level + 1, left.node.index >> 1};
-  return left;
+  const dl_ps_sum *left = a_left ? a : b, *right = a_left ? b : a, *other = left->borrowed ? left : right;
+  dl_ps_sum sum = left->borrowed ? *right : *left;
+  if (collect->count) dl_vector()->add(sum.values, other->values, collect->count);
+  if (collect->half && collect->count) collect->half->round(sum.values, collect->count);
+  for (int k = 0; k < DL_LEAF_SUMS; k++) sum.sums[k] = left->sums[k] + right->sums[k];
+  let_go(collect, other->owner);
+  sum.node = (dl_tree_node){left->node.level + 1, left->node.index >> 1};
+  return sum;
 }
 
 dl_ps_added dl_ps_collect_add(dl_ps_collect *collect, const dl_ps_sum *sum) {
   dl_ps_added known = look_up(collect, sum->node);
   if (known != DL_PS_ADDED) return known;
   if (!make_room(collect)) return DL_PS_NO_ROOM;
-  collect->seen[collect->n_seen++] = sum->node;
   dl_ps_sum now = *sum;
   for (;;) {
     now.node = rise(now.node, collect->leaves);
@@ -101,7 +102,9 @@ dl_ps_added dl_ps_collect_add(dl_ps_collect *collect, const dl_ps_sum *sum) {
     now = join(collect, &now, &collect->waiting[sibling]);
     collect->waiting[sibling] = collect->waiting[--collect->n_waiting];
   }
+  if (now.borrowed && !collect->keep(collect->context, &now)) return DL_PS_NO_ROOM;
   collect->waiting[collect->n_waiting++] = now;
+  collect->seen[collect->n_seen++] = sum->node;
   return DL_PS_ADDED;
 }
 

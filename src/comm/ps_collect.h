@@ -7,20 +7,26 @@
 #define DL_COMM_PS_COLLECT_H
 
 #include "core/group.h"
+#include "core/half.h"
 #include "core/tree.h"
 
 /* A node's sum and who keeps it: `release` is called once when it is added into another or forgotten. */
 typedef struct dl_ps_sum {
   dl_tree_node node;
-  float *values; /* written to */
+  float *values; /* written to, unless borrowed */
   double sums[DL_LEAF_SUMS];
   void *owner;
+  bool borrowed; /* values are somebody else's, to be read before dl_ps_collect_add returns */
 } dl_ps_sum;
 
 typedef struct dl_ps_collect {
   int64_t leaves;
   size_t count; /* floats of a sum */
   void (*release)(void *owner);
+  bool (*keep)(void *context, dl_ps_sum *sum); /* a borrowed sum has to wait: makes it one of one's own; false: no
+                                                  memory */
+  void *context;
+  const dl_half *half; /* nodes are rounded so; NULL: they are not */
   dl_ps_sum *waiting;
   int n_waiting;
   dl_tree_node *seen; /* what was added, as it came */
@@ -29,6 +35,7 @@ typedef struct dl_ps_collect {
 
 typedef enum dl_ps_added { DL_PS_ADDED, DL_PS_TWICE, DL_PS_NOT_A_NODE, DL_PS_NO_ROOM } dl_ps_added;
 
+/* keep, context and half are set by who needs them. */
 void dl_ps_collect_init(dl_ps_collect *collect, size_t count, void (*release)(void *owner));
 void dl_ps_collect_clear(dl_ps_collect *collect);
 /* Forgets all, for a tree of `leaves`. */

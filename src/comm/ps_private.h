@@ -8,6 +8,7 @@
 
 #include "comm/ps_collect.h"
 #include "comm/ps_link.h"
+#include "comm/ps_share.h"
 #include "comm/ps_units.h"
 #include "comm/sync_common.h"
 
@@ -26,7 +27,7 @@ typedef struct dl_ps {
   int64_t *blocks;           /* servers + 1: and in blocks */
   int64_t widest;            /* blocks of the widest slice */
   size_t begin, end;         /* this member's floats */
-  dl_shared shared;          /* SERVE on one node: the weights */
+  dl_shared shared;          /* on one node: the weights */
   float *private_weights;
   float *state, *means; /* n_slots x slice; count, where the norm comes first */
   dl_header *header;    /* this member's */
@@ -34,8 +35,10 @@ typedef struct dl_ps {
   dl_ps_link *link;     /* listens; NULL where this member does not serve */
   uint64_t life, job;
   dl_ps_collect collect;
+  struct owner *spare;  /* ps_sum.c: buffers between their uses */
   dl_message *messages; /* 2 x size */
   /* TEAM */
+  dl_shared sums;   /* on one node: all members' gradient buffers, and nothing travels */
   dl_ps_link **out; /* to each server, NULL for itself */
   dl_status pushed; /* how pushing went in this step */
   _Atomic int busy; /* pushes that ZeroMQ still reads */
@@ -52,8 +55,11 @@ typedef struct dl_ps_client {
   dl_ps_peer peer;
   char name[DL_PS_NAME_BYTES];
   bool here, idle;
-  uint64_t sequence; /* of its last request for work */
-  int64_t has;       /* the version of the weights that it has */
+  uint64_t sequence;         /* of its last request for work */
+  int64_t has;               /* the version of the weights that it has */
+  const dl_ps_share *memory; /* where its sums can be read; NULL: they come as messages */
+  bool shared, views;        /* it has said SHARE since it joined; its last request can read serve->memory */
+  uint64_t pushed;           /* the sequence of its last push that was looked at */
 } dl_ps_client;
 
 /* A push that was applied (ssp, asp). */
@@ -69,6 +75,7 @@ struct dl_ps_serve {
   char *welcome;
   char secret[DL_PS_SECRET_BYTES];
   dl_ps_link **others; /* first server: to each of the others */
+  dl_ps_share *memory; /* the slice for who shares this host; made when the first one comes */
   zmq_msg_t snapshot;  /* the slice at `snapshot_version`, for all who ask */
   uint32_t snapshot_crc;
   int64_t version, snapshot_version;
@@ -80,18 +87,26 @@ struct dl_ps_serve {
   dl_ps_staleness staleness;
 };
 
+/* ---- ps_sum.c ---- */
+
+/* Takes a pushed slice over as a node's sum: values that can be written to, and the owner for own->collect; or borrowed
+ * ones, where it is said to lie in `memory` (NULL: nowhere). False: no memory, or not this slice's length. */
+bool dl_ps_take_sum(dl_ps *own, dl_ps_mail *mail, const float *memory, dl_ps_sum *out);
+/* For own->collect. */
+bool dl_ps_sum_keep(void *own, dl_ps_sum *sum);
+void dl_ps_sum_release(void *owner);
+/* At the end, when all sums are released. */
+void dl_ps_sum_forget(dl_ps *own);
+
 /* ---- sync_ps.c ---- */
 
-/* Takes a pushed slice over as a node's sum: values that can be written to, and the owner for own->collect. False: no
- * memory, or not this slice's length. */
-bool dl_ps_take_sum(const dl_ps *own, dl_ps_mail *mail, dl_ps_sum *out);
-/* Frees the owner of such a sum. */
-void dl_ps_sum_release(void *owner);
+/* Where a node's sums lie, on one node. */
+const float *dl_ps_node_sums(const dl_sync *sync, const dl_fold_node *node, size_t offset);
 
 /* ---- ps_apply.c ---- */
 
-/* Sums of squares and penalties of the slice whose summed gradients are `values`, then the norm over all servers, then
- * the step. Collective over the team. */
+/* Sums of squares and penalties of the slice whose summed gradients are `values` (NULL: they are in own->sums), then
+ * the norm over all servers, then the step. Collective over the team. */
 dl_status dl_ps_apply(dl_sync *sync, const float *values, float factor, double clip_norm, dl_sync_result *result);
 /* One push as a step of its own, over this server's slice alone; false: it is not finite, nothing was applied. Not
  * collective. */
@@ -99,6 +114,15 @@ bool dl_ps_apply_alone(dl_sync *sync, const float *values, float factor, float r
                        double clip_norm);
 /* Doubles of all blocks, `width` a block: every server's slice to all. Collective. */
 dl_status dl_ps_gather_blocks(dl_sync *sync, double *values, size_t width);
+
+/* ---- ps_serve_memory.c: workers on this host ---- */
+
+/* SHARE: the handler of ps_serve.c. */
+dl_status dl_ps_serve_share(dl_sync *sync, dl_ps_client *worker, const dl_ps_mail *mail);
+/* Where this server's slice of the worker's sum lies, NULL: it comes as a message. */
+const float *dl_ps_serve_sums(const dl_ps *own, const dl_ps_client *worker);
+/* Puts the present weights where workers of this host read them. */
+void dl_ps_serve_view(const dl_sync *sync);
 
 /* ---- ps_serve_open.c ---- */
 

@@ -83,8 +83,14 @@ static bool take_snapshot(const dl_sync *sync) {
   return true;
 }
 
-static bool send_slice(const dl_sync *sync, const dl_ps_peer *to, dl_ps_frame *frame, bool wanted) {
+static bool send_slice(const dl_sync *sync, worker *to, dl_ps_frame *frame, bool wanted) {
   const dl_ps *own = dl_ps_of(sync);
+  frame->taken = to->pushed;
+  if (wanted && to->views && own->serve->memory) {
+    dl_ps_serve_view(sync);
+    frame->form = DL_PS_IN_MEMORY;
+    wanted = false;
+  }
   zmq_msg_t part;
   zmq_msg_init(&part);
   if (wanted) {
@@ -92,7 +98,7 @@ static bool send_slice(const dl_sync *sync, const dl_ps_peer *to, dl_ps_frame *f
     zmq_msg_copy(&part, &own->serve->snapshot);
     frame->payload_crc = own->serve->snapshot_crc;
   }
-  return dl_ps_link_send(own->link, to, frame, &part);
+  return dl_ps_link_send(own->link, &to->peer, frame, &part);
 }
 
 /* ---- work ---- */
@@ -100,6 +106,7 @@ static bool send_slice(const dl_sync *sync, const dl_ps_peer *to, dl_ps_frame *f
 static void lose(dl_sync *sync, worker *w, const char *why) {
   dl_ps_serve *serve = dl_ps_of(sync)->serve;
   w->here = w->idle = false;
+  dl_ps_share_close(&w->memory);
   int units = dl_ps_units_lost(&serve->units, (int)(w - serve->workers));
   if (is_first(dl_ps_of(sync)))
     dl_warn("ps_worker", "worker %s %s; %d unit%s handed to others, %d worker%s left", w->name, why, units,
@@ -121,7 +128,7 @@ static dl_status hand_out(dl_sync *sync, worker *w) {
   frame.node = unit->node;
   frame.samples = left < own->options.batch ? left : own->options.batch;
   w->idle = false;
-  if (send_slice(sync, &w->peer, &frame, w->has != serve->version)) return DL_OK;
+  if (send_slice(sync, w, &frame, w->has != serve->version)) return DL_OK;
   lose(sync, w, "cannot be sent its work");
   return DL_OK;
 }
@@ -165,14 +172,20 @@ static dl_status on_join(dl_sync *sync, dl_ps_mail *mail) {
     return DL_OK;
   }
   dl_ps_units_lost(&serve->units, (int)(w - serve->workers));
+  dl_ps_share_close(&w->memory);
   *w = (worker){.peer = mail->from, .here = true, .has = -1};
   copy_name(w->name, text + digest, bytes - digest);
   reply(own, mail, DL_PS_JOINED, 0, "");
   return DL_OK;
 }
 
+static dl_status on_share(dl_sync *sync, dl_ps_mail *mail) {
+  return dl_ps_serve_share(sync, find_worker(dl_ps_of(sync)->serve, &mail->from), mail);
+}
+
 static dl_status on_want(dl_sync *sync, dl_ps_mail *mail) {
   worker *w = find_worker(dl_ps_of(sync)->serve, &mail->from);
+  w->views = mail->frame.status == DL_PS_VIEW;
   w->idle = true;
   w->sequence = mail->frame.sequence;
   w->has = mail->frame.version;
@@ -181,9 +194,11 @@ static dl_status on_want(dl_sync *sync, dl_ps_mail *mail) {
 
 static dl_status on_pull(dl_sync *sync, dl_ps_mail *mail) {
   const dl_ps *own = dl_ps_of(sync);
+  worker *w = find_worker(own->serve, &mail->from);
   dl_ps_frame frame = answer(own, DL_PS_WEIGHTS, mail);
   frame.version = own->serve->version;
-  send_slice(sync, &mail->from, &frame, mail->frame.version != own->serve->version);
+  w->views = mail->frame.status == DL_PS_VIEW;
+  send_slice(sync, w, &frame, mail->frame.version != own->serve->version);
   return DL_OK;
 }
 
@@ -241,7 +256,7 @@ static dl_status apply_push(dl_sync *sync, const dl_ps_mail *mail, const float *
 }
 
 /* A push that fits what was asked for is taken, or was taken before. */
-static dl_ps_fault take_push(dl_sync *sync, dl_ps_mail *mail, dl_status *status) {
+static dl_ps_fault take_push(dl_sync *sync, worker *w, dl_ps_mail *mail, dl_status *status) {
   dl_ps *own = dl_ps_of(sync);
   const bool async = dl_ps_serve_is_async(sync);
   const dl_ps_frame *f = &mail->frame;
@@ -251,7 +266,7 @@ static dl_ps_fault take_push(dl_sync *sync, dl_ps_mail *mail, dl_status *status)
   if (async ? f->step < own->serve->step || f->step > own->serve->step + DL_PS_ASP_WINDOW || f->samples < 1
             : f->step != own->serve->step)
     return DL_PS_BAD_PLACE;
-  if (!dl_ps_take_sum(own, mail, &sum)) return DL_PS_BAD_LENGTH;
+  if (!dl_ps_take_sum(own, mail, dl_ps_serve_sums(own, w), &sum)) return DL_PS_BAD_LENGTH;
   if (async) {
     *status = apply_push(sync, mail, sum.values);
     dl_ps_sum_release(sum.owner);
@@ -272,11 +287,15 @@ static dl_status on_done(dl_sync *sync, dl_ps_mail *mail) {
 static dl_status on_push(dl_sync *sync, dl_ps_mail *mail) {
   dl_ps *own = dl_ps_of(sync);
   dl_status status = DL_OK;
-  dl_ps_fault fault = take_push(sync, mail, &status);
+  worker *w = find_worker(own->serve, &mail->from);
+  dl_ps_fault fault = take_push(sync, w, mail, &status);
   DL_TRY(status);
+  w->pushed = mail->frame.sequence;
   if (fault != DL_PS_FINE) dl_ps_link_fault(own->link, fault);
   if (own->servers > 1) {
-    reply(own, mail, fault == DL_PS_FINE ? DL_PS_TAKEN : DL_PS_STALE, 0, "");
+    dl_ps_frame frame = answer(own, fault == DL_PS_FINE ? DL_PS_TAKEN : DL_PS_STALE, mail);
+    frame.taken = w->pushed;
+    dl_ps_link_send(own->link, &w->peer, &frame, NULL);
     return DL_OK;
   }
   return fault == DL_PS_FINE ? on_done(sync, mail) : on_want(sync, mail);
@@ -326,6 +345,7 @@ static const handler handlers[DL_PS_KINDS] = {
     [DL_PS_DONE] = {.handle = on_done, .first_only = true},
     [DL_PS_BYE] = {.handle = on_bye},
     [DL_PS_CLOSE] = {.handle = on_close, .stranger = true},
+    [DL_PS_SHARE] = {.handle = on_share},
 };
 
 /* Who is not known, or knows another life of the servers, is told to join anew. */

@@ -215,7 +215,10 @@ static dl_status open_data(dl_model *model, const dl_model_source *source) {
   if (status == DL_OK) status = copy_norm(&model->norm, dl_data_norm(model->data));
   if (status == DL_OK)
     status = resolve_choice(model->config, "data.shuffle", DL_SHUFFLE_NAMES, dl_data_shuffle(model->data));
-  if (status == DL_OK) status = resolve_choice(model->config, "data.normalize", DL_NORMALIZE_NAMES, model->norm.kind);
+  /* What the user asked for stays, or a resume could not tell it from what the checkpoint holds. */
+  int normalize = model->config->data.normalize;
+  if (normalize == DL_NORMALIZE_AUTO) normalize = model->norm.kind;
+  if (status == DL_OK) status = resolve_choice(model->config, "data.normalize", DL_NORMALIZE_NAMES, normalize);
   return dl_team_agree(model->team, status);
 }
 
@@ -321,6 +324,13 @@ static void warn_of_looking_ahead(const dl_model *model) {
       dl_net_layer_text(model->net, layer, text, sizeof text));
 }
 
+static void warn_of_long_warmup(const dl_model *model, int64_t steps) {
+  const int64_t warmup = dl_schedule_warmup(model->schedule);
+  if (warmup >= steps && warmup > 0)
+    dl_warn("warmup", "schedule.warmup_steps: %lld, but the whole run has %lld steps: it ends before the warm-up does",
+            (long long)warmup, (long long)steps);
+}
+
 static dl_status check_trainable(const dl_model *model) {
   for (int i = 0; i < model->group.n_tensors; i++)
     if (model->group.tensors[i].trainable) return DL_OK;
@@ -345,6 +355,7 @@ static dl_status make_training(dl_model *model) {
     return dl_hint("set data.valid, for example to 0.1");
   }
   dl_optimizer_wire(model->optimizer, &model->group);
+  warn_of_long_warmup(model, epoch_steps * config->train.epochs);
   warn_of_looking_ahead(model);
   return DL_OK;
 }

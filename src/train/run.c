@@ -317,7 +317,7 @@ static dl_status write_end(dl_run *run, dl_status status) {
   dl_json_put_int(event, "epochs", m->at.epoch);
   dl_json_put_real(event, "seconds", m->at.seconds);
   dl_run_put_speed(event, m, run->samples_per_s);
-  if (run->digest.hex[0]) dl_json_put_string(event, "weights_sha256", run->digest.hex);
+  dl_json_put_string(event, "weights_sha256", run->digest.hex[0] ? run->digest.hex : NULL); /* null: it failed */
   if (status != DL_OK) dl_json_put_string(event, "message", dl_error_last()->message);
   return dl_events_write(run->events, event);
 }

@@ -122,6 +122,7 @@ fails 'a loss that is no number' 4 'dldist: error: training failed at step ' bad
 contains 'with advice' '(lower optimizer.lr, set train.clip_norm' err
 try r3 train bad.yaml --run nan --quiet
 check 'its metrics.jsonl says that it failed' failed "$(end_of nan status)"
+check 'and has no digest of its weights' null "$(end_of nan weights_sha256)"
 check 'and no checkpoint has such weights' '' "$(ls nan/checkpoints)"
 
 say '== the disk'
@@ -150,6 +151,13 @@ for how in j3 r3; do
     settle "a disk of $size for the run folder ($how)" 1 'dldist: error: small/run'
     contains 'it says that there is no space' 'No space left on device' err
   done
+done
+seq 5000 >text
+for how in alone r3; do
+  within 'mount -t tmpfs -o size=4k tmpfs small' "$how" predict --run good --data good.h5 --split train -o small/p.h5
+  settle "a disk too small for predictions ($how)" 1 'dldist: error: small/p.h5: data set '
+  within 'mount -t tmpfs -o size=4k tmpfs small' "$how" data import text text -o small/t.h5
+  settle "a disk too small for an import ($how)" 1 'dldist: error: small/t.h5: data set '
 done
 
 say '== /dev/shm'

@@ -19,7 +19,9 @@ const dl_option dl_config_rows[] = {
     {"data.file", DL_OPTION_NODE, AT(data.file), 0, 0, "", NULL,
      "HDF5 file, a list of files, or a glob, that are one data set; relative to the configuration's folder", true},
     {"data.train", DL_OPTION_NODE, AT(data.train), 0, 0, "", NULL,
-     "data set names of the training split: {x: train/x, y: train/y}; weight: for weights per sample", false},
+     "data set names of the training split: {x: train/x, y: train/y}; weight: for weights per sample; regression with "
+     "y: train/x is an autoencoder",
+     false},
     {"data.valid", DL_OPTION_NODE, AT(data.valid), 0, 0, "", NULL,
      "data set names of the validation split, or a fraction to cut off train; default: valid/x and valid/y if there",
      false},

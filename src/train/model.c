@@ -416,7 +416,8 @@ static dl_status check_memory(const dl_model *model) {
   const int members = model->team->node_size;
   const double copy = (double)model->group.count * sizeof(float),
                copies = 1 + (double)model->group.n_slots * members / model->team->size;
-  const double own = copy + (double)dl_net_bytes(model->net), all = copies * copy + members * own;
+  const double kept = model->config->sync.compress == DL_COMPRESS_TOPK ? (double)model->shards / model->team->size : 0,
+               own = (1 + kept) * copy + (double)dl_net_bytes(model->net), all = copies * copy + members * own;
   char count[DL_FIGURE_BYTES];
   if (all <= (double)dl_memory_bytes()) return DL_OK;
   dl_fail(DL_ERR_NOMEM,
@@ -451,6 +452,8 @@ static dl_status build_training(dl_model *model, const dl_model_source *source) 
                              .overlap = model->config->sync.overlap,
                              .bucket_bytes = model->config->sync.bucket_mb * 1024 * 1024,
                              .compress = model->config->sync.compress,
+                             .topk = model->config->sync.topk,
+                             .batch = model->config->train.batch,
                              .ps = ps.role == DL_PS_NONE ? NULL : &ps};
   DL_TRY(dl_sync_new(model->team, &model->group, &options, &model->sync));
   model->weights = dl_sync_weights(model->sync);

@@ -20,7 +20,7 @@
 #include "core/vector.h"
 
 #define MAX_SERVERS 1024
-#define AGAIN_S 2.0 /* without an answer the request is made again */
+#define AGAIN_S 1.0 /* without an answer the request is made again */
 #define WAIT_MS 100
 #define MAX_TRIES 50
 #define QUEUE 64

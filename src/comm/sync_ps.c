@@ -527,6 +527,14 @@ static dl_status ps_get(dl_sync *sync, int slot, float *values, int root) {
   return sync->team->ops->exchange(sync->team, &send, !is_root && slice, own->messages, n);
 }
 
+static dl_status ps_log(dl_sync *sync, const char *folder, int64_t step, bool anew) {
+  return dl_ps_of(sync)->options.role == DL_PS_SERVE ? dl_ps_durable_open(sync, folder, step, anew) : DL_OK;
+}
+
+static dl_status ps_saved(dl_sync *sync, int64_t step) {
+  return dl_ps_of(sync)->options.role == DL_PS_SERVE ? dl_ps_durable_saved(sync, step) : DL_OK;
+}
+
 static void ps_dismiss(dl_sync *sync, dl_status status) {
   if (dl_ps_of(sync)->options.role == DL_PS_SERVE) dl_ps_serve_dismiss(sync, status);
 }
@@ -548,6 +556,8 @@ const dl_sync_ops dl_sync_ps_ops = {
     .set = ps_set,
     .get = ps_get,
     .begin = ps_begin,
+    .log = ps_log,
+    .saved = ps_saved,
     .dismiss = ps_dismiss,
     .staleness = ps_staleness,
 };

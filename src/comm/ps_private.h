@@ -115,16 +115,11 @@ void dl_ps_sum_release(void *owner);
 /* At the end, when all sums are released. */
 void dl_ps_sum_forget(dl_ps *own);
 
-/* ---- sync_ps.c ---- */
-
-/* Where a node's sums lie, on one node. */
-const float *dl_ps_node_sums(const dl_sync *sync, const dl_fold_node *node, size_t offset);
-
 /* ---- ps_apply.c ---- */
 
-/* Sums of squares and penalties of the slice whose summed gradients are `values` (NULL: they are in own->sums), then
- * the norm over all servers, then the step. Collective over the team. */
-dl_status dl_ps_apply(dl_sync *sync, const float *values, float factor, double clip_norm, dl_sync_result *result);
+/* Sums along the tree of the slice (which wait in own->sums or own->collect), their penalties and squares; the norm
+ * over all servers; the step. Collective over the team. */
+dl_status dl_ps_apply(dl_sync *sync, float factor, double clip_norm, dl_sync_result *result);
 /* One push as a step of its own, over this server's slice alone; false: it is not finite, nothing was applied. Not
  * collective. */
 bool dl_ps_apply_alone(dl_sync *sync, const float *values, float factor, float running_factor, double share,
@@ -138,8 +133,12 @@ dl_status dl_ps_gather_blocks(dl_sync *sync, double *values, size_t width);
 dl_status dl_ps_serve_share(dl_sync *sync, dl_ps_client *worker, const dl_ps_mail *mail);
 /* Where this server's slice of the worker's sum lies, NULL: it comes as a message. */
 const float *dl_ps_serve_sums(const dl_ps *own, const dl_ps_client *worker);
+/* Before the worker's memory may be written to or goes: sums that are still read there are copied. False: no memory. */
+bool dl_ps_serve_own(dl_ps *own, const dl_ps_client *worker);
 /* Puts the present weights where workers of this host read them. */
 void dl_ps_serve_view(const dl_sync *sync);
+/* Where those of the step in work go, block by block, before dl_ps_serve_applied; NULL: nobody reads them. */
+float *dl_ps_serve_begin_view(const dl_sync *sync);
 
 /* ---- ps_serve_open.c ---- */
 

@@ -106,7 +106,7 @@ static bool send_slice(const dl_sync *sync, worker *to, dl_ps_frame *frame, bool
 static void lose(dl_sync *sync, worker *w, const char *why) {
   dl_ps_serve *serve = dl_ps_of(sync)->serve;
   w->here = w->idle = false;
-  dl_ps_share_close(&w->memory);
+  if (dl_ps_serve_own(dl_ps_of(sync), w)) dl_ps_share_close(&w->memory);
   int units = dl_ps_units_lost(&serve->units, (int)(w - serve->workers));
   if (is_first(dl_ps_of(sync)))
     dl_warn("ps_worker", "worker %s %s; %d unit%s handed to others, %d worker%s left", w->name, why, units,
@@ -120,6 +120,7 @@ static dl_status hand_out(dl_sync *sync, worker *w) {
   if (!w->here || !w->idle) return DL_OK;
   DL_TRY(dl_ps_units_grant(&serve->units, (int)(w - serve->workers), count_here(serve), dl_now_s(), &unit));
   if (!unit) return DL_OK;
+  if (!dl_ps_serve_own(own, w)) return DL_ERR_NOMEM;
   int64_t in_epoch = unit->step % own->options.epoch_steps;
   int64_t left = own->options.epoch_samples - in_epoch * own->options.batch;
   dl_ps_frame frame = answer(own, DL_PS_GRANT, NULL);
@@ -155,7 +156,7 @@ static void copy_name(char *out, const char *text, size_t bytes) {
 }
 
 static dl_status on_join(dl_sync *sync, dl_ps_mail *mail) {
-  const dl_ps *own = dl_ps_of(sync);
+  dl_ps *own = dl_ps_of(sync);
   dl_ps_serve *serve = own->serve;
   const char *text = zmq_msg_data(&mail->payload);
   size_t bytes = zmq_msg_size(&mail->payload), digest = strlen(own->digest);
@@ -173,6 +174,7 @@ static dl_status on_join(dl_sync *sync, dl_ps_mail *mail) {
     return DL_OK;
   }
   dl_ps_units_lost(&serve->units, (int)(w - serve->workers));
+  if (!dl_ps_serve_own(own, w)) return DL_ERR_NOMEM;
   dl_ps_share_close(&w->memory);
   *w = (worker){.peer = mail->from, .here = true, .has = -1, .incarnation = (uint64_t)mail->frame.version};
   copy_name(w->name, text + digest, bytes - digest);
@@ -314,6 +316,7 @@ static dl_ps_fault take_push(dl_sync *sync, worker *w, dl_ps_mail *mail, dl_stat
     dl_ps_sum_release(sum.owner);
     return DL_PS_FINE;
   }
+  sum.lender = own->servers == 1 ? w : NULL; /* who has to wait for more work as long as this is not applied */
   dl_ps_added added = dl_ps_collect_add(&own->collect, &sum);
   if (added != DL_PS_ADDED) dl_ps_sum_release(sum.owner);
   if (added == DL_PS_NO_ROOM) *status = DL_ERR_NOMEM;
@@ -330,6 +333,10 @@ static dl_status on_push(dl_sync *sync, dl_ps_mail *mail) {
   dl_ps *own = dl_ps_of(sync);
   dl_status status = DL_OK;
   worker *w = find_worker(own->serve, &mail->from);
+  if (mail->frame.form == DL_PS_IN_MEMORY && !w->memory) { /* it joined twice, and has to share anew */
+    reply(own, mail, DL_PS_STALE, 1, "");
+    return DL_OK;
+  }
   dl_ps_fault fault = take_push(sync, w, mail, &status);
   DL_TRY(status);
   w->pushed = mail->frame.sequence;
@@ -498,14 +505,13 @@ static void fill_header(dl_sync *sync, bool given_up) {
   dl_ps *own = dl_ps_of(sync);
   dl_ps_serve *serve = own->serve;
   const bool async = dl_ps_serve_is_async(sync);
-  const dl_ps_sum *root = async ? NULL : dl_ps_collect_root(&own->collect);
   const dl_ps_step *step = dl_ps_units_step(&serve->units, serve->step);
   own->header->abandoned = given_up;
   own->header->partial =
       async && (dl_ps_units_ahead(&serve->units, serve->step) || (given_up && step && step->next > 0));
   own->header->save = !own->header->partial && dl_ps_durable_is_full(sync);
   own->header->stop = told_to_stop(sync) && (!own->header->partial || given_up);
-  if (root) memcpy(own->header->sums, root->sums, sizeof root->sums);
+  if (!async) dl_ps_collect_sums(&own->collect, own->header->sums);
   if (async && step) memcpy(own->header->sums, step->sums, sizeof step->sums);
   if (serve->not_finite) own->header->sums[0] = (double)NAN;
 }
@@ -550,6 +556,7 @@ dl_status dl_ps_serve_step(dl_sync *sync) {
 void dl_ps_serve_applied(dl_sync *sync) {
   dl_ps_serve *serve = dl_ps_of(sync)->serve;
   serve->version = serve->step + 1;
+  if (serve->memory && !sync->options.norm_first) dl_ps_share_end_view(serve->memory, serve->version);
 }
 
 bool dl_ps_serve_finite(const dl_sync *sync) { return !dl_ps_of(sync)->serve->not_finite; }

@@ -83,8 +83,14 @@ static bool take_snapshot(const dl_sync *sync) {
   return true;
 }
 
-static bool send_slice(const dl_sync *sync, const dl_ps_peer *to, dl_ps_frame *frame, bool wanted) {
+static bool send_slice(const dl_sync *sync, worker *to, dl_ps_frame *frame, bool wanted) {
   const dl_ps *own = dl_ps_of(sync);
+  frame->taken = to->pushed;
+  if (wanted && to->views && own->serve->memory) {
+    dl_ps_serve_view(sync);
+    frame->form = DL_PS_IN_MEMORY;
+    wanted = false;
+  }
   zmq_msg_t part;
   zmq_msg_init(&part);
   if (wanted) {
@@ -92,7 +98,7 @@ static bool send_slice(const dl_sync *sync, const dl_ps_peer *to, dl_ps_frame *f
     zmq_msg_copy(&part, &own->serve->snapshot);
     frame->payload_crc = own->serve->snapshot_crc;
   }
-  return dl_ps_link_send(own->link, to, frame, &part);
+  return dl_ps_link_send(own->link, &to->peer, frame, &part);
 }
 
 /* ---- work ---- */
@@ -100,6 +106,7 @@ static bool send_slice(const dl_sync *sync, const dl_ps_peer *to, dl_ps_frame *f
 static void lose(dl_sync *sync, worker *w, const char *why) {
   dl_ps_serve *serve = dl_ps_of(sync)->serve;
   w->here = w->idle = false;
+  if (dl_ps_serve_own(dl_ps_of(sync), w)) dl_ps_share_close(&w->memory);
   int units = dl_ps_units_lost(&serve->units, (int)(w - serve->workers));
   if (is_first(dl_ps_of(sync)))
     dl_warn("ps_worker", "worker %s %s; %d unit%s handed to others, %d worker%s left", w->name, why, units,
@@ -113,6 +120,7 @@ static dl_status hand_out(dl_sync *sync, worker *w) {
   if (!w->here || !w->idle) return DL_OK;
   DL_TRY(dl_ps_units_grant(&serve->units, (int)(w - serve->workers), count_here(serve), dl_now_s(), &unit));
   if (!unit) return DL_OK;
+  if (!dl_ps_serve_own(own, w)) return DL_ERR_NOMEM;
   int64_t in_epoch = unit->step % own->options.epoch_steps;
   int64_t left = own->options.epoch_samples - in_epoch * own->options.batch;
   dl_ps_frame frame = answer(own, DL_PS_GRANT, NULL);
@@ -122,7 +130,7 @@ static dl_status hand_out(dl_sync *sync, worker *w) {
   frame.samples = left < own->options.batch ? left : own->options.batch;
   frame.status = w->taken;
   w->idle = false;
-  if (send_slice(sync, &w->peer, &frame, w->has != serve->version)) return DL_OK;
+  if (send_slice(sync, w, &frame, w->has != serve->version)) return DL_OK;
   lose(sync, w, "cannot be sent its work");
   return DL_OK;
 }
@@ -148,7 +156,7 @@ static void copy_name(char *out, const char *text, size_t bytes) {
 }
 
 static dl_status on_join(dl_sync *sync, dl_ps_mail *mail) {
-  const dl_ps *own = dl_ps_of(sync);
+  dl_ps *own = dl_ps_of(sync);
   dl_ps_serve *serve = own->serve;
   const char *text = zmq_msg_data(&mail->payload);
   size_t bytes = zmq_msg_size(&mail->payload), digest = strlen(own->digest);
@@ -166,10 +174,16 @@ static dl_status on_join(dl_sync *sync, dl_ps_mail *mail) {
     return DL_OK;
   }
   dl_ps_units_lost(&serve->units, (int)(w - serve->workers));
+  if (!dl_ps_serve_own(own, w)) return DL_ERR_NOMEM;
+  dl_ps_share_close(&w->memory);
   *w = (worker){.peer = mail->from, .here = true, .has = -1, .incarnation = (uint64_t)mail->frame.version};
   copy_name(w->name, text + digest, bytes - digest);
   reply(own, mail, DL_PS_JOINED, 0, "");
   return DL_OK;
+}
+
+static dl_status on_share(dl_sync *sync, dl_ps_mail *mail) {
+  return dl_ps_serve_share(sync, find_worker(dl_ps_of(sync)->serve, &mail->from), mail);
 }
 
 /* `taken`: the request brought a push, which is in. What comes behind a later request of the same worker was under way
@@ -178,6 +192,7 @@ static dl_status want_work(dl_sync *sync, const dl_ps_mail *mail, bool taken) {
   worker *w = find_worker(dl_ps_of(sync)->serve, &mail->from);
   if (mail->frame.sequence < w->sequence) return DL_OK;
   if (taken || mail->frame.sequence > w->sequence) w->taken = taken;
+  w->views = mail->frame.status == DL_PS_VIEW;
   w->idle = true;
   w->sequence = mail->frame.sequence;
   w->has = mail->frame.version;
@@ -188,9 +203,11 @@ static dl_status on_want(dl_sync *sync, dl_ps_mail *mail) { return want_work(syn
 
 static dl_status on_pull(dl_sync *sync, dl_ps_mail *mail) {
   const dl_ps *own = dl_ps_of(sync);
+  worker *w = find_worker(own->serve, &mail->from);
   dl_ps_frame frame = answer(own, DL_PS_WEIGHTS, mail);
   frame.version = own->serve->version;
-  send_slice(sync, &mail->from, &frame, mail->frame.version != own->serve->version);
+  w->views = mail->frame.status == DL_PS_VIEW;
+  send_slice(sync, w, &frame, mail->frame.version != own->serve->version);
   return DL_OK;
 }
 
@@ -283,7 +300,7 @@ static dl_status apply_push(dl_sync *sync, const dl_ps_mail *mail, const float *
 }
 
 /* A push that fits what was asked for is taken, or was taken before. */
-static dl_ps_fault take_push(dl_sync *sync, dl_ps_mail *mail, dl_status *status) {
+static dl_ps_fault take_push(dl_sync *sync, worker *w, dl_ps_mail *mail, dl_status *status) {
   dl_ps *own = dl_ps_of(sync);
   const bool async = dl_ps_serve_is_async(sync);
   const dl_ps_frame *f = &mail->frame;
@@ -293,12 +310,13 @@ static dl_ps_fault take_push(dl_sync *sync, dl_ps_mail *mail, dl_status *status)
   if (async ? f->step < own->serve->step || f->step > own->serve->step + DL_PS_ASP_WINDOW || f->samples < 1
             : f->step != own->serve->step)
     return DL_PS_BAD_PLACE;
-  if (!dl_ps_take_sum(own, mail, &sum)) return DL_PS_BAD_LENGTH;
+  if (!dl_ps_take_sum(own, mail, dl_ps_serve_sums(own, w), &sum)) return DL_PS_BAD_LENGTH;
   if (async) {
     *status = apply_push(sync, mail, sum.values);
     dl_ps_sum_release(sum.owner);
     return DL_PS_FINE;
   }
+  sum.lender = own->servers == 1 ? w : NULL; /* who has to wait for more work as long as this is not applied */
   dl_ps_added added = dl_ps_collect_add(&own->collect, &sum);
   if (added != DL_PS_ADDED) dl_ps_sum_release(sum.owner);
   if (added == DL_PS_NO_ROOM) *status = DL_ERR_NOMEM;
@@ -314,11 +332,19 @@ static dl_status on_done(dl_sync *sync, dl_ps_mail *mail) {
 static dl_status on_push(dl_sync *sync, dl_ps_mail *mail) {
   dl_ps *own = dl_ps_of(sync);
   dl_status status = DL_OK;
-  dl_ps_fault fault = take_push(sync, mail, &status);
+  worker *w = find_worker(own->serve, &mail->from);
+  if (mail->frame.form == DL_PS_IN_MEMORY && !w->memory) { /* it joined twice, and has to share anew */
+    reply(own, mail, DL_PS_STALE, 1, "");
+    return DL_OK;
+  }
+  dl_ps_fault fault = take_push(sync, w, mail, &status);
   DL_TRY(status);
+  w->pushed = mail->frame.sequence;
   if (fault != DL_PS_FINE) dl_ps_link_fault(own->link, fault);
   if (own->servers > 1) {
-    reply(own, mail, fault == DL_PS_FINE ? DL_PS_TAKEN : DL_PS_STALE, 0, "");
+    dl_ps_frame frame = answer(own, fault == DL_PS_FINE ? DL_PS_TAKEN : DL_PS_STALE, mail);
+    frame.taken = w->pushed;
+    dl_ps_link_send(own->link, &w->peer, &frame, NULL);
     return DL_OK;
   }
   return fault == DL_PS_FINE ? on_done(sync, mail) : on_want(sync, mail);
@@ -368,6 +394,7 @@ static const handler handlers[DL_PS_KINDS] = {
     [DL_PS_DONE] = {.handle = on_done, .first_only = true},
     [DL_PS_BYE] = {.handle = on_bye},
     [DL_PS_CLOSE] = {.handle = on_close, .stranger = true},
+    [DL_PS_SHARE] = {.handle = on_share},
 };
 
 /* Who is not known, or knows another life of the servers, is told to join anew. */
@@ -478,14 +505,13 @@ static void fill_header(dl_sync *sync, bool given_up) {
   dl_ps *own = dl_ps_of(sync);
   dl_ps_serve *serve = own->serve;
   const bool async = dl_ps_serve_is_async(sync);
-  const dl_ps_sum *root = async ? NULL : dl_ps_collect_root(&own->collect);
   const dl_ps_step *step = dl_ps_units_step(&serve->units, serve->step);
   own->header->abandoned = given_up;
   own->header->partial =
       async && (dl_ps_units_ahead(&serve->units, serve->step) || (given_up && step && step->next > 0));
   own->header->save = !own->header->partial && dl_ps_durable_is_full(sync);
   own->header->stop = told_to_stop(sync) && (!own->header->partial || given_up);
-  if (root) memcpy(own->header->sums, root->sums, sizeof root->sums);
+  if (!async) dl_ps_collect_sums(&own->collect, own->header->sums);
   if (async && step) memcpy(own->header->sums, step->sums, sizeof step->sums);
   if (serve->not_finite) own->header->sums[0] = (double)NAN;
 }
@@ -530,6 +556,7 @@ dl_status dl_ps_serve_step(dl_sync *sync) {
 void dl_ps_serve_applied(dl_sync *sync) {
   dl_ps_serve *serve = dl_ps_of(sync)->serve;
   serve->version = serve->step + 1;
+  if (serve->memory && !sync->options.norm_first) dl_ps_share_end_view(serve->memory, serve->version);
 }
 
 bool dl_ps_serve_finite(const dl_sync *sync) { return !dl_ps_of(sync)->serve->not_finite; }

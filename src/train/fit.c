@@ -233,6 +233,41 @@ typedef struct verdict {
   bool stop, checkpoint;
 } verdict;
 
+/* What a step that was made adds to the figures of its line, its epoch and the run. */
+static void count_step(loop *l, const dl_sync_result *result, int64_t samples, double seconds, double lr) {
+  dl_model *m = l->model;
+  const double loss = result->sums[0] / result->sums[1];
+  if (l->run->step_seconds) l->run->step_seconds[m->at.step] = seconds;
+  l->all_s += seconds;
+  l->all_samples += samples;
+  if (l->steps_here++ >= STEPS_NOT_COUNTED) {
+    l->counted_s += seconds;
+    l->counted_samples += samples;
+  }
+  l->epoch_loss += result->sums[0];
+  l->epoch_weight += result->sums[1];
+  l->epoch_samples += samples;
+  l->epoch_s += seconds;
+  l->lr = lr;
+  m->at.step++;
+  m->at.step_in_epoch++;
+  if (m->at.step % m->config->log.every_steps == 0) {
+    l->pending = true;
+    l->line.epoch = m->at.epoch + 1;
+    l->line.step = m->at.step;
+    l->line.loss = loss;
+    l->line.lr = lr;
+    l->line.grad_norm = result->grad_norm;
+    l->line.sent_bytes = result->sent_bytes - l->sent_bytes;
+    l->sent_bytes = result->sent_bytes;
+    l->line.samples_per_s = seconds > 0 ? (double)samples / seconds : 0;
+  }
+  if (l->run->progress) {
+    dl_progress_state state = {m->at.epoch + 1, m->at.step_in_epoch, loss, samples_per_s(l)};
+    dl_progress_step(l->run->progress, &state, dl_now_s());
+  }
+}
+
 static dl_status run_step(loop *l, verdict *out) {
   dl_model *m = l->model;
   double start = dl_now_s(), notes[DL_SYNC_NOTES] = {0};
@@ -269,36 +304,7 @@ static dl_status run_step(loop *l, verdict *out) {
   notes[NOTE_UPDATE] = result.update_s;
   memcpy(l->notes, notes, sizeof notes);
   l->last_cut = cut;
-  double seconds = dl_now_s() - start, loss = result.sums[0] / result.sums[1];
-  if (l->run->step_seconds) l->run->step_seconds[m->at.step] = seconds;
-  l->all_s += seconds;
-  l->all_samples += samples;
-  if (l->steps_here++ >= STEPS_NOT_COUNTED) {
-    l->counted_s += seconds;
-    l->counted_samples += samples;
-  }
-  l->epoch_loss += result.sums[0];
-  l->epoch_weight += result.sums[1];
-  l->epoch_samples += samples;
-  l->epoch_s += seconds;
-  l->lr = lr;
-  m->at.step++;
-  m->at.step_in_epoch++;
-  if (m->at.step % m->config->log.every_steps == 0) {
-    l->pending = true;
-    l->line.epoch = m->at.epoch + 1;
-    l->line.step = m->at.step;
-    l->line.loss = loss;
-    l->line.lr = lr;
-    l->line.grad_norm = result.grad_norm;
-    l->line.sent_bytes = result.sent_bytes - l->sent_bytes;
-    l->sent_bytes = result.sent_bytes;
-    l->line.samples_per_s = seconds > 0 ? (double)samples / seconds : 0;
-  }
-  if (l->run->progress) {
-    dl_progress_state state = {m->at.epoch + 1, m->at.step_in_epoch, loss, samples_per_s(l)};
-    dl_progress_step(l->run->progress, &state, dl_now_s());
-  }
+  count_step(l, &result, samples, dl_now_s() - start, lr);
   return DL_OK;
 }
 

@@ -321,6 +321,13 @@ static void warn_of_looking_ahead(const dl_model *model) {
       dl_net_layer_text(model->net, layer, text, sizeof text));
 }
 
+static void warn_of_long_warmup(const dl_model *model, int64_t steps) {
+  const int64_t warmup = dl_schedule_warmup(model->schedule);
+  if (warmup >= steps && warmup > 0)
+    dl_warn("warmup", "schedule.warmup_steps: %lld, but the whole run has %lld steps: it ends before the warm-up does",
+            (long long)warmup, (long long)steps);
+}
+
 static dl_status check_trainable(const dl_model *model) {
   for (int i = 0; i < model->group.n_tensors; i++)
     if (model->group.tensors[i].trainable) return DL_OK;
@@ -345,6 +352,7 @@ static dl_status make_training(dl_model *model) {
     return dl_hint("set data.valid, for example to 0.1");
   }
   dl_optimizer_wire(model->optimizer, &model->group);
+  warn_of_long_warmup(model, epoch_steps * config->train.epochs);
   warn_of_looking_ahead(model);
   return DL_OK;
 }

@@ -102,10 +102,15 @@ static void test_unknown_keys_are_refused_with_the_nearest_name(void) {
   expect_bind_error("{name: a, out_features: 3}", "c.yaml:1:11: unknown key 'out_features' (did you mean 'units'?)");
   expect_bind_error("optimizer: {name: a, decay: {step: 3}}",
                     "c.yaml:1:30: unknown key 'step' in optimizer decay (did you mean 'steps'?)");
+  expect_bind_error("{name: a, activation: relu}",
+                    "c.yaml:1:11: unknown key 'activation' (an activation is a layer of its own: write it, like `- "
+                    "relu`, on the next line)");
   expect_bind_error("{name: a, zzzzzzzz: 3}",
-                    "c.yaml:1:11: unknown key 'zzzzzzzz' (known here: see `dldist help train` and `dldist list`)");
+                    "c.yaml:1:11: unknown key 'zzzzzzzz' (known here: name, lr, momentum, nesterov, units, shards, "
+                    "kernel, mode, comment, extra, given, decay)");
   expect_bind_error("{name: a, decay.steps: 3}",
-                    "c.yaml:1:11: unknown key 'decay.steps' (known here: see `dldist help train` and `dldist list`)");
+                    "c.yaml:1:11: unknown key 'decay.steps' (known here: name, lr, momentum, nesterov, units, shards, "
+                    "kernel, mode, comment, extra, given, decay)");
 }
 
 static void test_wrong_types_are_refused_at_the_value(void) {

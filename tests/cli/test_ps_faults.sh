@@ -156,7 +156,8 @@ code=0 && wait "$server" || code=$?
 check 'told to stop: the exit code of the server' 75 "$code"
 holds 'which has written a checkpoint' test -e kept/checkpoints/latest/state.json
 serve kept --bind "ipc://$work/at-kept" --set train.epochs=4000
-await 100 kept
+work_for "ipc://$work/at-kept"
+await $(($(last_step kept) + 10)) kept
 child=$(pgrep -P "$server")
 kill -9 "$server"
 wait "$server" 2>/dev/null || true

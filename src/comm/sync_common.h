@@ -18,7 +18,7 @@ typedef struct dl_header {
   int32_t status;
   int32_t stop;
   uint64_t delivered, recomputed; /* hashes of the leaf of this step that is computed twice; 0: not by this member */
-  int32_t abandoned, partial;     /* of the first member */
+  int32_t abandoned, partial, save, unused; /* of the first member */
   double notes[DL_SYNC_NOTES];
   double sums[];
 } dl_header;
@@ -52,7 +52,9 @@ typedef struct dl_sync_ops {
   dl_status (*reduce)(dl_sync *sync, float factor, double clip_norm, dl_sync_result *result);
   dl_status (*set)(dl_sync *sync, int slot, const float *values, int root);
   dl_status (*get)(dl_sync *sync, int slot, float *values, int root);
-  /* dl_sync_dismiss and dl_sync_staleness; may be NULL. */
+  /* dl_sync_log, dl_sync_saved, dl_sync_dismiss and dl_sync_staleness; may be NULL. */
+  dl_status (*log)(dl_sync *sync, const char *folder, int64_t step, bool anew);
+  dl_status (*saved)(dl_sync *sync, int64_t step);
   void (*dismiss)(dl_sync *sync, dl_status status);
   const dl_ps_staleness *(*staleness)(const dl_sync *sync);
 } dl_sync_ops;

@@ -116,11 +116,6 @@ static dl_status place_weights(dl_sync *sync, dl_ps *own) {
   return dl_team_agree(sync->team, sync->weights ? DL_OK : DL_ERR_NOMEM);
 }
 
-const float *dl_ps_node_sums(const dl_sync *sync, const dl_fold_node *node, size_t offset) {
-  const size_t buffer = (size_t)node->member * (size_t)sync->slots + (size_t)node->slot;
-  return (const float *)dl_ps_of(sync)->sums.base + buffer * sync->group->count + offset;
-}
-
 /* ---- connections within a team ---- */
 
 static size_t widest_bytes(const dl_ps *own) {
@@ -376,7 +371,7 @@ static dl_status collect(dl_sync *sync) {
   dl_ps *own = sync->own;
   dl_ps_mail mail;
   dl_ps_sum sum;
-  while (own->server >= 0 && !own->sums.base && !dl_ps_collect_root(&own->collect)) {
+  while (own->server >= 0 && !own->sums.base && dl_ps_collect_missing(&own->collect)) {
     DL_TRY(next_mail(sync, own->link, "gradients", &mail));
     bool fits =
         mail.frame.kind == DL_PS_PUSH && mail.frame.step == sync->step && dl_ps_take_sum(own, &mail, NULL, &sum);
@@ -462,14 +457,10 @@ static dl_status ps_reduce(dl_sync *sync, float factor, double clip_norm, dl_syn
     dl_status status = own->pushed == DL_OK ? collect(sync) : own->pushed;
     DL_TRY(dl_team_agree(sync->team, status));
   }
-  const bool in_memory = own->sums.base != NULL;
-  const dl_ps_sum *root = own->server < 0 || in_memory ? NULL : dl_ps_collect_root(&own->collect);
-  if (own->server >= 0 && !root && !in_memory)
-    return dl_fail(DL_ERR_INTERNAL, "the tree of step %lld has no root", (long long)sync->step);
-  DL_TRY(dl_ps_apply(sync, root ? root->values : NULL, factor, clip_norm, result));
+  DL_TRY(dl_ps_apply(sync, factor, clip_norm, result));
   if (sync->options.norm_first && !result->finite) return DL_OK;
   if (own->options.role == DL_PS_SERVE) dl_ps_serve_applied(sync);
-  if (own->options.role == DL_PS_SERVE || in_memory) return exchange_weights(sync);
+  if (own->options.role == DL_PS_SERVE || own->sums.base) return exchange_weights(sync);
   dl_status status = send_weights(sync);
   return dl_team_agree(sync->team, status == DL_OK ? receive_weights(sync) : status);
 }
@@ -527,6 +518,14 @@ static dl_status ps_get(dl_sync *sync, int slot, float *values, int root) {
   return sync->team->ops->exchange(sync->team, &send, !is_root && slice, own->messages, n);
 }
 
+static dl_status ps_log(dl_sync *sync, const char *folder, int64_t step, bool anew) {
+  return dl_ps_of(sync)->options.role == DL_PS_SERVE ? dl_ps_durable_open(sync, folder, step, anew) : DL_OK;
+}
+
+static dl_status ps_saved(dl_sync *sync, int64_t step) {
+  return dl_ps_of(sync)->options.role == DL_PS_SERVE ? dl_ps_durable_saved(sync, step) : DL_OK;
+}
+
 static void ps_dismiss(dl_sync *sync, dl_status status) {
   if (dl_ps_of(sync)->options.role == DL_PS_SERVE) dl_ps_serve_dismiss(sync, status);
 }
@@ -548,6 +547,8 @@ const dl_sync_ops dl_sync_ps_ops = {
     .set = ps_set,
     .get = ps_get,
     .begin = ps_begin,
+    .log = ps_log,
+    .saved = ps_saved,
     .dismiss = ps_dismiss,
     .staleness = ps_staleness,
 };

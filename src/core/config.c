@@ -96,6 +96,12 @@ const dl_option dl_config_rows[] = {
      false},
     {"sync.staleness", DL_OPTION_INT, AT(sync.staleness), 0, 63, "0", NULL,
      "ssp: steps that may be in progress beside the oldest one; 0 is bsp", false},
+    {"sync.log", DL_OPTION_CHOICE, AT(sync.log), 0, 0, "write", DL_PS_LOG_NAMES,
+     "ps serve, ssp and asp: what is done with a push before it is acknowledged: write hands it to the system, which "
+     "outlasts the server's death; sync waits for the disk, which outlasts the machine's; none: back to the checkpoint",
+     true},
+    {"sync.log_mb", DL_OPTION_INT, AT(sync.log_mb), 1, 1e9, "4096", NULL,
+     "ps serve, ssp and asp: MiB of logged pushes of a server at which it is time for a checkpoint", true},
     {"sync.key", DL_OPTION_STRING, AT(sync.key), 0, 0, "", NULL,
      "ps: this process's key file (`dldist ps keygen`); needed wherever others than this machine could connect", true},
     {"sync.server_key", DL_OPTION_STRING, AT(sync.server_key), 0, 0, "", NULL, "ps worker: the server's .pub file",

@@ -88,5 +88,7 @@ dl_status dl_ps_choose(const dl_model *model, dl_digest *digest, dl_ps_options *
   out->allow = config->sync.allow;
   out->consistency = config->sync.consistency;
   out->staleness = config->sync.staleness;
+  out->log = config->sync.log;
+  out->log_bytes = config->sync.log_mb << 20;
   return DL_OK;
 }

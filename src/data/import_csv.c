@@ -281,8 +281,8 @@ static dl_status end_splits(const dl_csv_table *table, outputs *all, dl_status s
     if (status == DL_OK) status = flush(table, out);
     if (status == DL_OK && out->block && out->written != out->x.dim[0])
       status = dl_fail_at(DL_ERR_DATA, table->job->inputs[0], 0, 0, "changed while it was read");
-    dl_h5_target_close(&out->x);
-    dl_h5_target_close(&out->y);
+    status = dl_h5_target_close(&out->x, status);
+    status = dl_h5_target_close(&out->y, status);
     free(out->x_block);
     free(out->y_block);
   }

@@ -9,12 +9,6 @@ static bool counts(const dl_sync *sync, const dl_block_ref *block) {
   return dl_sync_trains(sync, block) || dl_sync_runs(sync, block);
 }
 
-static void mean_of_block(const dl_sync *sync, const dl_block_ref *block, const float *values, float factor,
-                          float *out) {
-  memcpy(out, values + (block->offset - dl_ps_of(sync)->begin), block->n * sizeof *out);
-  dl_vector()->scale(out, factor, block->n);
-}
-
 /* ---- a step's tree ---- */
 
 /* The nodes whose sum is still to be made, and where they lie. */
@@ -116,30 +110,41 @@ static void move_running(const dl_sync *sync, const dl_block_ref *block, const f
   for (size_t i = 0; i < block->n; i++) average[i] += by * (mean[i] - average[i]);
 }
 
+/* A block's mean with its penalty, in the first cache. */
+static float *mean_of_block(dl_sync *sync, const dl_block_ref *block, const float *values, float factor,
+                            double *sumsq) {
+  float *mean = sync->fold_buffer;
+  memcpy(mean, values + (block->offset - dl_ps_of(sync)->begin), block->n * sizeof *mean);
+  dl_vector()->scale(mean, factor, block->n);
+  *sumsq = dl_sync_trains(sync, block) ? dl_sync_penalise_block(sync, block, mean) : 0;
+  return mean;
+}
+
+/* Twice over the values, rather than keeping the means: nothing may change before all are known to be finite. */
 bool dl_ps_apply_alone(dl_sync *sync, const float *values, float factor, float running_factor, double share,
                        double clip_norm) {
   const dl_param_group *group = sync->group;
-  dl_ps *own = dl_ps_of(sync);
-  double sum = 0;
+  double sum = 0, ignored;
   for (int64_t b = sync->first_block; b < sync->end_block; b++) {
     const dl_block_ref *block = &sync->blocks[b];
-    float *mean = own->means + block->offset;
     sync->block_sumsq[b] = 0;
     if (!counts(sync, block)) continue;
-    mean_of_block(sync, block, values, dl_sync_runs(sync, block) ? running_factor : factor, mean);
-    if (dl_sync_trains(sync, block)) sync->block_sumsq[b] = dl_sync_penalise_block(sync, block, mean);
+    mean_of_block(sync, block, values, dl_sync_runs(sync, block) ? running_factor : factor, &sync->block_sumsq[b]);
     sum += sync->block_sumsq[b];
   }
   if (!isfinite(sum)) return false;
-  float clip = dl_sync_clip_factor(sqrt(sum), clip_norm);
+  float clip = dl_sync_clip_factor(sqrt(sum), clip_norm), *view = dl_ps_serve_begin_view(sync);
   if (group->pace) group->pace(group->apply_context, share);
   for (int64_t b = sync->first_block; b < sync->end_block; b++) {
     const dl_block_ref *block = &sync->blocks[b];
-    float *mean = own->means + block->offset;
-    if (dl_sync_runs(sync, block)) move_running(sync, block, mean, share);
-    if (!dl_sync_trains(sync, block)) continue;
-    if (clip < 1) dl_vector()->scale(mean, clip, block->n);
-    dl_sync_apply_block(sync, block, mean);
+    const bool runs = dl_sync_runs(sync, block);
+    if (counts(sync, block)) {
+      float *mean = mean_of_block(sync, block, values, runs ? running_factor : factor, &ignored);
+      if (runs) move_running(sync, block, mean, share);
+      if (clip < 1 && !runs) dl_vector()->scale(mean, clip, block->n);
+      if (!runs) dl_sync_apply_block(sync, block, mean);
+    }
+    if (view) copy_to_view(sync, b, view);
   }
   return true;
 }

@@ -137,8 +137,10 @@ const float *dl_ps_serve_sums(const dl_ps *own, const dl_ps_client *worker);
 bool dl_ps_serve_own(dl_ps *own, const dl_ps_client *worker);
 /* Puts the present weights where workers of this host read them. */
 void dl_ps_serve_view(const dl_sync *sync);
-/* Where those of the step in work go, block by block, before dl_ps_serve_applied; NULL: nobody reads them. */
+/* Where those of the next version go, block by block; NULL: nobody reads them. Then, when the version has come, the
+ * end. */
 float *dl_ps_serve_begin_view(const dl_sync *sync);
+void dl_ps_serve_end_view(const dl_sync *sync);
 
 /* ---- ps_serve_open.c ---- */
 

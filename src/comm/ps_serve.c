@@ -285,6 +285,7 @@ dl_status dl_ps_serve_apply(dl_sync *sync, const dl_ps_log_entry *e, const float
   dl_ps_step *step = dl_ps_units_step(&serve->units, e->step);
   for (int k = 0; step && k < DL_LEAF_SUMS; k++) step->sums[k] += e->sums[k];
   serve->version++;
+  dl_ps_serve_end_view(sync);
   return DL_OK;
 }
 
@@ -556,7 +557,7 @@ dl_status dl_ps_serve_step(dl_sync *sync) {
 void dl_ps_serve_applied(dl_sync *sync) {
   dl_ps_serve *serve = dl_ps_of(sync)->serve;
   serve->version = serve->step + 1;
-  if (serve->memory && !sync->options.norm_first) dl_ps_share_end_view(serve->memory, serve->version);
+  if (!sync->options.norm_first) dl_ps_serve_end_view(sync);
 }
 
 bool dl_ps_serve_finite(const dl_sync *sync) { return !dl_ps_of(sync)->serve->not_finite; }

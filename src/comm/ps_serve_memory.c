@@ -43,5 +43,10 @@ bool dl_ps_serve_own(dl_ps *own, const dl_ps_client *worker) { return dl_ps_coll
 
 float *dl_ps_serve_begin_view(const dl_sync *sync) {
   const dl_ps_serve *serve = dl_ps_of(sync)->serve;
-  return serve && serve->memory ? dl_ps_share_begin_view(serve->memory, serve->step + 1) : NULL;
+  return serve && serve->memory ? dl_ps_share_begin_view(serve->memory, serve->version + 1) : NULL;
+}
+
+void dl_ps_serve_end_view(const dl_sync *sync) {
+  const dl_ps_serve *serve = dl_ps_of(sync)->serve;
+  if (serve->memory) dl_ps_share_end_view(serve->memory, serve->version);
 }

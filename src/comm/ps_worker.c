@@ -44,7 +44,8 @@ struct dl_ps_worker {
   uint64_t incarnation; /* of this worker: with the sequence it names each of its pushes */
   dl_ps_history history;
   double heard_s;
-  char *introduction; /* digest and name */
+  char *introduction;  /* digest and name */
+  const dl_half *half; /* NULL: sums are whole floats */
   const dl_param_group *group;
   float *weights;
   int64_t *version; /* of each server's slice */
@@ -191,6 +192,7 @@ dl_status dl_ps_worker_open(const dl_ps_worker_options *options, dl_ps_worker **
   dl_ps_worker *w = *out = dl_calloc(1, sizeof *w);
   if (!w) return DL_ERR_NOMEM;
   w->options = *options;
+  w->half = dl_half_of(options->compress);
   w->servers = 1;
   w->link = dl_calloc(1, sizeof *w->link);
   w->address = dl_calloc(1, sizeof *w->address);
@@ -225,7 +227,9 @@ static int text_bytes(const dl_ps_mail *mail) {
 static dl_status refused(const dl_ps_worker *w, dl_ps_mail *mail) {
   dl_fail(mail->frame.status == DL_ERR_USAGE ? DL_ERR_USAGE : DL_ERR_TRAIN, "%s: %.*s", w->address[0], text_bytes(mail),
           (const char *)zmq_msg_data(&mail->payload));
-  return dl_hint("use the server's configuration; sync.*, train.epochs, paths, checkpoint.* and log.* may differ");
+  return dl_hint(
+      "use the server's configuration; sync.* but sync.compress, train.epochs, paths, checkpoint.* and log.* may "
+      "differ");
 }
 
 static heard join_one(dl_ps_worker *w, int s) {
@@ -283,7 +287,7 @@ static heard share_with_all(dl_ps_worker *w) {
     dl_ps_share_close(&w->theirs[s]);
     w->sees[s] = false;
   }
-  move_slot(w, dl_ps_share_new(w->group->count * sizeof(float)));
+  move_slot(w, w->options.messages ? NULL : dl_ps_share_new(w->group->count * sizeof(float)));
   for (int s = 0; s < w->servers && w->memory && how == ANSWERED; s++) {
     how = share_with(w, s);
     any |= w->sees[s];
@@ -372,8 +376,10 @@ float *dl_ps_worker_gradients(dl_ps_worker *w) {
 void dl_ps_worker_leaf_done(dl_ps_worker *w, int64_t leaf, const double sums[DL_LEAF_SUMS]) {
   int top = w->stack.depth;
   memcpy(w->sums[top], sums, sizeof w->sums[top]);
+  if (w->half) w->half->round(w->slot[top], w->group->count);
   for (int merges = dl_tree_stack_push_leaf(&w->stack, leaf); merges > 0; merges--, top--) {
     dl_vector()->add(w->slot[top - 1], w->slot[top], w->group->count);
+    if (w->half) w->half->round(w->slot[top - 1], w->group->count);
     for (int k = 0; k < DL_LEAF_SUMS; k++) w->sums[top - 1][k] += w->sums[top][k];
   }
 }
@@ -399,8 +405,11 @@ static bool send_push(dl_ps_worker *w, int s) {
     frame.form = DL_PS_IN_MEMORY;
     return dl_ps_link_send(w->link[s], NULL, &frame, NULL);
   }
-  return dl_ps_payload_borrow(&payload, w->slot[0] + w->offsets[s], slice_bytes(w, s), &w->busy) &&
-         dl_ps_link_send(w->link[s], NULL, &frame, &payload);
+  const float *values = w->slot[0] + w->offsets[s];
+  if (w->half) frame.form = DL_PS_HALVES;
+  bool made = w->half ? dl_ps_payload_pack(&payload, w->half, values, slice_bytes(w, s) / sizeof *values)
+                      : dl_ps_payload_borrow(&payload, values, slice_bytes(w, s), &w->busy);
+  return made && dl_ps_link_send(w->link[s], NULL, &frame, &payload);
 }
 
 /* An answer tells that server `s` is done with the push `sequence`: it was looked at, or was a message. */

@@ -122,10 +122,6 @@ static dl_status check_options(const dl_sync *sync) {
             sync->team->size);
     return dl_hint("start more ranks, or leave sync.servers out: then every rank does both");
   }
-  if (sync->options.ps && sync->options.compress) {
-    dl_fail(DL_ERR_USAGE, "sync.compress is for sync.mode: allreduce: parameter servers get whole floats");
-    return dl_hint("leave sync.compress out");
-  }
   if (sync->group->measure && !sync->options.norm_first)
     return dl_fail(DL_ERR_INTERNAL, "norms of tensors need the norm first");
   for (int t = 0; t < sync->group->n_tensors && sync->options.compress == DL_COMPRESS_FP16; t++)

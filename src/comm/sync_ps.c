@@ -66,9 +66,10 @@ static bool place_gradients(dl_sync *sync, dl_ps *own) {
 }
 
 static dl_status allocate(dl_sync *sync, dl_ps *own) {
+  const bool serves = own->options.role == DL_PS_SERVE;
   size_t size = (size_t)sync->team->size, count = sync->group->count, k = (size_t)sync->group->n_slots;
   size_t doubles = sync->group->measure ? sizeof(dl_tensor_sums) : sizeof(double), slice = dl_ps_slice(own);
-  bool whole = own->server >= 0 && (sync->options.norm_first || own->options.consistency != DL_PS_BSP);
+  bool whole = own->server >= 0 && sync->options.norm_first && (!serves || !dl_ps_serve_is_async(sync));
   bool all = place_gradients(sync, own);
   sync->block_sumsq = keep(sync, (size_t)sync->n_blocks, sizeof(double));
   sync->headers = keep(sync, size, sync->header_bytes);
@@ -344,8 +345,10 @@ static dl_status push_node(dl_sync *sync, int s, int slot, dl_tree_node node) {
   zmq_msg_t payload;
   dl_ps_frame frame = {.kind = DL_PS_PUSH, .job = own->job, .life = own->life, .step = sync->step, .node = node};
   size_t bytes = (own->offsets[s + 1] - own->offsets[s]) * sizeof(float);
-  if (dl_ps_payload_borrow(&payload, values, bytes, &own->busy) && dl_ps_link_send(own->out[s], NULL, &frame, &payload))
-    return DL_OK;
+  if (sync->half) frame.form = DL_PS_HALVES;
+  bool made = sync->half ? dl_ps_payload_pack(&payload, sync->half, values, bytes / sizeof *values)
+                         : dl_ps_payload_borrow(&payload, values, bytes, &own->busy);
+  if (made && dl_ps_link_send(own->out[s], NULL, &frame, &payload)) return DL_OK;
   return dl_fail(DL_ERR_SYSTEM, "gradients could not be sent to server %d", s);
 }
 

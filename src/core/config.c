@@ -74,9 +74,9 @@ const dl_option dl_config_rows[] = {
     {"sync.overlap", DL_OPTION_BOOL, AT(sync.overlap), 0, 0, "true", NULL,
      "between nodes: gradients and weights travel while members compute; the bits are the same", true},
     {"sync.compress", DL_OPTION_CHOICE, AT(sync.compress), 0, 0, "none", DL_COMPRESS_NAMES,
-     "rounds every sum of gradients to 16 bits, which halves what they take between nodes; the same bits at any number "
-     "of "
-     "ranks and nodes, but not those of none",
+     "rounds every sum of gradients to 16 bits, which halves what they take between nodes and to servers; the same "
+     "bits "
+     "at any number of ranks and nodes, but not those of none",
      false},
     {"sync.bucket_mb", DL_OPTION_REAL, AT(sync.bucket_mb), 0.001, 1024, "1", NULL,
      "between nodes: MiB of parameters that travel as one; the bits are the same", true},

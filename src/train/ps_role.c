@@ -50,7 +50,8 @@ static dl_status add_model(dl_sha256 *hash, const dl_model *model) {
   char text[256];
   const dl_data_shape *shape = dl_data_shape_of(model->data);
   for (int i = 0; i < dl_config_row_count; i++)
-    if (!dl_config_rows[i].neutral && strncmp(dl_config_rows[i].key, "sync.", 5))
+    if (!dl_config_rows[i].neutral &&
+        (strncmp(dl_config_rows[i].key, "sync.", 5) || !strcmp(dl_config_rows[i].key, "sync.compress")))
       DL_TRY(add_row(hash, model->config, &dl_config_rows[i]));
   snprintf(text, sizeof text, "%lld samples of %lld and %lld, %lld shards, %d tensors, %zu floats",
            (long long)dl_data_samples(model->data, DL_SPLIT_TRAIN), (long long)shape->x_size,

@@ -76,7 +76,8 @@ const dl_option dl_config_rows[] = {
     {"sync.overlap", DL_OPTION_BOOL, AT(sync.overlap), 0, 0, "true", NULL,
      "between nodes: gradients and weights travel while members compute; the bits are the same", true},
     {"sync.compress", DL_OPTION_CHOICE, AT(sync.compress), 0, 0, "none", DL_COMPRESS_NAMES,
-     "what gradients take between nodes and to servers: bf16 and fp16 round every sum of them to 16 bits, topk sends the "
+     "what gradients take between nodes and to servers: bf16 and fp16 round every sum of them to 16 bits, topk sends "
+     "the "
      "largest of each leaf and keeps the others for the next step; the same bits at any number of ranks and nodes, but "
      "not those of none",
      false},

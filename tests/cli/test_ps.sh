@@ -206,6 +206,9 @@ try alone ps serve digits.yaml --bind somewhere --run mistake
 check 'no address' 2 "$code"
 try alone ps serve digits.yaml --set sync.consistency=asp --bind "ipc://$work/m" --run mistake
 check 'LAMB needs whole tensors' 2 "$code"
+try alone ps serve digits.yaml --set sync.compress=topk --bind "ipc://$work/m" --run mistake
+check 'what topk leaves behind has no home' 2 "$code"
+contains 'says what to take' 'bf16 or fp16' err
 try alone ps sevre
 check 'an unknown action' 2 "$code"
 contains 'the nearest' "did you mean 'serve'" err

@@ -5,14 +5,15 @@
  * reads the files and says whether any update that was acknowledged is lost or counted twice, and how stale weights
  * were.
  *
- *   server-K        begin STEP            a life begins at this step: all before it is in the weights
- *                   open STEP LEAVES      a step's tree
- *                   apply STEP LEVEL INDEX WORKER SEQUENCE VERSION UPDATES      a push, made with weights VERSION, is
- *                                         applied behind UPDATES others of this life; replay: it comes from the log
- *                   twice STEP LEVEL INDEX WORKER SEQUENCE          a push of what was applied is passed by
- *                   close STEP            the step is over
- *   worker-W        push SERVER STEP LEVEL INDEX SEQUENCE VERSION
- *                   ack SERVER STEP LEVEL INDEX SEQUENCE            the server has said that it has it
+ *   server-K   begin STEP            a life begins at this step: all before it is in the weights
+ *              open STEP LEAVES      a step's tree (the first server alone)
+ *              apply STEP LEVEL INDEX WORKER SEQUENCE VERSION UPDATES      a push, made with weights that had VERSION
+ *                                    updates of this life, is applied behind UPDATES of them
+ *              replay ...            the same for a push that comes from the log
+ *              twice ...             the same for a push that is passed by: its unit was applied before
+ *              close STEP            the step is over, and complete
+ *   worker-W   push SERVER STEP LEVEL INDEX SEQUENCE VERSION
+ *              ack ...               the same: the server has said that it has it
  */
 #ifndef DL_COMM_PS_HISTORY_H
 #define DL_COMM_PS_HISTORY_H

@@ -549,7 +549,7 @@ dl_status dl_ps_serve_step(dl_sync *sync) {
   own->header->stop = 0;
   if (!is_first(own)) return DL_OK;
   fill_header(sync, given_up);
-  dl_ps_history_note(&serve->history, "close %lld", (long long)serve->step);
+  if (!given_up && !serve->not_finite) dl_ps_history_note(&serve->history, "close %lld", (long long)serve->step);
   dl_ps_units_close(&serve->units, serve->step);
   return close_others(sync, given_up);
 }

@@ -25,7 +25,7 @@
 #include "core/vector.h"
 
 #define MAX_SERVERS 1024
-#define AGAIN_S 2.0 /* without an answer the request is made again */
+#define AGAIN_S 1.0 /* without an answer the request is made again */
 #define WAIT_MS 100
 #define MAX_TRIES 50
 #define QUEUE 64
@@ -447,7 +447,8 @@ static bool read_slice(dl_ps_worker *w, int s, dl_ps_mail *mail) {
     w->version[s] = whole ? f->version : -1;
     return true;
   }
-  if (!f->payload_bytes) return f->version == w->version[s] || !slice_bytes(w, s);
+  if (!slice_bytes(w, s)) w->version[s] = f->version;
+  if (!f->payload_bytes) return f->version == w->version[s];
   if (f->form != DL_PS_FLOATS || f->payload_bytes != slice_bytes(w, s)) return false;
   memcpy(w->weights + w->offsets[s], zmq_msg_data(&mail->payload), slice_bytes(w, s));
   w->version[s] = f->version;

@@ -164,6 +164,18 @@ static dl_status setup_transport(dl_sync *sync) {
   return setup_with(sync, &dl_sync_message_ops);
 }
 
+static dl_status thin_leaves(dl_sync *sync) {
+  const dl_sync_options *o = &sync->options;
+  if (o->compress != DL_COMPRESS_TOPK) return DL_OK;
+  const dl_topk_options options = {.fraction = o->topk,
+                                   .batch = o->batch,
+                                   .first_shard = dl_rank_first_shard(o->shards, sync->team->rank, sync->workers),
+                                   .end_shard = dl_rank_first_shard(o->shards, sync->team->rank + 1, sync->workers)};
+  DL_TRY(dl_topk_new(sync->group, sync->blocks, &options, &sync->topk));
+  sync->member_bytes += dl_topk_bytes(sync->topk);
+  return DL_OK;
+}
+
 dl_status dl_sync_new(dl_team *team, const dl_param_group *group, const dl_sync_options *options, dl_sync **out) {
   *out = NULL;
   dl_sync *sync = dl_calloc(1, sizeof *sync);
@@ -186,6 +198,7 @@ dl_status dl_sync_new(dl_team *team, const dl_param_group *group, const dl_sync_
     if (status == DL_OK) status = allocate_common(sync);
   }
   status = dl_team_agree(team, status);
+  if (status == DL_OK) status = dl_team_agree(team, thin_leaves(sync));
   if (status == DL_OK) status = setup_transport(sync);
   if (status == DL_OK) status = dl_audit_new(sync);
   if (status == DL_OK) status = dl_recompute_new(sync);
@@ -194,12 +207,32 @@ dl_status dl_sync_new(dl_team *team, const dl_param_group *group, const dl_sync_
   return status;
 }
 
+static void wake_guards(dl_sync *sync) {
+  if (sync->resting_audit) sync->audit = sync->resting_audit;
+  if (sync->resting_recompute) sync->recompute = sync->resting_recompute;
+  sync->resting_audit = NULL;
+  sync->resting_recompute = NULL;
+}
+
+void dl_sync_rest_guards(dl_sync *sync, bool rest) {
+  const bool rested = sync->resting_audit != NULL;
+  wake_guards(sync);
+  if (!rest && rested) dl_audit_rewritten(sync);
+  if (!rest) return;
+  sync->resting_audit = sync->audit;
+  sync->resting_recompute = sync->recompute;
+  sync->audit = NULL;
+  sync->recompute = NULL;
+}
+
 void dl_sync_destroy(dl_sync **sync) {
   dl_sync *s = *sync;
   if (!s) return;
+  wake_guards(s);
   dl_audit_destroy(s);
   dl_recompute_destroy(s);
   if (s->ops) s->ops->teardown(s);
+  dl_topk_destroy(&s->topk);
   void *const mine[] = {s->blocks,      s->fold,  s->sums,        s->fold_buffer, s->norm_scratch,
                         s->sum_scratch, s->notes, s->tensor_sums, s->sums_scratch};
   for (size_t i = 0; i < sizeof mine / sizeof *mine; i++) free(mine[i]);
@@ -293,6 +326,13 @@ static void add_sums(double *restrict into, const double *restrict x) {
   for (int k = 0; k < DL_LEAF_SUMS; k++) into[k] += x[k];
 }
 
+/* Elements [from, end) of the leaf in work become what goes out of them. */
+static void compress_leaf(dl_sync *sync, int64_t leaf, size_t from, size_t end) {
+  float *gradient = dl_sync_gradients(sync);
+  if (sync->half) sync->half->round(gradient + from, end - from);
+  if (sync->topk) dl_topk_leaf(sync->topk, &sync->cut, leaf, gradient, from, end);
+}
+
 /* The last leaf's sums are added bucket by bucket while its backward still runs: what its push will merge is known. */
 void dl_sync_ready(dl_sync *sync, int64_t leaf, size_t from) {
   size_t count = sync->group->count;
@@ -303,9 +343,10 @@ void dl_sync_ready(dl_sync *sync, int64_t leaf, size_t from) {
     sync->last_merges = dl_tree_stack_push_leaf(&stack, leaf);
     sync->merged_from = count;
   }
+  if (sync->topk) from = dl_sync_block_offset(sync, dl_group_block_at(sync->blocks, sync->n_blocks, from));
   if (from >= sync->merged_from) return;
   int top = sync->stack.depth;
-  if (sync->half) sync->half->round(sync->gradients + (size_t)top * count + from, sync->merged_from - from);
+  compress_leaf(sync, leaf, from, sync->merged_from);
   for (int m = 0; m < sync->last_merges; m++, top--)
     dl_sync_add(sync, sync->gradients + (size_t)(top - 1) * count + from, sync->gradients + (size_t)top * count + from,
                 sync->merged_from - from);
@@ -317,8 +358,8 @@ void dl_sync_leaf_done(dl_sync *sync, int64_t leaf, const double sums[DL_LEAF_SU
   size_t count = sync->last_merges < 0 ? sync->group->count : 0; /* else they are in, all but the doubles */
   if (!count) dl_sync_ready(sync, leaf, 0);
   int top = sync->stack.depth;
-  if (count && sync->half) sync->half->round(sync->gradients + (size_t)top * count, count);
-  dl_recompute_leaf_done(sync, leaf, sync->gradients + (size_t)top * sync->group->count, sums);
+  dl_recompute_leaf_done(sync, leaf, dl_sync_gradients(sync), sums);
+  if (count) compress_leaf(sync, leaf, 0, count);
   memcpy(sync->sums + top * DL_LEAF_SUMS, sums, DL_LEAF_SUMS * sizeof *sums);
   int merges = dl_tree_stack_push_leaf(&sync->stack, leaf);
   for (; merges > 0; merges--, top--) {

@@ -43,7 +43,10 @@ typedef struct dl_sync_options {
   bool overlap;        /* between nodes: what travels does so while members compute (dl_sync_ready, weights_later) */
   double bucket_bytes; /* between nodes: what travels as one; 0: DL_SYNC_BUCKET_BYTES */
   int compress; /* dl_compress: every node of the tree, leaves too, is rounded so, whoever sums it and wherever it goes:
-                   then two bytes a gradient are enough between nodes and the bits depend on nothing else */
+                   then two bytes a gradient are enough between nodes and the bits depend on nothing else. topk:
+                   leaves are thinned (comm/sync_topk.h), their sums travel as blocks of few elements */
+  double topk;  /* DL_COMPRESS_TOPK: the share of each block that is kept */
+  int64_t batch;           /* DL_COMPRESS_TOPK: samples of a whole batch */
   const dl_ps_options *ps; /* parameter servers; NULL: allreduce. Copied */
 } dl_sync_options;
 
@@ -122,6 +125,12 @@ const double *dl_sync_notes(const dl_sync *sync);
 dl_status dl_sync_set(dl_sync *sync, int slot, const float *values, int root);
 dl_status dl_sync_get(dl_sync *sync, int slot, float *values, int root);
 
+/* What top-k compression has left behind, of every shard: how many there are (0 without it; not collective), and in and
+ * out as above. A resumed run sets them all, or is another run. */
+int64_t dl_sync_residuals(const dl_sync *sync);
+dl_status dl_sync_set_residual(dl_sync *sync, int64_t shard, const float *values, int root);
+dl_status dl_sync_get_residual(dl_sync *sync, int64_t shard, float *values, int root);
+
 /* ---- guards against silent corruption -----------------------------------------------------------------------------
  *
  * With audit_every, whoever writes a block of weights hashes it, and before it writes there again looks whether the
@@ -147,6 +156,9 @@ int64_t dl_sync_disputed(const dl_sync *sync);
 dl_status dl_sync_settle_dispute(dl_sync *sync, const double sums[DL_LEAF_SUMS]);
 /* For members that are not alike. Not collective, but called by all. */
 void dl_sync_stop_recomputing(dl_sync *sync);
+/* Between steps: no hash, audit or second computation until they are told to work again, which takes weights as they
+ * are then. To measure what they cost. Not collective, but called by all. */
+void dl_sync_rest_guards(dl_sync *sync, bool rest);
 
 /* The table of synchronisers, for `dldist list sync`. */
 typedef struct dl_sync_kind {

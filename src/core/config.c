@@ -19,7 +19,9 @@ const dl_option dl_config_rows[] = {
     {"data.file", DL_OPTION_NODE, AT(data.file), 0, 0, "", NULL,
      "HDF5 file, a list of files, or a glob, that are one data set; relative to the configuration's folder", true},
     {"data.train", DL_OPTION_NODE, AT(data.train), 0, 0, "", NULL,
-     "data set names of the training split: {x: train/x, y: train/y}; weight: for weights per sample", false},
+     "data set names of the training split: {x: train/x, y: train/y}; weight: for weights per sample; regression with "
+     "y: train/x is an autoencoder",
+     false},
     {"data.valid", DL_OPTION_NODE, AT(data.valid), 0, 0, "", NULL,
      "data set names of the validation split, or a fraction to cut off train; default: valid/x and valid/y if there",
      false},
@@ -74,10 +76,12 @@ const dl_option dl_config_rows[] = {
     {"sync.overlap", DL_OPTION_BOOL, AT(sync.overlap), 0, 0, "true", NULL,
      "between nodes: gradients and weights travel while members compute; the bits are the same", true},
     {"sync.compress", DL_OPTION_CHOICE, AT(sync.compress), 0, 0, "none", DL_COMPRESS_NAMES,
-     "rounds every sum of gradients to 16 bits, which halves what they take between nodes and to servers; the same "
-     "bits "
-     "at any number of ranks and nodes, but not those of none",
+     "what gradients take between nodes and to servers: bf16 and fp16 round every sum of them to 16 bits, topk sends the "
+     "largest of each leaf and keeps the others for the next step; the same bits at any number of ranks and nodes, but "
+     "not those of none",
      false},
+    {"sync.topk", DL_OPTION_REAL, AT(sync.topk), 1e-4, 1, "0.01", NULL,
+     "compress: topk: the share of a leaf's gradients that is sent, of each block of 1,024", false},
     {"sync.bucket_mb", DL_OPTION_REAL, AT(sync.bucket_mb), 0.001, 1024, "1", NULL,
      "between nodes: MiB of parameters that travel as one; the bits are the same", true},
     {"sync.servers", DL_OPTION_INT, AT(sync.servers), 0, 1e4, "0", NULL,

@@ -67,6 +67,7 @@ typedef struct dl_config {
     int64_t audit_every, recompute_every; /* 0: never */
     double bucket_mb;
     int compress; /* dl_compress */
+    double topk;  /* of DL_COMPRESS_TOPK */
     bool overlap;
     /* parameter servers */
     int consistency; /* index in DL_CONSISTENCY_NAMES */

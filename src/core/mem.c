@@ -23,7 +23,9 @@ size_t dl_memory_bytes(void) {
   size_t bytes = known;
   if (bytes) return bytes;
   size_t machine = machine_bytes(), group = dl_cgroup_read("").memory_bytes;
-  return known = machine < group ? machine : group;
+  bytes = machine < group ? machine : group;
+  known = bytes;
+  return bytes;
 }
 
 static void *out_of_memory(size_t count, size_t size) {

@@ -137,7 +137,12 @@ static dl_status check_range(const dl_option *option, const dl_node *node, doubl
                       node->text);
 }
 
-static dl_status bind_bool(const dl_option *o, dl_node *node, void *to) { return dl_node_bool(node, o->key, to); }
+/* The tree holds one form of it from here on: a resume compares texts. */
+static dl_status bind_bool(const dl_option *o, dl_node *node, void *to) {
+  DL_TRY(dl_node_bool(node, o->key, to));
+  node->text = *(bool *)to ? "true" : "false";
+  return DL_OK;
+}
 
 static dl_status bind_int(const dl_option *o, dl_node *node, void *to) {
   DL_TRY(dl_node_int(node, o->key, to));
@@ -290,14 +295,13 @@ static const char *near_elsewhere(const dl_option_set *sets, int n_sets, const c
   return NULL;
 }
 
-/* All of them, where they fit in a line. */
-static dl_status hint_names(char names[MAX_NAMES][64], int n) {
+/* All names where a line holds them. */
+static dl_status hint_known(char names[MAX_NAMES][64], int n) {
   char text[160];
-  size_t length = 0;
-  for (int i = 0; i < n; i++) {
-    length += (size_t)snprintf(text + length, sizeof text - length, "%s%s", i ? ", " : "", names[i]);
-    if (length >= sizeof text) return dl_hint("see `dldist help train` and `dldist list` for the keys");
-  }
+  size_t used = 0;
+  for (int i = 0; i < n && used < sizeof text; i++)
+    used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", i ? ", " : "", names[i]);
+  if (!n || used >= sizeof text) return dl_hint("known here: see `dldist help train` and `dldist list`");
   return dl_hint("known here: %s", text);
 }
 
@@ -310,7 +314,7 @@ static dl_status unknown_key(const dl_option_set *sets, int n_sets, const dl_nod
   dl_node_fail(child, true, "unknown key '%.60s'%s%s", child->key, *place ? " in " : "", place);
   for (size_t a = 0; a < sizeof advice / sizeof advice[0]; a++)
     if (!strcmp(child->key, advice[a][0])) return dl_hint("%s", advice[a][1]);
-  return near ? dl_hint("did you mean '%s'?", near) : hint_names(names, n);
+  return near ? dl_hint("did you mean '%s'?", near) : hint_known(names, n);
 }
 
 static dl_status check_keys(const dl_option_set *sets, int n_sets, const dl_node *map, const char *prefix,

@@ -75,10 +75,10 @@ typedef struct dl_ps_frame {
   uint64_t life;             /* which life of the servers: 0 until WELCOME */
   uint64_t sequence;         /* of the worker's request; the answer repeats it */
   int64_t step;              /* steps done before the one meant */
-  int64_t version;           /* of weights: that the payload has, or that the sender has */
+  int64_t version;           /* of weights: that the payload has, or that the sender has; JOIN: the incarnation */
   dl_tree_node node;         /* the unit: a node of the step's tree */
   int64_t samples;           /* of the step's batch */
-  int32_t status;            /* a dl_status, or a flag of the kind's own */
+  int32_t status;            /* a dl_status, or a flag of the kind's own; GRANT: the push that asked is in */
   int32_t form;              /* dl_ps_form */
   uint64_t taken;            /* answers: the sequence of the last push from this worker that was looked at */
   double sums[DL_LEAF_SUMS]; /* of the unit's leaves */

@@ -7,14 +7,15 @@
 #define DL_COMM_PS_PRIVATE_H
 
 #include "comm/ps_collect.h"
+#include "comm/ps_history.h"
 #include "comm/ps_link.h"
+#include "comm/ps_log.h"
 #include "comm/ps_share.h"
 #include "comm/ps_units.h"
 #include "comm/sync_common.h"
 
 #define DL_PS_SECRET_BYTES 32
 #define DL_PS_MAX_WORKERS 4096
-#define DL_PS_NAME_BYTES 80
 
 typedef struct dl_ps_serve dl_ps_serve;
 
@@ -55,12 +56,21 @@ typedef struct dl_ps_client {
   dl_ps_peer peer;
   char name[DL_PS_NAME_BYTES];
   bool here, idle;
+  uint64_t incarnation;      /* of the process that it is */
   uint64_t sequence;         /* of its last request for work */
+  bool taken;                /* that request brought a push, which is in */
   int64_t has;               /* the version of the weights that it has */
   const dl_ps_share *memory; /* where its sums can be read; NULL: they come as messages */
   bool shared, views;        /* it has said SHARE since it joined; its last request can read serve->memory */
   uint64_t pushed;           /* the sequence of its last push that was looked at */
 } dl_ps_client;
+
+/* A unit that some server's log has, and whether all have it. */
+typedef struct dl_ps_restored {
+  int64_t step;
+  dl_tree_node node;
+  bool done;
+} dl_ps_restored;
 
 /* A push that was applied (ssp, asp). */
 typedef struct dl_ps_applied {
@@ -85,6 +95,13 @@ struct dl_ps_serve {
   int n_seen, seen_room;
   double ticked_s, lonely_s;
   dl_ps_staleness staleness;
+  /* what outlasts this process (ps_durable.c) */
+  dl_ps_log *log; /* NULL: none */
+  bool log_fits;
+  int64_t replayed, to_replay; /* entries that this life has applied again, of those that it began with */
+  dl_ps_restored *restored;    /* in the order of steps and leaves */
+  int n_restored;
+  dl_ps_history history;
 };
 
 /* ---- ps_sum.c ---- */
@@ -98,16 +115,11 @@ void dl_ps_sum_release(void *owner);
 /* At the end, when all sums are released. */
 void dl_ps_sum_forget(dl_ps *own);
 
-/* ---- sync_ps.c ---- */
-
-/* Where a node's sums lie, on one node. */
-const float *dl_ps_node_sums(const dl_sync *sync, const dl_fold_node *node, size_t offset);
-
 /* ---- ps_apply.c ---- */
 
-/* Sums of squares and penalties of the slice whose summed gradients are `values` (NULL: they are in own->sums), then
- * the norm over all servers, then the step. Collective over the team. */
-dl_status dl_ps_apply(dl_sync *sync, const float *values, float factor, double clip_norm, dl_sync_result *result);
+/* Sums along the tree of the slice (which wait in own->sums or own->collect), their penalties and squares; the norm
+ * over all servers; the step. Collective over the team. */
+dl_status dl_ps_apply(dl_sync *sync, float factor, double clip_norm, dl_sync_result *result);
 /* One push as a step of its own, over this server's slice alone; false: it is not finite, nothing was applied. Not
  * collective. */
 bool dl_ps_apply_alone(dl_sync *sync, const float *values, float factor, float running_factor, double share,
@@ -121,8 +133,14 @@ dl_status dl_ps_gather_blocks(dl_sync *sync, double *values, size_t width);
 dl_status dl_ps_serve_share(dl_sync *sync, dl_ps_client *worker, const dl_ps_mail *mail);
 /* Where this server's slice of the worker's sum lies, NULL: it comes as a message. */
 const float *dl_ps_serve_sums(const dl_ps *own, const dl_ps_client *worker);
+/* Before the worker's memory may be written to or goes: sums that are still read there are copied. False: no memory. */
+bool dl_ps_serve_own(dl_ps *own, const dl_ps_client *worker);
 /* Puts the present weights where workers of this host read them. */
 void dl_ps_serve_view(const dl_sync *sync);
+/* Where those of the next version go, block by block; NULL: nobody reads them. Then, when the version has come, the
+ * end. */
+float *dl_ps_serve_begin_view(const dl_sync *sync);
+void dl_ps_serve_end_view(const dl_sync *sync);
 
 /* ---- ps_serve_open.c ---- */
 
@@ -141,5 +159,26 @@ bool dl_ps_serve_is_async(const dl_sync *sync);
 bool dl_ps_serve_finite(const dl_sync *sync);
 void dl_ps_serve_dismiss(dl_sync *sync, dl_status status);
 const dl_ps_staleness *dl_ps_serve_staleness(const dl_sync *sync);
+/* ssp, asp: applies a push to this server's slice as a step of the optimizer's own; from the log (`again`), or into it.
+ */
+dl_status dl_ps_serve_apply(dl_sync *sync, const dl_ps_log_entry *entry, const float *values, bool again);
+
+/* ---- ps_durable.c ---- */
+
+/* Opens this server's log under `folder` (NULL: none is kept), which goes on from the weights as they are, those of
+ * `step`; `anew`: what is in it is of another run. Collective. */
+dl_status dl_ps_durable_open(dl_sync *sync, const char *folder, int64_t step, bool anew);
+void dl_ps_durable_close(dl_ps_serve *serve);
+/* The last step of which a push is to be applied again while serve->step is in progress; -1: none. */
+int64_t dl_ps_durable_reach(const dl_ps_serve *serve);
+/* A step that was just opened has its units as they were cut before (first server). */
+dl_status dl_ps_durable_restore(dl_ps_serve *serve, int64_t step);
+/* Applies what was applied while serve->step was in progress. */
+dl_status dl_ps_durable_replay(dl_sync *sync);
+/* Whether the log has a push that is yet to be applied again. */
+bool dl_ps_durable_has(const dl_ps_serve *serve, int64_t step, dl_tree_node node);
+bool dl_ps_durable_is_full(const dl_sync *sync);
+/* A checkpoint has the weights of `step`. Collective. */
+dl_status dl_ps_durable_saved(dl_sync *sync, int64_t step);
 
 #endif

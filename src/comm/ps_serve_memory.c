@@ -38,3 +38,15 @@ void dl_ps_serve_view(const dl_sync *sync) {
   dl_ps_share_write_view(own->serve->memory, own->serve->version, sync->weights + own->begin,
                          dl_ps_slice(own) * sizeof(float));
 }
+
+bool dl_ps_serve_own(dl_ps *own, const dl_ps_client *worker) { return dl_ps_collect_own(&own->collect, worker); }
+
+float *dl_ps_serve_begin_view(const dl_sync *sync) {
+  const dl_ps_serve *serve = dl_ps_of(sync)->serve;
+  return serve && serve->memory ? dl_ps_share_begin_view(serve->memory, serve->version + 1) : NULL;
+}
+
+void dl_ps_serve_end_view(const dl_sync *sync) {
+  const dl_ps_serve *serve = dl_ps_of(sync)->serve;
+  if (serve->memory) dl_ps_share_end_view(serve->memory, serve->version);
+}

@@ -135,6 +135,7 @@ void dl_ps_serve_teardown(dl_sync *sync) {
   free(serve->workers);
   free(serve->welcome);
   free(serve->seen);
+  dl_ps_durable_close(serve);
   free(serve);
   own->serve = NULL;
 }

@@ -143,22 +143,34 @@ const dl_ps_share *dl_ps_share_open(const void *ticket, size_t ticket_bytes, siz
 
 static size_t stride_of(const dl_ps_share *share) { return share->bytes / DL_PS_VIEWS; }
 
-void dl_ps_share_write_view(dl_ps_share *share, int64_t version, const void *values, size_t bytes) {
-  const int k = (int)(version % DL_PS_VIEWS);
-  _Atomic int64_t *stamp = &share->at->view[k].version;
-  if (atomic_load_explicit(stamp, memory_order_relaxed) == version + 1) return;
-  atomic_store_explicit(stamp, 0, memory_order_relaxed);
+static _Atomic int64_t *stamp_of(const dl_ps_share *share, int64_t version) {
+  return &share->at->view[version % DL_PS_VIEWS].version;
+}
+
+static unsigned char *place_of(const dl_ps_share *share, int64_t version) {
+  return (unsigned char *)dl_ps_share_data(share) + (size_t)(version % DL_PS_VIEWS) * stride_of(share);
+}
+
+void *dl_ps_share_begin_view(dl_ps_share *share, int64_t version) {
+  atomic_store_explicit(stamp_of(share, version), 0, memory_order_relaxed);
   atomic_thread_fence(memory_order_release); /* who sees a new value sees that the old version is gone */
-  memcpy((unsigned char *)dl_ps_share_data(share) + (size_t)k * stride_of(share), values, bytes);
-  atomic_store_explicit(stamp, version + 1, memory_order_release);
+  return place_of(share, version);
+}
+
+void dl_ps_share_end_view(dl_ps_share *share, int64_t version) {
+  atomic_store_explicit(stamp_of(share, version), version + 1, memory_order_release);
+}
+
+void dl_ps_share_write_view(dl_ps_share *share, int64_t version, const void *values, size_t bytes) {
+  if (atomic_load_explicit(stamp_of(share, version), memory_order_relaxed) == version + 1) return;
+  memcpy(dl_ps_share_begin_view(share, version), values, bytes);
+  dl_ps_share_end_view(share, version);
 }
 
 bool dl_ps_share_read_view(const dl_ps_share *share, int64_t version, void *out, size_t bytes) {
   if (version < 0 || bytes > stride_of(share)) return false;
-  const int k = (int)(version % DL_PS_VIEWS);
-  _Atomic int64_t *stamp = &share->at->view[k].version;
-  if (atomic_load_explicit(stamp, memory_order_acquire) != version + 1) return false;
-  memcpy(out, (const unsigned char *)dl_ps_share_data(share) + (size_t)k * stride_of(share), bytes);
+  if (atomic_load_explicit(stamp_of(share, version), memory_order_acquire) != version + 1) return false;
+  memcpy(out, place_of(share, version), bytes);
   atomic_thread_fence(memory_order_acquire);
-  return atomic_load_explicit(stamp, memory_order_relaxed) == version + 1;
+  return atomic_load_explicit(stamp_of(share, version), memory_order_relaxed) == version + 1;
 }

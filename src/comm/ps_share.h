@@ -39,6 +39,9 @@ void *dl_ps_share_data(const dl_ps_share *share);
 
 /* The owner's: copies `bytes` of `values` into the place of `version` (>= 0), unless they are there. */
 void dl_ps_share_write_view(dl_ps_share *share, int64_t version, const void *values, size_t bytes);
+/* The same in parts: its place, to be filled, and once that is done. */
+void *dl_ps_share_begin_view(dl_ps_share *share, int64_t version);
+void dl_ps_share_end_view(dl_ps_share *share, int64_t version);
 /* False: `version` is not there, or no longer; `out` may then be half of another one. */
 bool dl_ps_share_read_view(const dl_ps_share *share, int64_t version, void *out, size_t bytes);
 

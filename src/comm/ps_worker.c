@@ -11,10 +11,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "comm/ps_collect.h"
+#include "comm/ps_history.h"
 #include "comm/ps_link.h"
 #include "comm/ps_share.h"
 #include "core/clock.h"
@@ -23,7 +25,7 @@
 #include "core/vector.h"
 
 #define MAX_SERVERS 1024
-#define AGAIN_S 2.0 /* without an answer the request is made again */
+#define AGAIN_S 1.0 /* without an answer the request is made again */
 #define WAIT_MS 100
 #define MAX_TRIES 50
 #define QUEUE 64
@@ -39,8 +41,11 @@ struct dl_ps_worker {
   char (*address)[256];
   int64_t shards;
   uint64_t life, job, sequence;
+  uint64_t incarnation; /* of this worker: with the sequence it names each of its pushes */
+  dl_ps_history history;
   double heard_s;
-  char *introduction; /* digest and name */
+  char *introduction;  /* digest and name */
+  const dl_half *half; /* NULL: sums are whole floats */
   const dl_param_group *group;
   float *weights;
   int64_t *version; /* of each server's slice */
@@ -50,7 +55,6 @@ struct dl_ps_worker {
   bool has_task;
   dl_ps_task task;
   dl_tree_node node;
-  int64_t granted_version;
   dl_tree_stack stack;
   float **slot;               /* slot[0], which is pushed, lies in `memory` */
   dl_ps_share *memory;        /* NULL: no server is on this host */
@@ -188,6 +192,7 @@ dl_status dl_ps_worker_open(const dl_ps_worker_options *options, dl_ps_worker **
   dl_ps_worker *w = *out = dl_calloc(1, sizeof *w);
   if (!w) return DL_ERR_NOMEM;
   w->options = *options;
+  w->half = dl_half_of(options->compress);
   w->servers = 1;
   w->link = dl_calloc(1, sizeof *w->link);
   w->address = dl_calloc(1, sizeof *w->address);
@@ -198,6 +203,10 @@ dl_status dl_ps_worker_open(const dl_ps_worker_options *options, dl_ps_worker **
     status = dl_ps_keys_read(options->key, &w->keys);
     if (status == DL_OK) status = dl_ps_keys_read_public(options->server_key, w->server_key);
   }
+  if (status == DL_OK && getrandom(&w->incarnation, sizeof w->incarnation, 0) != sizeof w->incarnation)
+    status = dl_fail(DL_ERR_SYSTEM, "the system gives no random numbers");
+  w->incarnation >>= 1; /* never negative in a frame */
+  dl_ps_history_open(&w->history, "worker-%016llx", (unsigned long long)w->incarnation);
   w->heard_s = dl_now_s();
   if (status == DL_OK) status = connect_to(w, 0, 0);
   if (status == DL_OK) status = say_hello(w, 0);
@@ -218,13 +227,16 @@ static int text_bytes(const dl_ps_mail *mail) {
 static dl_status refused(const dl_ps_worker *w, dl_ps_mail *mail) {
   dl_fail(mail->frame.status == DL_ERR_USAGE ? DL_ERR_USAGE : DL_ERR_TRAIN, "%s: %.*s", w->address[0], text_bytes(mail),
           (const char *)zmq_msg_data(&mail->payload));
-  return dl_hint("use the server's configuration; sync.*, train.epochs, paths, checkpoint.* and log.* may differ");
+  return dl_hint(
+      "use the server's configuration; sync.* but sync.compress, train.epochs, paths, checkpoint.* and log.* may "
+      "differ");
 }
 
 static heard join_one(dl_ps_worker *w, int s) {
   dl_ps_mail mail;
   w->sequence++;
   dl_ps_frame frame = request(w, DL_PS_JOIN);
+  frame.version = (int64_t)w->incarnation;
   heard how = converse(w, s, &frame, w->introduction, false, &mail);
   if (how == FAILED) return how;
   if (how == ANSWERED && mail.frame.kind != DL_PS_JOINED) {
@@ -275,7 +287,7 @@ static heard share_with_all(dl_ps_worker *w) {
     dl_ps_share_close(&w->theirs[s]);
     w->sees[s] = false;
   }
-  move_slot(w, dl_ps_share_new(w->group->count * sizeof(float)));
+  move_slot(w, w->options.messages ? NULL : dl_ps_share_new(w->group->count * sizeof(float)));
   for (int s = 0; s < w->servers && w->memory && how == ANSWERED; s++) {
     how = share_with(w, s);
     any |= w->sees[s];
@@ -364,13 +376,20 @@ float *dl_ps_worker_gradients(dl_ps_worker *w) {
 void dl_ps_worker_leaf_done(dl_ps_worker *w, int64_t leaf, const double sums[DL_LEAF_SUMS]) {
   int top = w->stack.depth;
   memcpy(w->sums[top], sums, sizeof w->sums[top]);
+  if (w->half) w->half->round(w->slot[top], w->group->count);
   for (int merges = dl_tree_stack_push_leaf(&w->stack, leaf); merges > 0; merges--, top--) {
     dl_vector()->add(w->slot[top - 1], w->slot[top], w->group->count);
+    if (w->half) w->half->round(w->slot[top - 1], w->group->count);
     for (int k = 0; k < DL_LEAF_SUMS; k++) w->sums[top - 1][k] += w->sums[top][k];
   }
 }
 
 static int32_t can_view(const dl_ps_worker *w, int s) { return w->theirs[s] ? DL_PS_VIEW : 0; }
+
+static void note_push(const dl_ps_worker *w, const char *what, int s) {
+  dl_ps_history_note(&w->history, "%s %d %lld %d %lld %llu %lld", what, s, (long long)w->task.step, w->node.level,
+                     (long long)w->node.index, (unsigned long long)w->sequence, (long long)w->version[s]);
+}
 
 static bool send_push(dl_ps_worker *w, int s) {
   zmq_msg_t payload;
@@ -378,15 +397,19 @@ static bool send_push(dl_ps_worker *w, int s) {
   frame.step = w->task.step;
   frame.node = w->node;
   frame.samples = w->task.samples;
-  frame.version = w->granted_version;
+  frame.version = w->version[s];
   frame.status = can_view(w, s);
+  note_push(w, "push", s);
   memcpy(frame.sums, w->sums[0], sizeof frame.sums);
   if (w->sees[s]) {
     frame.form = DL_PS_IN_MEMORY;
     return dl_ps_link_send(w->link[s], NULL, &frame, NULL);
   }
-  return dl_ps_payload_borrow(&payload, w->slot[0] + w->offsets[s], slice_bytes(w, s), &w->busy) &&
-         dl_ps_link_send(w->link[s], NULL, &frame, &payload);
+  const float *values = w->slot[0] + w->offsets[s];
+  if (w->half) frame.form = DL_PS_HALVES;
+  bool made = w->half ? dl_ps_payload_pack(&payload, w->half, values, slice_bytes(w, s) / sizeof *values)
+                      : dl_ps_payload_borrow(&payload, values, slice_bytes(w, s), &w->busy);
+  return made && dl_ps_link_send(w->link[s], NULL, &frame, &payload);
 }
 
 /* An answer tells that server `s` is done with the push `sequence`: it was looked at, or was a message. */
@@ -407,6 +430,7 @@ static heard push_to_all(dl_ps_worker *w, bool *taken, dl_ps_mail *mail) {
     if (how != ANSWERED) return how;
     *taken &= mail->frame.kind == DL_PS_TAKEN;
     const bool read = has_read(w, s, mail, w->sequence);
+    if (mail->frame.kind == DL_PS_TAKEN) note_push(w, "ack", s);
     dl_ps_mail_done(mail);
     if (!read) return FORGOTTEN;
   }
@@ -423,7 +447,8 @@ static bool read_slice(dl_ps_worker *w, int s, dl_ps_mail *mail) {
     w->version[s] = whole ? f->version : -1;
     return true;
   }
-  if (!f->payload_bytes) return f->version == w->version[s] || !slice_bytes(w, s);
+  if (!slice_bytes(w, s)) w->version[s] = f->version;
+  if (!f->payload_bytes) return f->version == w->version[s];
   if (f->form != DL_PS_FLOATS || f->payload_bytes != slice_bytes(w, s)) return false;
   memcpy(w->weights + w->offsets[s], zmq_msg_data(&mail->payload), slice_bytes(w, s));
   w->version[s] = f->version;
@@ -456,7 +481,6 @@ static heard pull_others(dl_ps_worker *w, dl_ps_mail *mail) {
   heard how = w->servers > 1 ? pull(w, 1, w->servers, true, mail) : ANSWERED;
   for (int s = 0; s < w->servers && how == ANSWERED; s++)
     if (w->version[s] < 0) how = pull(w, s, s + 1, false, mail);
-  w->granted_version = w->version[0];
   return how;
 }
 
@@ -478,6 +502,7 @@ static heard ask_for_work(dl_ps_worker *w, dl_ps_mail *mail) {
   frame.status = can_view(w, 0);
   w->has_task = false;
   heard how = converse(w, 0, &frame, "", pushed, mail);
+  if (how == ANSWERED && pushed && mail->frame.kind == DL_PS_GRANT && mail->frame.status) note_push(w, "ack", 0);
   if (how != ANSWERED || !pushed || has_read(w, 0, mail, w->sequence)) return how;
   dl_ps_mail_done(mail);
   return FORGOTTEN;
@@ -549,6 +574,7 @@ void dl_ps_worker_close(dl_ps_worker **worker) {
   free(w->introduction);
   free(w->version);
   free(w->offsets);
+  dl_ps_history_close(&w->history);
   explicit_bzero(w, sizeof *w);
   free(w);
   *worker = NULL;

@@ -122,10 +122,6 @@ static dl_status check_options(const dl_sync *sync) {
             sync->team->size);
     return dl_hint("start more ranks, or leave sync.servers out: then every rank does both");
   }
-  if (sync->options.ps && sync->options.compress) {
-    dl_fail(DL_ERR_USAGE, "sync.compress is for sync.mode: allreduce: parameter servers get whole floats");
-    return dl_hint("leave sync.compress out");
-  }
   if (sync->group->measure && !sync->options.norm_first)
     return dl_fail(DL_ERR_INTERNAL, "norms of tensors need the norm first");
   for (int t = 0; t < sync->group->n_tensors && sync->options.compress == DL_COMPRESS_FP16; t++)
@@ -251,6 +247,12 @@ const double *dl_sync_notes(const dl_sync *sync) { return sync->notes; }
 void dl_sync_dismiss(dl_sync *sync, dl_status status) {
   if (sync->ops->dismiss) sync->ops->dismiss(sync, status);
 }
+
+dl_status dl_sync_log(dl_sync *sync, const char *folder, int64_t step, bool anew) {
+  return sync->ops->log ? sync->ops->log(sync, folder, step, anew) : DL_OK;
+}
+
+dl_status dl_sync_saved(dl_sync *sync, int64_t step) { return sync->ops->saved ? sync->ops->saved(sync, step) : DL_OK; }
 
 const dl_ps_staleness *dl_sync_staleness(const dl_sync *sync) {
   return sync->ops->staleness ? sync->ops->staleness(sync) : NULL;
@@ -393,7 +395,7 @@ static void write_header(dl_sync *sync, const dl_sync_request *request, dl_statu
   header->status = (int32_t)status;
   header->stop = request->stop;
   dl_recompute_write_header(sync, header);
-  header->abandoned = header->partial = 0;
+  header->abandoned = header->partial = header->save = 0;
   if (request->notes) memcpy(header->notes, request->notes, sizeof header->notes);
   memcpy(header->sums, sync->sums, (size_t)sync->stack.depth * DL_LEAF_SUMS * sizeof(double));
 }
@@ -446,6 +448,7 @@ static dl_status meet(dl_sync *sync, const dl_sync_request *request, dl_sync_res
   if (dl_audit_is_due(sync)) DL_TRY(dl_audit_copies(sync));
   result->abandoned = dl_sync_header(sync, 0)->abandoned != 0;
   result->partial = dl_sync_header(sync, 0)->partial != 0;
+  result->save = dl_sync_header(sync, 0)->save != 0;
   if (result->abandoned) return DL_OK;
   fold_sums(sync, result->sums);
   double normaliser = result->sums[1];

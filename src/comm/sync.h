@@ -58,6 +58,7 @@ typedef struct dl_sync_request {
   bool weights_later;  /* new weights may still be on their way when the step ends; needs overlap. Whoever reads them
                           waits before: dl_sync_await. Equal on all members */
   int64_t step;        /* steps done before this one, over all parts of the run (parameter servers) */
+  bool save_due; /* a checkpoint is: no later step is begun before this one is over (ssp, asp); of the first member */
   const volatile sig_atomic_t *stop_flag; /* looked at while waiting for workers (parameter servers); NULL: none */
 } dl_sync_request;
 
@@ -67,6 +68,7 @@ typedef struct dl_sync_result {
   bool stop;
   bool abandoned;          /* parameter servers: stopped before the step was complete; no weight has changed */
   bool partial;            /* ssp, asp: the weights hold parts of steps to come: no state to keep */
+  bool save;               /* ssp, asp: what is logged has grown so much that it is time for a checkpoint */
   bool finite;             /* loss and gradient norm are finite */
   int bad_tensor;          /* the last tensor (nearest the loss) whose gradient is not finite, -1: none known */
   int64_t sent_bytes;      /* payload that my node has sent to other nodes since the start; 0 where there are none */
@@ -81,6 +83,12 @@ void dl_sync_destroy(dl_sync **sync);
 const char *dl_sync_transport(const dl_sync *sync); /* "shm", "nodes", "mpi" or "ps" */
 /* Says to workers outside the team that there is no more work, and why: DL_OK when training is completed. */
 void dl_sync_dismiss(dl_sync *sync, dl_status status);
+/* Parameter servers that workers outside the team push to: what ssp and asp acknowledge is logged in `folder` (NULL: it
+ * is not), and what is in the log since the weights of `step`, which are those in force, is applied again in the steps
+ * to come; `anew`: it is of another run. Before the first step. The other synchronisers keep none. */
+dl_status dl_sync_log(dl_sync *sync, const char *folder, int64_t step, bool anew);
+/* The weights of `step`, those in force, are in a checkpoint: what was logged before is no longer needed. */
+dl_status dl_sync_saved(dl_sync *sync, int64_t step);
 /* ssp and asp: how old weights were; NULL where they are never old. On the first member. Not collective. */
 const dl_ps_staleness *dl_sync_staleness(const dl_sync *sync);
 /* Bytes this synchroniser holds: of this member and, shared, of its node. Not collective. */

@@ -66,9 +66,10 @@ static bool place_gradients(dl_sync *sync, dl_ps *own) {
 }
 
 static dl_status allocate(dl_sync *sync, dl_ps *own) {
+  const bool serves = own->options.role == DL_PS_SERVE;
   size_t size = (size_t)sync->team->size, count = sync->group->count, k = (size_t)sync->group->n_slots;
   size_t doubles = sync->group->measure ? sizeof(dl_tensor_sums) : sizeof(double), slice = dl_ps_slice(own);
-  bool whole = own->server >= 0 && (sync->options.norm_first || own->options.consistency != DL_PS_BSP);
+  bool whole = own->server >= 0 && sync->options.norm_first && (!serves || !dl_ps_serve_is_async(sync));
   bool all = place_gradients(sync, own);
   sync->block_sumsq = keep(sync, (size_t)sync->n_blocks, sizeof(double));
   sync->headers = keep(sync, size, sync->header_bytes);
@@ -114,11 +115,6 @@ static dl_status place_weights(dl_sync *sync, dl_ps *own) {
   if (!own->shared.base) own->private_weights = keep(sync, sync->group->count, sizeof(float));
   sync->weights = own->shared.base ? own->shared.base : own->private_weights;
   return dl_team_agree(sync->team, sync->weights ? DL_OK : DL_ERR_NOMEM);
-}
-
-const float *dl_ps_node_sums(const dl_sync *sync, const dl_fold_node *node, size_t offset) {
-  const size_t buffer = (size_t)node->member * (size_t)sync->slots + (size_t)node->slot;
-  return (const float *)dl_ps_of(sync)->sums.base + buffer * sync->group->count + offset;
 }
 
 /* ---- connections within a team ---- */
@@ -349,8 +345,10 @@ static dl_status push_node(dl_sync *sync, int s, int slot, dl_tree_node node) {
   zmq_msg_t payload;
   dl_ps_frame frame = {.kind = DL_PS_PUSH, .job = own->job, .life = own->life, .step = sync->step, .node = node};
   size_t bytes = (own->offsets[s + 1] - own->offsets[s]) * sizeof(float);
-  if (dl_ps_payload_borrow(&payload, values, bytes, &own->busy) && dl_ps_link_send(own->out[s], NULL, &frame, &payload))
-    return DL_OK;
+  if (sync->half) frame.form = DL_PS_HALVES;
+  bool made = sync->half ? dl_ps_payload_pack(&payload, sync->half, values, bytes / sizeof *values)
+                         : dl_ps_payload_borrow(&payload, values, bytes, &own->busy);
+  if (made && dl_ps_link_send(own->out[s], NULL, &frame, &payload)) return DL_OK;
   return dl_fail(DL_ERR_SYSTEM, "gradients could not be sent to server %d", s);
 }
 
@@ -376,7 +374,7 @@ static dl_status collect(dl_sync *sync) {
   dl_ps *own = sync->own;
   dl_ps_mail mail;
   dl_ps_sum sum;
-  while (own->server >= 0 && !own->sums.base && !dl_ps_collect_root(&own->collect)) {
+  while (own->server >= 0 && !own->sums.base && dl_ps_collect_missing(&own->collect)) {
     DL_TRY(next_mail(sync, own->link, "gradients", &mail));
     bool fits =
         mail.frame.kind == DL_PS_PUSH && mail.frame.step == sync->step && dl_ps_take_sum(own, &mail, NULL, &sum);
@@ -462,14 +460,10 @@ static dl_status ps_reduce(dl_sync *sync, float factor, double clip_norm, dl_syn
     dl_status status = own->pushed == DL_OK ? collect(sync) : own->pushed;
     DL_TRY(dl_team_agree(sync->team, status));
   }
-  const bool in_memory = own->sums.base != NULL;
-  const dl_ps_sum *root = own->server < 0 || in_memory ? NULL : dl_ps_collect_root(&own->collect);
-  if (own->server >= 0 && !root && !in_memory)
-    return dl_fail(DL_ERR_INTERNAL, "the tree of step %lld has no root", (long long)sync->step);
-  DL_TRY(dl_ps_apply(sync, root ? root->values : NULL, factor, clip_norm, result));
+  DL_TRY(dl_ps_apply(sync, factor, clip_norm, result));
   if (sync->options.norm_first && !result->finite) return DL_OK;
   if (own->options.role == DL_PS_SERVE) dl_ps_serve_applied(sync);
-  if (own->options.role == DL_PS_SERVE || in_memory) return exchange_weights(sync);
+  if (own->options.role == DL_PS_SERVE || own->sums.base) return exchange_weights(sync);
   dl_status status = send_weights(sync);
   return dl_team_agree(sync->team, status == DL_OK ? receive_weights(sync) : status);
 }
@@ -527,6 +521,14 @@ static dl_status ps_get(dl_sync *sync, int slot, float *values, int root) {
   return sync->team->ops->exchange(sync->team, &send, !is_root && slice, own->messages, n);
 }
 
+static dl_status ps_log(dl_sync *sync, const char *folder, int64_t step, bool anew) {
+  return dl_ps_of(sync)->options.role == DL_PS_SERVE ? dl_ps_durable_open(sync, folder, step, anew) : DL_OK;
+}
+
+static dl_status ps_saved(dl_sync *sync, int64_t step) {
+  return dl_ps_of(sync)->options.role == DL_PS_SERVE ? dl_ps_durable_saved(sync, step) : DL_OK;
+}
+
 static void ps_dismiss(dl_sync *sync, dl_status status) {
   if (dl_ps_of(sync)->options.role == DL_PS_SERVE) dl_ps_serve_dismiss(sync, status);
 }
@@ -548,6 +550,8 @@ const dl_sync_ops dl_sync_ps_ops = {
     .set = ps_set,
     .get = ps_get,
     .begin = ps_begin,
+    .log = ps_log,
+    .saved = ps_saved,
     .dismiss = ps_dismiss,
     .staleness = ps_staleness,
 };

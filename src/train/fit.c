@@ -287,12 +287,14 @@ static dl_status run_step(loop *l, verdict *out) {
                              .notes = l->notes,
                              .weights_later = true,
                              .step = m->at.step,
+                             .save_due = l->notes[NOTE_CHECKPOINT_DUE] > 0,
                              .stop_flag = l->run->options->stop};
   dl_sync_result result;
   status = dl_sync_finish(m->sync, &request, &result);
   if (status != DL_OK && dl_sync_disputed(m->sync) >= 0) return settle_dispute(l, &cut, dl_sync_disputed(m->sync));
   DL_TRY(status);
-  *out = (verdict){result.stop, dl_sync_notes(m->sync)[NOTE_CHECKPOINT_DUE] > 0 && !result.partial};
+  const bool due = dl_sync_notes(m->sync)[NOTE_CHECKPOINT_DUE] > 0 || (result.save && l->run->checkpoints);
+  *out = (verdict){result.stop, due && !result.partial};
   l->deferred = write_line(l, dl_sync_notes(m->sync));
   if (result.abandoned) return result.partial ? fail_partial(l) : DL_OK;
   if (!result.finite) DL_TRY(dl_sync_settle(m->sync));
@@ -318,6 +320,7 @@ static dl_status save(loop *l) {
   double deadline = dl_team_be_patient(run->team);
   DL_TRY(dl_model_save(l->model, run->checkpoints, l->model->config->checkpoint.keep, run->fingerprint, &written));
   run->team->timeout_s = deadline;
+  DL_TRY(dl_sync_saved(l->model->sync, l->model->at.step));
   run->saved_step = l->model->at.step;
   l->last_checkpoint_s = dl_now_s();
   dl_status status = DL_OK;
@@ -459,6 +462,9 @@ dl_status dl_fit(dl_run *run) {
   run->team->timeout_s = run->model->config->sync.timeout;
   if (status == DL_OK) status = dl_guards_begin(run->model);
   if (status == DL_OK) status = dl_team_agree(run->team, dl_test_fault_read(run->model, &l.fault));
+  if (status == DL_OK)
+    status = dl_sync_log(run->model->sync, run->checkpoints ? run->folder : NULL, run->model->at.step,
+                         run->options->resume && !strcmp(run->options->resume, "never"));
   if (status == DL_OK) status = train(&l);
   if (status == DL_OK) status = final_test(&l);
   if (status == DL_OK) status = dl_model_digest(run->model, &run->digest);

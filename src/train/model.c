@@ -247,6 +247,11 @@ static dl_status check_classes(const dl_model *model) {
                    (long long)outputs);
   }
   DL_TRY(dl_data_check_labels(model->data, outputs));
+  if (classes > outputs) {
+    dl_fail(DL_ERR_DATA, "the data set's labels are one-hot rows of %lld columns, but the model has %lld outputs",
+            (long long)classes, (long long)outputs);
+    return dl_hint("make the last layer `dense: %lld`", (long long)classes);
+  }
   if (classes && classes < outputs && !model->n_class_names)
     dl_warn("classes", "the model has %lld outputs, but the data set has labels of %lld classes only",
             (long long)outputs, (long long)classes);

@@ -460,7 +460,6 @@ static inline dl_status sync_property(dl_team *team, uint64_t seed, int transpor
   dl_sync *sync = NULL;
   dl_status wrong = DL_OK;
   make_case(&c, seed, transport);
-  if (transport == BY_PARAMETER_SERVERS) c.compress = DL_COMPRESS_NONE;
   size_t count = c.group.count;
   oracle o = {.weights = calloc(count, sizeof(float)),
               .mean = calloc(count, sizeof(float)),
@@ -482,7 +481,7 @@ static inline dl_status sync_property(dl_team *team, uint64_t seed, int transpor
                              .bucket_bytes = seed % 2 ? 8192 : 0};
   if (transport == BY_PARAMETER_SERVERS) {
     options.ps = &ps;
-    options.transport = DL_TRANSPORT_AUTO;
+    options.transport = seed % 3 ? DL_TRANSPORT_AUTO : DL_TRANSPORT_MPI; /* in memory, or as messages */
   }
   DL_TRY(dl_sync_new(team, &c.group, &options, &sync));
   const char *expected = transport == BY_PARAMETER_SERVERS ? "ps" : expected_transport(team, transport);

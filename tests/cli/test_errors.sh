@@ -69,7 +69,8 @@ printf 'model: [relu\n' >bad.yaml
 fails 'what is no YAML' 2 'dldist: error: bad.yaml:' bad.yaml
 fails 'a --set of an unknown key' 2 "unknown key 'epoch' in train (did you mean 'epochs'?)" c.yaml --set train.epoch=3
 fails 'no such configuration' 2 'dldist: error: absent.yaml: ' absent.yaml
-fails 'a folder for a configuration' 2 'dldist: error: /: ' /
+fails 'a folder for a configuration' 2 'dldist: error: /: is a directory where a configuration is wanted' /
+fails 'a data set for a configuration' 2 'dldist: error: good.h5: is a data set (HDF5) where' good.h5
 
 say '== the data'
 with 'data: {file: absent.h5}'

@@ -111,7 +111,7 @@ fails 'fewer outputs than classes' 3 'label' bad.yaml
 with 'data: {file: one_hot.h5}'
 fails 'fewer outputs than one-hot columns' 3 'one-hot rows of 5 columns, but the model has 3 outputs' bad.yaml
 with 'model: [{reshape: [2, 2]}, {dense: 3}]'
-fails 'logits of several places' 2 'bad.yaml:6:28: layers.1 (dense): a classification ends in one row of logits' bad.yaml
+fails 'logits of several places' 2 'bad.yaml:6:29: layers.1 (dense): a classification ends in one row of logits' bad.yaml
 with 'model: [{dense: 3}, softmax]'
 fails 'softmax before cross_entropy' 2 'dldist: error: bad.yaml:6:' bad.yaml
 with 'model: [{dense: {units: 16, name: a}}, {dense: 16}, {dense: {units: 8, from: b}}, {dense: 3}]'

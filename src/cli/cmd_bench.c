@@ -244,9 +244,9 @@ const dl_command dl_command_bench = {
         "from "
         "4 KiB to 256 MiB: the fused step, the step in two phases (clipping), MPI_Allreduce and MPI_Iallreduce "
         "followed "
-        "by a step of every rank's own (under mpirun), and the time that the same ranks need to copy as many bytes "
-        "as "
-        "a fused step must move.\n\n"
+        "by a step of every rank's own (under mpirun), the time that the same ranks need to copy as many bytes as a "
+        "fused "
+        "step must move, and that of norm and step of a rank's share alone, in memory of its own.\n\n"
         "ps: pushes and pulls of parameter servers on this host, beside the same bytes by ZeroMQ alone.",
     .args = args_table,
     .n_args = sizeof args_table / sizeof args_table[0],

@@ -159,8 +159,12 @@ bool dl_ps_serve_is_async(const dl_sync *sync);
 bool dl_ps_serve_finite(const dl_sync *sync);
 void dl_ps_serve_dismiss(dl_sync *sync, dl_status status);
 const dl_ps_staleness *dl_ps_serve_staleness(const dl_sync *sync);
-/* ssp, asp: applies a push to this server's slice as a step of the optimizer's own; from the log (`again`), or into it.
- */
+
+/* ---- ps_push.c ---- */
+
+/* A push of worker `w`: applied to this server's slice and logged, or passed by where its unit was applied before. */
+dl_status dl_ps_serve_push(dl_sync *sync, const dl_ps_client *w, const dl_ps_mail *mail, const float *values);
+/* Applies it as a step of the optimizer's own; `entry` and `values` come from the log (`again`), or go there. */
 dl_status dl_ps_serve_apply(dl_sync *sync, const dl_ps_log_entry *entry, const float *values, bool again);
 
 /* ---- ps_durable.c ---- */

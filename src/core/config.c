@@ -76,9 +76,9 @@ const dl_option dl_config_rows[] = {
     {"sync.overlap", DL_OPTION_BOOL, AT(sync.overlap), 0, 0, "true", NULL,
      "between nodes: gradients and weights travel while members compute; the bits are the same", true},
     {"sync.compress", DL_OPTION_CHOICE, AT(sync.compress), 0, 0, "none", DL_COMPRESS_NAMES,
-     "what gradients take between nodes and to servers: bf16 and fp16 round every sum of them to 16 bits, topk sends the "
-     "largest of each leaf and keeps the others for the next step; the same bits at any number of ranks and nodes, but "
-     "not those of none",
+     "what gradients take between nodes and to servers: bf16 and fp16 round every sum of them to 16 bits, topk sends "
+     "the largest of each leaf and keeps the others for the next step; the same bits at any number of ranks and nodes, "
+     "but not those of none",
      false},
     {"sync.topk", DL_OPTION_REAL, AT(sync.topk), 1e-4, 1, "0.01", NULL,
      "compress: topk: the share of a leaf's gradients that is sent, of each block of 1,024", false},

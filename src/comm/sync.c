@@ -122,11 +122,6 @@ static dl_status check_options(const dl_sync *sync) {
             sync->team->size);
     return dl_hint("start more ranks, or leave sync.servers out: then every rank does both");
   }
-  if (sync->options.ps && sync->options.ps->role == DL_PS_SERVE && sync->options.compress == DL_COMPRESS_TOPK) {
-    dl_fail(DL_ERR_USAGE,
-            "sync.compress: topk keeps what it left out with each leaf, which workers that come and go cannot");
-    return dl_hint("use bf16 or fp16, or ranks of one job");
-  }
   if (sync->group->measure && !sync->options.norm_first)
     return dl_fail(DL_ERR_INTERNAL, "norms of tensors need the norm first");
   for (int t = 0; t < sync->group->n_tensors && sync->options.compress == DL_COMPRESS_FP16; t++)

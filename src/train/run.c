@@ -277,12 +277,12 @@ static void show_header(const dl_run *run) {
                    dl_format_count(dl_data_samples(m->data, DL_SPLIT_TRAIN), samples), team->size,
                    team->processes > 1 ? "rank" : "thread", team->size == 1 ? "" : "s", nodes,
                    dl_sync_transport(m->sync), (long long)m->shards, m->shards == 1 ? "" : "s", where);
-  char kept[96] = "";
+  char behind[96] = "";
   if (dl_sync_residuals(m->sync))
-    snprintf(kept, sizeof kept, " (%.1f MB in all for what topk leaves behind)",
+    snprintf(behind, sizeof behind, " (%.1f MB in all for what topk leaves behind)",
              1e-6 * sizeof(float) * (double)m->group.count * (double)dl_sync_residuals(m->sync));
   dl_progress_note(run->progress, "memory: %.1f MB a %s%s and %.1f MB a node, shared; run folder: %s",
-                   (double)(mine + dl_net_bytes(m->net)) / 1e6, team->processes > 1 ? "rank" : "thread", kept,
+                   (double)(mine + dl_net_bytes(m->net)) / 1e6, team->processes > 1 ? "rank" : "thread", behind,
                    (double)(node + dl_data_bytes(m->data)) / 1e6, run->folder);
 }
 

@@ -69,6 +69,8 @@ static dl_status make_config(const dl_team *team, const step_job *job, dl_config
 }
 
 static void print_step(const dl_model *model, const step_job *job, double *times, int64_t n) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; i++) sum += times[i];
   qsort(times, (size_t)n, sizeof *times, by_value);
   const double median = times[n / 2], flops = 6.0 * dl_net_multiply_adds(model->net) * (double)job->batch,
                speed = flops / median / 1e9;
@@ -76,8 +78,9 @@ static void print_step(const dl_model *model, const step_job *job, double *times
          (long long)dl_net_parameters(model->net), model->team->size, model->team->size == 1 ? "" : "s",
          (long long)job->batch, (long long)model->shards, dl_gemm_choose(model->config->compute.backend)->name,
          dl_sync_transport(model->sync));
-  printf("step: median %.3f ms, fastest %.3f ms, 90%% below %.3f ms; %.0f samples/s; %.0f GF/s a rank", median * 1e3,
-         times[0] * 1e3, times[n * 9 / 10] * 1e3, (double)(job->batch * model->team->size) / median, speed);
+  printf("step: median %.3f ms, fastest %.3f ms, 90%% below %.3f ms, mean %.3f ms; %.0f samples/s; %.0f GF/s a rank",
+         median * 1e3, times[0] * 1e3, times[n * 9 / 10] * 1e3, 1e3 * sum / (double)n,
+         (double)(job->batch * model->team->size) / median, speed);
   if (job->peak > 0) printf("; %.1f%% of %g GF/s", 100 * speed / job->peak, job->peak);
   putchar('\n');
 }
@@ -241,9 +244,9 @@ const dl_command dl_command_bench = {
         "from "
         "4 KiB to 256 MiB: the fused step, the step in two phases (clipping), MPI_Allreduce and MPI_Iallreduce "
         "followed "
-        "by a step of every rank's own (under mpirun), and the time that the same ranks need to copy as many bytes "
-        "as "
-        "a fused step must move.\n\n"
+        "by a step of every rank's own (under mpirun), the time that the same ranks need to copy as many bytes as a "
+        "fused "
+        "step must move, and that of norm and step of a rank's share alone, in memory of its own.\n\n"
         "ps: pushes and pulls of parameter servers on this host, beside the same bytes by ZeroMQ alone.",
     .args = args_table,
     .n_args = sizeof args_table / sizeof args_table[0],

@@ -46,6 +46,7 @@ static pid_t start(const struct sigaction before[N_PASSED_ON]) {
   if (pid > 0) running = pid;
   if (pid == 0) {
     for (int i = 0; i < N_PASSED_ON; i++) sigaction(passed_on[i], &before[i], NULL);
+    setpgid(0, 0); /* Ctrl-C reaches the parent alone, who passes it on: twice would mean at once */
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent) raise(SIGTERM); /* it died before it could be said */
   }

@@ -58,9 +58,13 @@ static dl_status open_log(const dl_sync *sync, const char *folder, bool anew) {
   if (status == DL_OK) status = dl_ps_log_open(path, own->options.log == DL_PS_LOG_SYNC, &serve->log);
   free(path);
   DL_TRY(status);
-  if (dl_ps_log_torn(serve->log))
+  const int64_t torn = dl_ps_log_torn(serve->log), whole = dl_ps_log_entry_bytes(serve->log);
+  if (torn && torn < whole)
     dl_warn("ps_log", "the log of pushes had %lld bytes of a last one that was not acknowledged: dropped",
-            (long long)dl_ps_log_torn(serve->log));
+            (long long)torn);
+  if (torn >= whole)
+    dl_warn("ps_log", "the log of pushes is damaged %lld bytes before its end: what follows is computed again",
+            (long long)torn);
   serve->log_fits = !anew && dl_ps_log_base_of(serve->log);
   return DL_OK;
 }

@@ -140,7 +140,7 @@ static dl_status keep(dl_ps_log *log, const dl_ps_log_entry *entry) {
   }
   log->entry[log->n] = *entry;
   log->entry[log->n++].place = log->end + ENTRY_BYTES;
-  log->end += (int64_t)(ENTRY_BYTES + values_bytes(log));
+  log->end += dl_ps_log_entry_bytes(log);
   return DL_OK;
 }
 
@@ -152,7 +152,7 @@ static dl_status find_entries(dl_ps_log *log) {
   if (!read_at(log->fd, bytes, BASE_BYTES, 0) || !read_base(bytes, &log->base)) return DL_OK;
   log->has_base = true;
   log->end = BASE_BYTES;
-  const int64_t size = lseek(log->fd, 0, SEEK_END), whole = (int64_t)(ENTRY_BYTES + values_bytes(log));
+  const int64_t size = lseek(log->fd, 0, SEEK_END), whole = dl_ps_log_entry_bytes(log);
   if (size - log->end < whole) return DL_OK;
   float *values = dl_calloc(log->base.end - log->base.begin + 1, sizeof *values);
   if (!values) return DL_ERR_NOMEM;
@@ -197,6 +197,7 @@ void dl_ps_log_close(dl_ps_log **log) {
 const dl_ps_log_base *dl_ps_log_base_of(const dl_ps_log *log) { return log->has_base ? &log->base : NULL; }
 const dl_ps_log_entry *dl_ps_log_entries(const dl_ps_log *log, int64_t *n) { return *n = log->n, log->entry; }
 int64_t dl_ps_log_bytes(const dl_ps_log *log) { return log->end; }
+int64_t dl_ps_log_entry_bytes(const dl_ps_log *log) { return (int64_t)(ENTRY_BYTES + values_bytes(log)); }
 int64_t dl_ps_log_torn(const dl_ps_log *log) { return log->torn; }
 
 dl_status dl_ps_log_values(const dl_ps_log *log, const dl_ps_log_entry *entry, float *out) {

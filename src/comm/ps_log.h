@@ -49,6 +49,8 @@ void dl_ps_log_close(dl_ps_log **log);
 const dl_ps_log_base *dl_ps_log_base_of(const dl_ps_log *log);
 const dl_ps_log_entry *dl_ps_log_entries(const dl_ps_log *log, int64_t *n);
 int64_t dl_ps_log_bytes(const dl_ps_log *log);
+/* Of one entry. */
+int64_t dl_ps_log_entry_bytes(const dl_ps_log *log);
 /* Bytes behind the last whole entry that were dropped when it was opened. */
 int64_t dl_ps_log_torn(const dl_ps_log *log);
 

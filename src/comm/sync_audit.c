@@ -6,8 +6,11 @@
  * for each other, and the hash fits in between. What it finds becomes everybody's failure at the next meeting.
  *
  * That is memory as the owner sees it. An audit compares every copy: the hashes go to all, the members who share a copy
- * divide its blocks, and the first block that differs anywhere is looked at by all. Blocks that are not learnt, and
- * copies on other nodes, are seen by audits alone.
+ * divide its blocks, and the first block that differs anywhere is looked at by all.
+ *
+ * Copies on other nodes are written by messages. Between nodes the hashes travel with the blocks' sums of squares, so
+ * that the members of a node can look at what the others wrote too, before it is overwritten. Elsewhere blocks that are
+ * not learnt, and the copies of members that have one each, are seen by audits alone.
  *
  * Where the hash is known and a single bit has flipped, trying all bits of the block finds which. */
 #include <inttypes.h>
@@ -187,30 +190,76 @@ static dl_status hint(void) { return dl_hint("look at that machine's memory (dme
 
 /* ---- the owner's looks ---- */
 
-static void look(dl_sync *sync, const dl_block_ref *block, uint64_t hash) {
-  dl_audit *audit = sync->audit;
+/* The first finding stays. */
+static void note_finding(dl_sync *sync, int64_t block, uint64_t hash, uint64_t expected) {
+  finding *pending = &sync->audit->pending;
+  if (hash != expected && pending->block == sync->n_blocks) *pending = describe(sync, block, expected);
+}
+
+static void look(dl_sync *sync, int64_t block, uint64_t expected) {
+  note_finding(sync, block, hash_of(sync, &sync->blocks[block]), expected);
+}
+
+/* At what the owner wrote last, where that is known. */
+static void look_before_write(dl_sync *sync, const dl_block_ref *block, uint64_t hash) {
   const int64_t number = block - sync->blocks;
-  if (audit->hashes[number] && hash != audit->hashes[number] && audit->pending.block == sync->n_blocks)
-    audit->pending = describe(sync, number, audit->hashes[number]);
+  if (sync->audit->hashes[number]) note_finding(sync, number, hash, sync->audit->hashes[number]);
 }
 
 void dl_audit_before_write(dl_sync *sync, const dl_block_ref *block) {
-  if (sync->audit && sync->audit->looked != block) look(sync, block, hash_of(sync, block));
+  if (sync->audit && sync->audit->looked != block) look_before_write(sync, block, hash_of(sync, block));
 }
 
 double dl_audit_before_write_and_sumsq(dl_sync *sync, const dl_block_ref *block, const float *gradient) {
   if (!sync->audit) return dl_vector()->sumsq(gradient, block->n);
   uint64_t hash;
   const double sum = dl_vector()->sumsq_checksum(gradient, sync->weights + block->offset, block->n, &hash);
-  look(sync, block, hash);
+  look_before_write(sync, block, hash);
   sync->audit->looked = block;
   return sum;
 }
 
 void dl_audit_after_write(dl_sync *sync, const dl_block_ref *block) {
+  const int64_t number = block - sync->blocks;
   if (!sync->audit) return;
-  sync->audit->hashes[block - sync->blocks] = hash_of(sync, block);
+  sync->audit->hashes[number] = hash_of(sync, block);
   sync->audit->looked = NULL;
+  if (sync->block_hashes) sync->block_hashes[number] = sync->audit->hashes[number];
+}
+
+/* ---- what other nodes wrote ---- */
+
+static bool is_foreign(const dl_sync *sync, int64_t block) {
+  const dl_team *team = sync->team;
+  const int owner = sync->audit->owner[block];
+  return owner < team->node_first || owner >= team->node_first + team->node_size;
+}
+
+/* This member's share of the blocks of its copy. */
+static dl_block_range share_of(const dl_sync *sync, int turn) {
+  const int sharers = sync->copy_size > 0 ? sync->copy_size : 1;
+  turn = (sync->copy_rank + turn) % sharers;
+  return (dl_block_range){sync->n_blocks * turn / sharers, sync->n_blocks * (turn + 1) / sharers};
+}
+
+/* As they came: the next audit has the owners' word for it. */
+static void hash_foreign(dl_sync *sync) {
+  const dl_block_range share = share_of(sync, 0);
+  for (int64_t b = share.first; b < share.end; b++)
+    if (is_foreign(sync, b)) sync->block_hashes[b] = hash_of(sync, &sync->blocks[b]);
+}
+
+/* What is not learnt is sent with the rest: its owner has not looked at it by writing it. */
+void dl_audit_before_exchange(dl_sync *sync) {
+  const dl_block_range share = share_of(sync, 0);
+  const dl_audit *audit = sync->audit;
+  if (!audit || !sync->block_hashes || !audit->known) return;
+  for (int64_t b = share.first; b < share.end; b++)
+    if (is_foreign(sync, b)) look(sync, b, sync->block_hashes[b]);
+  for (int i = 0; i < sync->n_ranges; i++)
+    for (int64_t b = sync->ranges[i].first; b < sync->ranges[i].end; b++)
+      if (!dl_sync_trains(sync, &sync->blocks[b]) && !dl_sync_runs(sync, &sync->blocks[b]))
+        look(sync, b, audit->hashes[b]);
 }
 
 void dl_audit_rewritten(dl_sync *sync) {
@@ -219,17 +268,23 @@ void dl_audit_rewritten(dl_sync *sync) {
   memset(audit->hashes, 0, (size_t)sync->n_blocks * sizeof *audit->hashes);
   for (int64_t b = 0; b < sync->n_blocks; b++)
     if (audit->owner[b] == sync->team->rank) dl_audit_after_write(sync, &sync->blocks[b]);
+  if (sync->block_hashes) hash_foreign(sync);
   audit->pending = nothing(sync);
   audit->known = true;
 }
 
 dl_status dl_audit_pending(const dl_sync *sync) {
   const dl_audit *audit = sync->audit;
-  char place[256];
+  char place[256], copy[128] = "";
   if (!audit || audit->pending.block == sync->n_blocks) return DL_OK;
+  const int owner = audit->owner[audit->pending.block];
   name_place(sync, &audit->pending, place, sizeof place);
-  dl_fail(DL_ERR_TRAIN, "step %" PRId64 ": weights have changed in memory: %s, since rank %d on %s wrote them",
-          audit->pending.step, place, sync->team->rank, sync->team->host);
+  if (owner == sync->team->rank)
+    snprintf(copy, sizeof copy, "since rank %d on %s wrote them", owner, sync->team->host);
+  else
+    snprintf(copy, sizeof copy, "in the copy of rank %d on %s, since they came from rank %d",
+             sync->team->rank - sync->copy_rank, sync->team->host, owner);
+  dl_fail(DL_ERR_TRAIN, "step %" PRId64 ": weights have changed in memory: %s, %s", audit->pending.step, place, copy);
   return hint();
 }
 
@@ -252,9 +307,8 @@ static dl_status gather_hashes(dl_sync *sync, dl_audit *audit) {
 
 /* The blocks of this copy that are this member's to look at: not its own where others share the copy. */
 static finding look_at_share(const dl_sync *sync, const dl_audit *audit) {
-  const int sharers = sync->copy_size > 0 ? sync->copy_size : 1, turn = (sync->copy_rank + 1) % sharers;
-  const int64_t end = sync->n_blocks * (turn + 1) / sharers;
-  for (int64_t b = sync->n_blocks * turn / sharers; b < end; b++)
+  const dl_block_range share = share_of(sync, 1);
+  for (int64_t b = share.first; b < share.end; b++)
     if (hash_of(sync, &sync->blocks[b]) != audit->hashes[b]) return (finding){.block = b};
   return nothing(sync);
 }

@@ -110,6 +110,7 @@ struct dl_sync {
   size_t state_begin;
   const size_t *state_at; /* where it does not begin so: each block's place in `state`; else NULL */
   double *block_sumsq;    /* n_blocks, all members' after the norm phase */
+  uint64_t *block_hashes; /* n_blocks of the node: of weights as they were written, or came; NULL: not kept */
   int bad_tensor;
   dl_tensor_sums *block_sums;   /* the same after the measure phase; NULL where nothing is measured */
   dl_tensor_sums *tensor_sums;  /* n_tensors, this member's copy */
@@ -142,6 +143,9 @@ double dl_audit_before_write_and_sumsq(dl_sync *sync, const dl_block_ref *block,
 void dl_audit_after_write(dl_sync *sync, const dl_block_ref *block);
 /* All weights have been set anew. */
 void dl_audit_rewritten(dl_sync *sync);
+/* Where block_hashes are kept, before new weights go and come: this member's share of what other nodes wrote, and what
+ * is sent without being written. */
+void dl_audit_before_exchange(dl_sync *sync);
 /* What this member found changed before it wrote. Not collective. */
 dl_status dl_audit_pending(const dl_sync *sync);
 /* All copies of the weights against the hashes of their owners. Collective, while nobody writes. */

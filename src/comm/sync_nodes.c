@@ -10,8 +10,8 @@
  *
  * Where steps overlap, weights still arrive while the next step reads its batch and computes its first layers.
  *
- *   [control][arrivals][ready][folded][arrived][sums of squares][sums of tensors][weights][state of my node's parts
- * ...] [received sums][slots of member 0][slots of member 1] ... */
+ *   [control][arrivals][ready][folded][arrived][sums of squares][sums of tensors][hashes][weights][state of my
+ * node's parts ...][received sums][slots of member 0][slots of member 1] ... */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +42,7 @@ static size_t lay_out(dl_sync *sync, char *base) {
   own->arrived = take(base, &used, buckets * (size_t)own->columns * sizeof *own->arrived);
   sync->block_sumsq = take(base, &used, (size_t)sync->n_blocks * sizeof(double));
   if (sync->group->measure) sync->block_sums = take(base, &used, (size_t)sync->n_blocks * sizeof *sync->block_sums);
+  if (sync->options.audit_every) sync->block_hashes = take(base, &used, (size_t)sync->n_blocks * sizeof(uint64_t));
   sync->weights = take(base, &used, buffer);
   for (int k = 0; k < sync->group->n_slots; k++) sync->state[k] = take(base, &used, parts);
   own->received = take(base, &used, (size_t)own->n_nodes * (size_t)own->max_roots * parts);
@@ -144,6 +145,7 @@ static void nodes_ready(dl_sync *sync, size_t from) {
   while (own->next_ready < own->n_buckets &&
          dl_sync_block_offset(sync, dl_nodes_bucket_first(own, own->next_ready)) >= from)
     atomic_fetch_add_explicit(&own->ready[own->next_ready++], 1, memory_order_release);
+  if (own->next_ready) dl_nodes_flow_open(sync);
   fold_what_is_ready(sync);
   dl_nodes_flow_turn(sync);
 }
@@ -154,7 +156,6 @@ static dl_status nodes_begin(dl_sync *sync) {
   dl_nodes *own = dl_nodes_of(sync);
   DL_TRY(dl_nodes_plan_tree(sync));
   own->next_ready = own->next_fold = 0;
-  dl_nodes_flow_begin(sync);
   return DL_OK;
 }
 
@@ -178,25 +179,34 @@ static dl_status nodes_publish(dl_sync *sync) {
   return dl_team_allgather(sync->team, nodes_header(sync), sync->header_bytes, sync->headers);
 }
 
-/* ---- doubles of blocks: every node's to all ---- */
+/* ---- words of blocks: every node's to all ---- */
 
 typedef struct swap_args {
   dl_sync *sync;
   double *values;
   size_t width;
+  uint64_t *hashes; /* one a block beside the values; NULL: none */
 } swap_args;
 
-/* The doubles of this process's column of node `node`, into `packed` or out of it (NULL: neither); returns how many
- * there are. */
+/* `bytes` to or from the place *at, which moves on. */
+static void pack_bytes(char **at, void *values, size_t bytes, bool out) {
+  if (bytes) memcpy(out ? values : *at, out ? *at : values, bytes);
+  *at += bytes;
+}
+
+/* The words of this process's column of node `node`, into `packed` or out of it (NULL: neither); returns how many there
+ * are. */
 static size_t pack(const swap_args *args, int node, double *packed, bool out) {
   const dl_nodes *own = dl_nodes_of(args->sync);
+  char *at = (char *)packed;
   size_t n = 0;
   for (int b = 0; b < own->n_buckets; b++) {
-    dl_block_range part = dl_nodes_part(args->sync, b, own->process, node);
-    size_t count = (size_t)(part.end - part.first) * args->width;
-    double *at = args->values + (size_t)part.first * args->width;
-    if (count && packed) memcpy(out ? at : packed + n, out ? packed + n : at, count * sizeof *at);
-    n += count;
+    const dl_block_range part = dl_nodes_part(args->sync, b, own->process, node);
+    const size_t blocks = (size_t)(part.end - part.first);
+    n += blocks * (args->width + (args->hashes != NULL));
+    if (!packed) continue;
+    pack_bytes(&at, args->values + (size_t)part.first * args->width, blocks * args->width * sizeof(double), out);
+    if (args->hashes) pack_bytes(&at, args->hashes + part.first, blocks * sizeof(uint64_t), out);
   }
   return n;
 }
@@ -204,7 +214,7 @@ static size_t pack(const swap_args *args, int node, double *packed, bool out) {
 static dl_status lead_swap(dl_member *leader, void *context) {
   const swap_args *args = context;
   dl_nodes *own = dl_nodes_of(args->sync);
-  size_t widest = (size_t)own->widest * args->width;
+  size_t widest = (size_t)own->widest * (args->width + (args->hashes != NULL));
   if (!own->flow) return DL_OK;
   size_t mine = pack(args, own->node, own->swap_send, false);
   for (int k = 0; k < own->n_nodes; k++) {
@@ -220,15 +230,16 @@ static dl_status lead_swap(dl_member *leader, void *context) {
   return DL_OK;
 }
 
-static dl_status swap_doubles(dl_sync *sync, double *values, size_t width, const char *phase) {
-  swap_args args = {sync, values, width};
+static dl_status swap_words(dl_sync *sync, double *values, size_t width, uint64_t *hashes, const char *phase) {
+  swap_args args = {sync, values, width, hashes};
   DL_TRY(pass(sync, phase));
   DL_TRY(dl_crew_lead(dl_member_of(sync->team), phase, lead_swap, &args));
   return pass(sync, phase);
 }
 
 static dl_status share_sums(dl_sync *sync) {
-  return swap_doubles(sync, &sync->block_sums->weights, sizeof *sync->block_sums / sizeof(double), "norms of tensors");
+  return swap_words(sync, &sync->block_sums->weights, sizeof *sync->block_sums / sizeof(double), NULL,
+                    "norms of tensors");
 }
 
 /* ---- the step ---- */
@@ -278,18 +289,21 @@ static dl_status send_weights(dl_sync *sync) {
   return sync->later ? DL_OK : pass(sync, "weights");
 }
 
+/* The norm is known before weights travel: what is sent later waits behind them. The hashes of what each node wrote
+ * last go with it; the other nodes' copies of that are in use until the end of the step (norm_first), or were until
+ * now. */
 static dl_status reduce(dl_sync *sync, float factor, double clip_norm, dl_sync_result *result) {
   bool norm_first = sync->options.norm_first;
   double begin = dl_now_s();
   take_means(sync, factor, !norm_first);
-  if (!norm_first) {
-    result->update_s = dl_now_s() - begin;
-    DL_TRY(send_weights(sync));
-  }
-  DL_TRY(swap_doubles(sync, sync->block_sumsq, 1, "norm"));
+  if (!norm_first) dl_audit_before_exchange(sync);
+  result->update_s = dl_now_s() - begin;
+  DL_TRY(swap_words(sync, sync->block_sumsq, 1, sync->block_hashes, "norm"));
+  if (norm_first) dl_audit_before_exchange(sync);
   result->grad_norm = dl_sync_norm(sync);
   result->finite = isfinite(result->grad_norm);
-  if (!norm_first || !result->finite) return DL_OK;
+  if (!norm_first) return send_weights(sync);
+  if (!result->finite) return DL_OK;
   begin = dl_now_s();
   float clip = dl_sync_clip_factor(result->grad_norm, clip_norm);
   DL_TRY(dl_sync_apply_slice(sync, means_of(sync), clip, share_sums));
@@ -317,8 +331,10 @@ static dl_status wait_for_bucket(dl_sync *sync, int bucket) {
   dl_member *member = dl_member_of(sync->team);
   double begin = dl_now_s();
   for (int64_t looks = 0; !has_arrived(own, bucket); looks++) {
-    dl_nodes_flow_turn(sync);
-    nanosleep(&(struct timespec){0, NAP_NS}, NULL);
+    if (dl_nodes_flow_turn(sync))
+      dl_wire_pause(own->wire, looks);
+    else
+      nanosleep(&(struct timespec){0, NAP_NS}, NULL);
     if (looks % 64 != 63) continue;
     if (atomic_load(&member->crew->broken)) return dl_error_adopt(&member->crew->record);
     double waited = dl_now_s() - begin;

@@ -126,10 +126,10 @@ dl_status dl_nodes_unpack(const dl_sync *sync, float *to, const void *in, size_t
 
 dl_status dl_nodes_flow_new(dl_sync *sync, bool with_thread);
 void dl_nodes_flow_destroy(dl_sync *sync);
-/* A step begins: the gradients of others may come. */
-void dl_nodes_flow_begin(dl_sync *sync);
-/* Where no thread does it: a turn of the flow, if this member speaks and MPI is free. */
-void dl_nodes_flow_turn(dl_sync *sync);
+/* This member begins to deliver in the present step: gradients travel, both ways. Does nothing the second time. */
+void dl_nodes_flow_open(dl_sync *sync);
+/* A turn of the flow, if this member speaks and MPI is free: whether it was made. */
+bool dl_nodes_flow_turn(dl_sync *sync);
 /* The leader, with the lock held: until nothing is on its way any more. */
 dl_status dl_nodes_flow_finish(dl_sync *sync, const char *what);
 /* The leader, with the lock held: the weights of all parts go to all nodes, the first layers' first. */

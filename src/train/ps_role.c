@@ -23,6 +23,10 @@ dl_status dl_ps_check(const dl_config *config) {
   if (role == DL_PS_WORKER && !config->sync.key != !config->sync.server_key)
     return dl_config_fail(config, config->sync.key ? "sync.key" : "sync.server_key",
                           "a worker with a key needs both sync.key, its own, and sync.server_key, the server's .pub");
+  if ((role == DL_PS_SERVE || role == DL_PS_WORKER) && config->sync.compress == DL_COMPRESS_TOPK) {
+    dl_config_fail(config, "sync.compress", "what topk leaves behind cannot stay with workers that come and go");
+    return dl_hint("take bf16 or fp16, or sync.mode: ps in one job, without sync.connect and sync.bind");
+  }
   if (role != DL_PS_TEAM) return DL_OK;
   if (config->sync.consistency != DL_PS_BSP) {
     dl_config_fail(config, "sync.consistency", "ssp and asp are for workers that come and go");

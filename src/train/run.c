@@ -55,12 +55,28 @@ static void show_warning(void *context, const char *code, const char *message) {
 
 /* ---- configuration ---- */
 
+/* The folder of a run, or its data, given where the configuration is wanted. */
+static dl_status read_config_file(const char *path, char **text) {
+  static const char hdf5[] = "\211HDF\r\n\032\n";
+  if (dl_path_is_dir(path)) {
+    dl_fail_at(DL_ERR_USAGE, path, 0, 0, "is a directory where a configuration is wanted");
+    return dl_hint("a run's is its config.yaml; to go on with the run: --run");
+  }
+  char head[sizeof hdf5] = "";
+  FILE *file = fopen(path, "rb");
+  if (file) (void)!fread(head, 1, sizeof hdf5 - 1, file);
+  if (file) fclose(file);
+  if (memcmp(head, hdf5, sizeof hdf5)) return dl_file_read(path, MAX_CONFIG, DL_ERR_USAGE, text, NULL);
+  dl_fail_at(DL_ERR_USAGE, path, 0, 0, "is a data set (HDF5) where a configuration is wanted");
+  return dl_hint("name it in a configuration: `data: {file: ...}`, or --set data.file=");
+}
+
 static dl_status read_config_text(dl_run *run, char **text, char **name) {
   const dl_run_options *o = run->options;
   *text = NULL;
   *name = dl_strdup(o->config_path ? o->config_path : o->config_name);
   if (!*name) return DL_ERR_NOMEM;
-  if (o->config_path) return dl_file_read(o->config_path, MAX_CONFIG, DL_ERR_USAGE, text, NULL);
+  if (o->config_path) return read_config_file(o->config_path, text);
   *text = dl_strdup(o->config_text);
   return *text ? DL_OK : DL_ERR_NOMEM;
 }
@@ -277,12 +293,12 @@ static void show_header(const dl_run *run) {
                    dl_format_count(dl_data_samples(m->data, DL_SPLIT_TRAIN), samples), team->size,
                    team->processes > 1 ? "rank" : "thread", team->size == 1 ? "" : "s", nodes,
                    dl_sync_transport(m->sync), (long long)m->shards, m->shards == 1 ? "" : "s", where);
-  char residuals[96] = "";
+  char behind[96] = "";
   if (dl_sync_residuals(m->sync))
-    snprintf(residuals, sizeof residuals, " (%.1f MB in all for what topk leaves behind)",
+    snprintf(behind, sizeof behind, " (%.1f MB in all for what topk leaves behind)",
              1e-6 * sizeof(float) * (double)m->group.count * (double)dl_sync_residuals(m->sync));
   dl_progress_note(run->progress, "memory: %.1f MB a %s%s and %.1f MB a node, shared; run folder: %s",
-                   (double)(mine + dl_net_bytes(m->net)) / 1e6, team->processes > 1 ? "rank" : "thread", residuals,
+                   (double)(mine + dl_net_bytes(m->net)) / 1e6, team->processes > 1 ? "rank" : "thread", behind,
                    (double)(node + dl_data_bytes(m->data)) / 1e6, run->folder);
 }
 

@@ -121,9 +121,32 @@ judged() {
     failed=1
   fi
 }
+if [ "$runs" -gt 5 ]; then
+  say 'a worker that is stopped (and does not hang up) has its leaves handed over within ten seconds'
+  serve halted --bind "ipc://$work/at-halted"
+  work_for "ipc://$work/at-halted" && first=$worker
+  work_for "ipc://$work/at-halted"
+  await 20 halted
+  kill -STOP "$first"
+  ends 'the run ends'
+  check 'with the weights of allreduce' "$(digest whole)" "$(digest halted)"
+  contains 'the server has seen that it is gone' 'is gone; 1 unit' halted.err
+  kill_worker "$first"
+fi
+
 say 'ssp and asp over a bad network: nothing that was acknowledged is lost'
 judged ssp 1 2
 judged asp 2 -1
+
+say 'a log that has grown asks for a checkpoint'
+serve grown --bind "ipc://$work/at-grown" --set sync.consistency=ssp --set sync.staleness=1 --set sync.log_mb=1 \
+  --set train.epochs=1 --set checkpoint.every_epochs=0 --set 'model=[flatten, {dense: 700}, relu, {dense: 10}]'
+"$DLDIST" train grown/config.yaml --set sync.bind=null --set sync.mode=ps --set "sync.connect='ipc://$work/at-grown'" -j 2 \
+  >>work.out 2>>work.err </dev/null || true
+ends 'the run ends'
+check 'each step once' '1-26 each once' "$(steps_of grown)"
+holds 'with checkpoints within the epoch' test "$(events checkpoint grown | wc -l)" -gt 3
+holds 'and a log that is cut' test "$(stat -c %s grown/pushes/server-0.log)" -lt 1000
 
 say 'the judge sees what is wrong'
 # spoilt SENTENCE BOUND SED-EXPRESSION: a history that is not so.

@@ -24,8 +24,15 @@ typedef struct guard_run {
   int trials;
   int64_t audit_every, recompute_every;
   bool norm_first;
+  bool overlap;  /* between nodes */
   bool harmless; /* no fault is made */
 } guard_run;
+
+/* What was made and what was found. */
+typedef struct guard_tally {
+  int audited; /* wrong gradients in a leaf that was computed twice: these must be caught */
+  int caught;
+} guard_tally;
 
 static const dl_tensor guard_tensors[GUARD_TENSORS] = {
     {.name = "layers.0.weight", .count = 60 * 50, .dims = 2, .shape = {60, 50}, .trainable = true, .lr_scale = 1},
@@ -88,6 +95,22 @@ static inline void guard_name(const guard_place *p, char *text, size_t size) {
     snprintf(text, size, "%s[%zu] (bit %d:", tensor->name, p->element, p->bit);
 }
 
+#define GUARD_MEMBERS 64
+
+/* Where a member is, and what it computed for another in the step. */
+typedef struct guard_seat {
+  char host[64];
+  int node_first, node_size;
+  int64_t proof;
+} guard_seat;
+
+static inline dl_status guard_seats(dl_team *team, int64_t proof, guard_seat out[GUARD_MEMBERS]) {
+  guard_seat mine = {.node_first = team->node_first, .node_size = team->node_size, .proof = proof};
+  memcpy(mine.host, team->host, sizeof mine.host);
+  if (team->size > GUARD_MEMBERS) return dl_fail(DL_ERR_USAGE, "at most %d members", GUARD_MEMBERS);
+  return dl_team_allgather(team, &mine, sizeof mine, out);
+}
+
 /* The owner of an element: slices are even by elements and cut at blocks (core/group.h). */
 static inline int guard_owner(const dl_param_group *group, const guard_place *p, int size) {
   int64_t block = (int64_t)(p->element / 1024);
@@ -114,6 +137,8 @@ typedef struct guard_trainer {
   guard_place wrong; /* in the gradients of ... */
   int culprit;       /* ... this rank, -1: nobody's */
   bool steady;       /* also when it computes again */
+  bool overlap;
+  int64_t proof; /* the leaf that this member computed for another, -1: none */
 } guard_trainer;
 
 static inline void guard_leaf(const guard_trainer *t, int64_t leaf, bool again, double sums[DL_LEAF_SUMS]) {
@@ -127,13 +152,13 @@ static inline void guard_leaf(const guard_trainer *t, int64_t leaf, bool again, 
 static inline dl_status guard_step(guard_trainer *t) {
   double sums[DL_LEAF_SUMS], notes[DL_SYNC_NOTES] = {0};
   int64_t begin, end;
-  dl_sync_request request = {.notes = notes};
+  dl_sync_request request = {.notes = notes, .weights_later = t->overlap};
   dl_sync_result result;
   t->step++;
   DL_TRY(dl_sync_begin(t->sync, &t->cut));
-  const int64_t proof = dl_sync_recompute_leaf(t->sync);
-  if (proof >= 0) {
-    guard_leaf(t, proof, false, sums);
+  t->proof = dl_sync_recompute_leaf(t->sync);
+  if (t->proof >= 0) {
+    guard_leaf(t, t->proof, false, sums);
     dl_sync_leaf_recomputed(t->sync, sums);
   }
   dl_cut_rank_leaves(&t->cut, t->team->rank, t->team->size, &begin, &end);
@@ -150,15 +175,17 @@ static inline dl_status guard_step(guard_trainer *t) {
 
 /* A trainer with random weights. */
 static inline dl_status guard_start(guard_trainer *t, dl_team *team, const dl_param_group *group, const guard_run *run,
-                                    int64_t shards) {
+                                    uint64_t seed, int64_t shards) {
   const dl_sync_options options = {.transport = run->transport,
                                    .shards = shards,
                                    .norm_first = run->norm_first,
+                                   .overlap = run->overlap,
                                    .audit_every = run->audit_every,
                                    .recompute_every = run->recompute_every,
-                                   .seed = run->first_seed};
+                                   .seed = seed};
   float weights[GUARD_COUNT] = {0};
-  *t = (guard_trainer){.team = team, .cut = dl_cut_make(4 * shards, shards), .culprit = -1};
+  *t = (guard_trainer){
+      .team = team, .cut = dl_cut_make(4 * shards, shards), .culprit = -1, .overlap = run->overlap, .proof = -1};
   for (int k = 0; k < GUARD_TENSORS; k++)
     for (size_t i = 0; i < guard_tensors[k].count; i++)
       weights[guard_tensors[k].offset + i] = (float)(guard_draw(7, i + (size_t)k * 5000) >> 40) * 0x1p-24f;
@@ -169,13 +196,25 @@ static inline dl_status guard_start(guard_trainer *t, dl_team *team, const dl_pa
 
 /* ---- trials ---- */
 
+/* Whether the culprit has a part in the leaf that was computed twice: it owns it, or computed it for another. */
+static inline bool guard_is_audited(const guard_trainer *t, const guard_seat *seats) {
+  for (int r = 0; r < t->team->size && t->team->size > 1; r++) {
+    int64_t begin, end;
+    if (seats[r].proof < 0) continue;
+    dl_cut_rank_leaves(&t->cut, t->culprit, t->team->size, &begin, &end);
+    return r == t->culprit || (seats[r].proof >= begin && seats[r].proof < end);
+  }
+  return false;
+}
+
 /* One bit of everything that one rank computes in a step is wrong: the leaf that is computed twice shows it wherever it
- * is the culprit's, by owning it or by computing it for another. */
-static inline dl_status guard_gradient_trial(dl_team *team, const guard_run *run, uint64_t seed, int *caught) {
+ * is the culprit's, and nothing shows it elsewhere. */
+static inline dl_status guard_gradient_trial(dl_team *team, const guard_run *run, uint64_t seed, guard_tally *tally) {
   const dl_param_group group = guard_group();
   guard_trainer t;
+  guard_seat seats[GUARD_MEMBERS];
   char last[1400] = "";
-  DL_TRY(guard_start(&t, team, &group, run, team->size * 2));
+  DL_TRY(guard_start(&t, team, &group, run, seed, team->size * 2));
   float *before = malloc(sizeof(float) * GUARD_COUNT);
   if (!before) abort();
   memcpy(before, dl_sync_weights(t.sync), sizeof(float) * GUARD_COUNT);
@@ -188,11 +227,15 @@ static inline dl_status guard_gradient_trial(dl_team *team, const guard_run *run
   free(before);
   dl_sync_destroy(&t.sync);
   snprintf(last, sizeof last, "%s", dl_error_last()->message);
-  if (status == DL_OK) return dl_team_agree(team, DL_OK);
+  DL_TRY(guard_seats(team, t.proof, seats));
+  const bool audited = t.culprit >= 0 && guard_is_audited(&t, seats);
+  GUARD_EXPECT((status != DL_OK) == audited);
+  if (status == DL_OK) return DL_OK;
   char culprit[128], tensor[128];
-  snprintf(culprit, sizeof culprit, "rank %d on %s was wrong", t.culprit, team->host);
+  snprintf(culprit, sizeof culprit, "rank %d on %s was wrong", t.culprit, seats[t.culprit].host);
   snprintf(tensor, sizeof tensor, "the gradient of %s", guard_tensors[t.wrong.tensor].name);
-  ++*caught;
+  tally->audited++;
+  tally->caught++;
   GUARD_EXPECT(status == DL_ERR_TRAIN);
   GUARD_EXPECT(whole);
   GUARD_EXPECT(strstr(last, tensor) != NULL);
@@ -200,20 +243,44 @@ static inline dl_status guard_gradient_trial(dl_team *team, const guard_run *run
   return DL_OK;
 }
 
+/* Whether a message names the node of `victim`, whoever found it: by the copies that all compare, by what came from
+ * another node, by who wrote it there, by who sent it on before anybody looked. */
+static inline bool guard_names_node(const dl_team *team, const guard_seat *seats, int victim, const char *message) {
+  const guard_seat *seat = &seats[victim];
+  char text[192];
+  snprintf(text, sizeof text, ", in 1 of %d copies, first in that of rank %d on %s; most are what rank", team->nodes,
+           seat->node_first, seat->host);
+  if (strstr(message, text)) return true;
+  snprintf(text, sizeof text, ", in the copy of rank %d on %s, since they came from rank ", seat->node_first,
+           seat->host);
+  bool named = strstr(message, text) != NULL;
+  for (int r = seat->node_first; r < seat->node_first + seat->node_size && !named; r++) {
+    snprintf(text, sizeof text, ", since rank %d on %s wrote them", r, seat->host);
+    named = strstr(message, text) != NULL;
+    snprintf(text, sizeof text, ", or rank %d on %s, which wrote them, keeps a wrong hash", r, seat->host);
+    named |= strstr(message, text) != NULL;
+  }
+  return named;
+}
+
 /* A bit of the weights flips after some step, in the copy that `victim` sees; the trial steps on until it is found. */
-static inline dl_status guard_weight_trial(dl_team *team, const guard_run *run, uint64_t seed, int *caught) {
+static inline dl_status guard_weight_trial(dl_team *team, const guard_run *run, uint64_t seed, guard_tally *tally) {
   const dl_param_group group = guard_group();
-  const bool own_copies = run->transport == DL_TRANSPORT_MPI && team->size > 1;
+  const bool own_copies = run->transport == DL_TRANSPORT_MPI && team->size > 1,
+             by_node = !own_copies && team->nodes > 1;
   guard_trainer t;
+  guard_seat seats[GUARD_MEMBERS];
   char last[1400] = "", place[128], who[128];
-  DL_TRY(guard_start(&t, team, &group, run, team->size));
+  DL_TRY(guard_seats(team, -1, seats));
+  DL_TRY(guard_start(&t, team, &group, run, seed, team->size));
   const guard_place p = guard_choose(seed, false);
   const int victim = (int)(guard_draw(seed, 4) % (uint64_t)team->size), owner = guard_owner(&group, &p, team->size);
   int after = (int)(guard_draw(seed, 5) % 7), found = -1;
   /* What another wrote is written again in the next step: there in time for an audit, it must be found. */
   if (own_copies) after = (int)(run->audit_every - 1);
   dl_status status = DL_OK;
-  for (int step = 0; step < after + 2 * (int)run->audit_every && status == DL_OK; step++) {
+  for (int step = 0; step < after + 2 * (int)run->audit_every + 2 && status == DL_OK; step++) {
+    DL_TRY(dl_sync_settle(t.sync));
     if (step == after && team->rank == victim)
       guard_flip((float *)(uintptr_t)dl_sync_weights(t.sync) + guard_tensors[p.tensor].offset + p.element, p.bit);
     status = dl_team_barrier(team, "flip");
@@ -229,22 +296,23 @@ static inline dl_status guard_weight_trial(dl_team *team, const guard_run *run, 
   GUARD_EXPECT(found <= next_audit || found <= after + 2); /* the owner's look is told with the next step */
   if (own_copies)
     snprintf(who, sizeof who, ", in 1 of %d copies, first in that of rank %d on %s; most", team->size, victim,
-             team->host);
+             seats[victim].host);
   else
-    snprintf(who, sizeof who, "since rank %d on %s wrote them", owner, team->host);
-  GUARD_EXPECT(strstr(last, who) != NULL);
-  ++*caught;
+    snprintf(who, sizeof who, "since rank %d on %s wrote them", owner, seats[owner].host);
+  GUARD_EXPECT(by_node ? guard_names_node(team, seats, victim, last) : strstr(last, who) != NULL);
+  tally->audited++;
+  tally->caught++;
   return DL_OK;
 }
 
-typedef dl_status (*guard_trial)(dl_team *team, const guard_run *run, uint64_t seed, int *caught);
+typedef dl_status (*guard_trial)(dl_team *team, const guard_run *run, uint64_t seed, guard_tally *tally);
 
-/* All trials; `caught` counts those that were. */
-static inline dl_status guard_trials(dl_team *team, const guard_run *run, guard_trial trial, int *caught) {
-  *caught = 0;
+/* All trials. */
+static inline dl_status guard_trials(dl_team *team, const guard_run *run, guard_trial trial, guard_tally *tally) {
+  *tally = (guard_tally){0};
   dl_status wrong = DL_OK;
   for (int i = 0; i < run->trials && wrong == DL_OK; i++)
-    wrong = dl_team_agree(team, trial(team, run, run->first_seed + (uint64_t)i, caught));
+    wrong = dl_team_agree(team, trial(team, run, run->first_seed + (uint64_t)i, tally));
   return wrong;
 }
 

@@ -6,18 +6,18 @@
 typedef struct job {
   guard_run run;
   guard_trial trial;
-  int caught[16]; /* by rank */
+  guard_tally tally[16]; /* by rank */
 } job;
 
 static dl_status member(dl_team *team, void *context) {
   job *j = context;
-  return guard_trials(team, &j->run, j->trial, &j->caught[team->rank]);
+  return guard_trials(team, &j->run, j->trial, &j->tally[team->rank]);
 }
 
 static void expect_all_caught(int threads, const guard_run *run, guard_trial trial) {
   job j = {.run = *run, .trial = trial};
   DL_ASSERT_OK(dl_launch(threads, member, &j));
-  for (int r = 0; r < threads; r++) CU_ASSERT_EQUAL(j.caught[r], run->trials);
+  for (int r = 0; r < threads; r++) CU_ASSERT_EQUAL(j.tally[r].caught, run->trials);
 }
 
 /* ---- gradients ---- */
@@ -36,9 +36,9 @@ static void test_with_three_members_the_majority_names_the_one_that_was_wrong(vo
   job j = {.run = {.transport = DL_TRANSPORT_SHM, .first_seed = 77, .trials = 300, .recompute_every = 1},
            .trial = guard_gradient_trial};
   DL_ASSERT_OK(dl_launch(3, member, &j));
-  CU_ASSERT(j.caught[0] > 150 && j.caught[0] < 250); /* two in three */
-  CU_ASSERT_EQUAL(j.caught[0], j.caught[1]);
-  CU_ASSERT_EQUAL(j.caught[0], j.caught[2]);
+  CU_ASSERT(j.tally[0].caught > 150 && j.tally[0].caught < 250); /* two in three */
+  CU_ASSERT_EQUAL(j.tally[0].caught, j.tally[1].caught);
+  CU_ASSERT_EQUAL(j.tally[0].caught, j.tally[2].caught);
 }
 
 /* Alone: the fault must pass between the two, and the trial's does not: it is in both. */
@@ -47,23 +47,23 @@ static void test_a_sound_member_has_no_disputes_with_itself_or_others(void) {
     job j = {.run = {.transport = DL_TRANSPORT_SHM, .trials = 50, .recompute_every = 1, .harmless = true},
              .trial = guard_gradient_trial};
     DL_ASSERT_OK(dl_launch(threads, member, &j));
-    for (int r = 0; r < threads; r++) CU_ASSERT_EQUAL(j.caught[r], 0);
+    for (int r = 0; r < threads; r++) CU_ASSERT_EQUAL(j.tally[r].caught, 0);
   }
 }
 
 static void test_without_recomputing_nothing_is_caught(void) {
   job j = {.run = {.transport = DL_TRANSPORT_SHM, .trials = 20}, .trial = guard_gradient_trial};
   DL_ASSERT_OK(dl_launch(2, member, &j));
-  CU_ASSERT_EQUAL(j.caught[0], 0);
+  CU_ASSERT_EQUAL(j.tally[0].caught, 0);
 }
 
 /* Which leaves are computed twice, and by whom, over many steps. */
 static dl_status count_proofs(dl_team *team, void *context) {
   int(*seconds)[8] = context; /* per rank: leaves that it computed for another */
   const dl_param_group group = guard_group();
-  const guard_run run = {.transport = DL_TRANSPORT_SHM, .recompute_every = 3, .first_seed = 5};
+  const guard_run run = {.transport = DL_TRANSPORT_SHM, .recompute_every = 3};
   guard_trainer t;
-  DL_TRY(guard_start(&t, team, &group, &run, 8));
+  DL_TRY(guard_start(&t, team, &group, &run, 5, 8));
   for (int step = 1; step <= 300; step++) {
     DL_TRY(dl_sync_begin(t.sync, &t.cut));
     const int64_t leaf = dl_sync_recompute_leaf(t.sync);
@@ -115,7 +115,7 @@ static dl_status get_damaged(dl_team *team, void *context) {
   const dl_param_group group = guard_group();
   const guard_run run = {.transport = *(int *)context, .audit_every = 1000};
   guard_trainer t;
-  DL_TRY(guard_start(&t, team, &group, &run, team->size));
+  DL_TRY(guard_start(&t, team, &group, &run, 0, team->size));
   for (int step = 0; step < 3; step++) DL_TRY(guard_step(&t));
   float *out = malloc(sizeof(float) * GUARD_COUNT);
   if (!out) abort();
@@ -141,7 +141,7 @@ static dl_status damage_much(dl_team *team, void *context) {
   const dl_param_group group = guard_group();
   const guard_run run = {.transport = DL_TRANSPORT_SHM, .audit_every = 1};
   guard_trainer t;
-  DL_TRY(guard_start(&t, team, &group, &run, 2));
+  DL_TRY(guard_start(&t, team, &group, &run, 0, 2));
   float *weights = (float *)(uintptr_t)dl_sync_weights(t.sync);
   if (team->rank == 0) memset(weights + 3008 + 1024, 0x55, 64 * sizeof *weights);
   dl_status status = dl_team_barrier(team, "damage");

@@ -10,9 +10,21 @@
 /* fuzz_data.c, fuzz_run.c */
 /* clang-format off */
 #define FUZZ_TARGETS(TARGET) \
-  TARGET(idx) TARGET(cifar10) TARGET(text) TARGET(csv) TARGET(csv_split) TARGET(npy) TARGET(npz) TARGET(fann) \
-  TARGET(picture) TARGET(hdf5) \
-  TARGET(config) TARGET(safetensors) TARGET(checkpoint) TARGET(run_log) TARGET(ps_frame)
+  TARGET(idx) \
+  TARGET(cifar10) \
+  TARGET(text) \
+  TARGET(csv) \
+  TARGET(csv_split) \
+  TARGET(npy) \
+  TARGET(npz) \
+  TARGET(fann) \
+  TARGET(picture) \
+  TARGET(hdf5) \
+  TARGET(config) \
+  TARGET(safetensors) \
+  TARGET(checkpoint) \
+  TARGET(run_log) \
+  TARGET(ps_frame)
 /* clang-format on */
 
 #define FUZZ_DECLARE(name) void fuzz_##name(const uint8_t *bytes, size_t n);

@@ -283,8 +283,8 @@ void dl_chart_heat(FILE *s, const char *const *names, const double *values, int 
   double side = n <= 12 ? 36 : n <= 30 ? 20 : 12, left = 110, top = 110;
   double width = left + n * side + 60, /* slanting names lean to the right */
       height = top + n * side + 10;
-  fprintf(s, "<div class=\"scroll\"><svg viewBox=\"0 0 %.0f %.0f\" role=\"img\" style=\"width:%.0fpx;max-width:none\">",
-          width, height, width);
+  fprintf(s, "<div class=\"scroll\"><svg viewBox=\"0 0 %.0f %.0f\" role=\"img\" style=\"width:%.0fpx;max-width:%s\">",
+          width, height, width, n <= 12 ? "100%" : "none");
   for (int i = 0; i < n; i++) {
     double size = side < 14 ? 8 : 11, middle = top + (i + 0.5) * side + 4;
     fprintf(s, "<text x=\"%.0f\" y=\"%.1f\" text-anchor=\"end\" style=\"font-size:%.0fpx\">", left - 5, middle, size);

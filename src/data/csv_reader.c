@@ -7,6 +7,7 @@
 #include "data/csv_reader.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <locale.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@ struct dl_csv {
   gzFile stream; /* NULL: the buffer, which is borrowed, is all there is */
   int64_t file_bytes;
   char delimiter;
+  bool ends_plain[256]; /* bytes at which a field without quotes may end; a 0 byte is one, and an error */
   const unsigned char *buffer;
   unsigned char *own; /* the buffer, where there is a stream */
   size_t at, end;
@@ -99,8 +101,19 @@ static dl_status pass_line_end(dl_csv *csv) {
 
 /* ---- fields ---- */
 
+static void set_delimiter(dl_csv *csv, char delimiter) {
+  csv->delimiter = delimiter;
+  memset(csv->ends_plain, 0, sizeof csv->ends_plain);
+  csv->ends_plain[0] = csv->ends_plain['\n'] = csv->ends_plain['\r'] = true;
+  csv->ends_plain[(unsigned char)delimiter] = true;
+  if (delimiter == ' ') csv->ends_plain['\t'] = true;
+}
+
+static dl_status fail_zero(const dl_csv *csv) {
+  return fail_here(csv, "there is a 0 byte: this is no text with delimiters");
+}
+
 static dl_status append(dl_csv *csv, const unsigned char *bytes, size_t n) {
-  if (n && memchr(bytes, 0, n)) return fail_here(csv, "there is a 0 byte: this is no text with delimiters");
   if (csv->used + n + 1 > csv->size) {
     if (csv->used + n + 1 > DL_CSV_MOST_RECORD) {
       fail_here(csv, "the record is longer than 64 MiB");
@@ -121,14 +134,14 @@ static dl_status append(dl_csv *csv, const unsigned char *bytes, size_t n) {
 static dl_status read_plain(dl_csv *csv) {
   for (;;) {
     DL_TRY(fill(csv));
-    const size_t first = csv->at;
-    while (csv->at < csv->end) {
-      const int byte = csv->buffer[csv->at];
-      if (byte == csv->delimiter || ends_line(byte) || (csv->delimiter == ' ' && byte == '\t')) break;
-      csv->at++;
-    }
-    DL_TRY(append(csv, csv->buffer + first, csv->at - first));
-    if (csv->at < csv->end || first == csv->at) return DL_OK;
+    const size_t first = csv->at, end = csv->end;
+    const unsigned char *buffer = csv->buffer;
+    size_t at = first;
+    while (at < end && !csv->ends_plain[buffer[at]]) at++;
+    csv->at = at;
+    DL_TRY(append(csv, buffer + first, at - first));
+    if (at < end && !buffer[at]) return fail_zero(csv);
+    if (at < end || first == at) return DL_OK;
   }
 }
 
@@ -152,6 +165,7 @@ static dl_status read_quoted(dl_csv *csv, const dl_csv_field *field) {
       const size_t first = csv->at;
       while (csv->at < csv->end && csv->buffer[csv->at] != '"' && !ends_line(csv->buffer[csv->at])) csv->at++;
       DL_TRY(append(csv, csv->buffer + first, csv->at - first));
+      if (memchr(csv->buffer + first, 0, csv->at - first)) return fail_zero(csv);
     }
   }
 }
@@ -283,7 +297,12 @@ size_t dl_csv_cut(const dl_csv *csv, const char *text, size_t n) {
 
 int64_t dl_csv_lines(const char *text, size_t n) {
   int64_t lines = 0;
-  for (size_t i = 0; i < n; i++) lines += text[i] == '\n';
+  for (size_t at = 0, end; at < n; at = end) { /* sums of bytes, many at a time */
+    unsigned char few = 0;
+    end = n - at < UCHAR_MAX ? n : at + UCHAR_MAX;
+    for (size_t i = at; i < end; i++) few = (unsigned char)(few + (text[i] == '\n'));
+    lines += few;
+  }
   for (const char *p = text, *end = text + n; p < end && (p = memchr(p, '\r', (size_t)(end - p))); p++)
     lines += p + 1 == end || p[1] != '\n';
   return lines;
@@ -293,8 +312,9 @@ int64_t dl_csv_lines(const char *text, size_t n) {
 
 /* Fields of the first records of the buffer when cut at `delimiter`; *alike where all have as many. */
 static int cut(const dl_csv *csv, char delimiter, bool *alike) {
-  dl_csv try = {.path = csv->path, .buffer = csv->buffer, .at = csv->at, .end = csv->end, .delimiter = delimiter};
+  dl_csv try = {.path = csv->path, .buffer = csv->buffer, .at = csv->at, .end = csv->end};
   dl_csv_field *fields;
+  set_delimiter(&try, delimiter);
   int first = 0, n = 0;
   *alike = true;
   for (int i = 0; i < SNIFFED_RECORDS && *alike; i++) {
@@ -347,7 +367,7 @@ static dl_status begin(dl_csv *csv, char delimiter) {
     return dl_hint("convert it: iconv -f UTF-16 -t UTF-8");
   }
   const bool comma = delimiter != DL_CSV_FIND_NO_COMMA;
-  csv->delimiter = delimiter && comma ? delimiter : find_delimiter(csv, comma);
+  set_delimiter(csv, delimiter && comma ? delimiter : find_delimiter(csv, comma));
   return DL_OK;
 }
 
@@ -370,7 +390,7 @@ dl_status dl_csv_open_text(const char *path, int64_t line, const char *text, siz
   csv->line = line;
   csv->buffer = (const unsigned char *)text;
   csv->end = bytes;
-  csv->delimiter = delimiter;
+  set_delimiter(csv, delimiter);
   return DL_OK;
 }
 

@@ -70,6 +70,7 @@ void dl_split_rule_begin(dl_split_rule *rule) {
 
 dl_split_kind dl_split_rule_next(dl_split_rule *rule, int64_t class) {
   if (class < 0 || class >= rule->classes || rule->seen[class] >= rule->members[class]) return DL_SPLIT_TRAIN;
+  if (!rule->test[class] && !rule->valid[class]) return DL_SPLIT_TRAIN;
   const int64_t place = (int64_t)dl_rng_permute(rule->key, (uint32_t) class, (uint64_t)rule->members[class],
                                                 (uint64_t)rule->seen[class]++);
   return place < rule->test[class]                        ? DL_SPLIT_TEST

@@ -280,17 +280,18 @@ static void cell(FILE *s, double x, double y, double size, double value, double 
 }
 
 void dl_chart_heat(FILE *s, const char *const *names, const double *values, int n, bool counts) {
-  double side = n <= 12 ? 36 : n <= 30 ? 20 : 12, left = 110, top = 90;
-  double width = left + n * side + 10, height = top + n * side + 10;
-  fprintf(s, "<div class=\"scroll\"><svg viewBox=\"0 0 %.0f %.0f\" role=\"img\" style=\"width:%.0fpx;max-width:none\">",
-          width, height, width);
+  double side = n <= 12 ? 36 : n <= 30 ? 20 : 12, left = 110, top = 110;
+  double width = left + n * side + 60, /* slanting names lean to the right */
+      height = top + n * side + 10;
+  fprintf(s, "<div class=\"scroll\"><svg viewBox=\"0 0 %.0f %.0f\" role=\"img\" style=\"width:%.0fpx;max-width:%s\">",
+          width, height, width, n <= 12 ? "100%" : "none");
   for (int i = 0; i < n; i++) {
     double size = side < 14 ? 8 : 11, middle = top + (i + 0.5) * side + 4;
     fprintf(s, "<text x=\"%.0f\" y=\"%.1f\" text-anchor=\"end\" style=\"font-size:%.0fpx\">", left - 5, middle, size);
     dl_page_textf(s, "%.18s", names[i]);
     fprintf(s, "</text><text transform=\"translate(%.1f %.0f) rotate(-60)\" style=\"font-size:%.0fpx\">",
             left + (i + 0.5) * side + 3, top - 5, size);
-    dl_page_textf(s, "%.14s", names[i]);
+    dl_page_textf(s, "%.18s", names[i]);
     fputs("</text>", s);
     double row = 0;
     for (int j = 0; j < n; j++) row += values[i * n + j];

@@ -150,7 +150,7 @@ static void put_columns(dl_page *page, const char *title, const dl_json *columns
   dl_page_section(page, title);
   if (n > MOST_COLUMNS)
     fprintf(page->stream, "<p class=\"mute\">the first %d of %zu; --json has all</p>", MOST_COLUMNS, n);
-  fputs("<div class=\"grid\">", page->stream);
+  fputs("<div class=\"wide\">", page->stream);
   for (size_t i = 0; i < n && i < MOST_COLUMNS; i++) put_column(page->stream, dl_json_at(columns, i));
   fputs("</div>\n", page->stream);
 }

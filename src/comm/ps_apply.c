@@ -11,17 +11,18 @@ static bool counts(const dl_sync *sync, const dl_block_ref *block) {
 
 /* ---- a step's tree ---- */
 
-/* The nodes whose sum is still to be made, and where they lie. */
+/* The nodes whose sum is still to be made, where they lie, and for which blocks. */
 typedef struct plan {
   dl_fold_node collected[DL_PS_COLLECT_MOST];
   const dl_fold_node *nodes;
   int n;
   dl_fold_source source;
+  int64_t first_block, end_block;
 } plan;
 
 static const float *collected(const dl_sync *sync, const dl_fold_node *node, size_t offset) {
   const dl_ps *own = dl_ps_of(sync);
-  return own->collect.waiting[node->member].values + (offset - own->begin);
+  return own->folded->waiting[node->member].values + (offset - own->folded_begin);
 }
 
 static const float *in_memory(const dl_sync *sync, const dl_fold_node *node, size_t offset) {
@@ -29,14 +30,15 @@ static const float *in_memory(const dl_sync *sync, const dl_fold_node *node, siz
   return (const float *)dl_ps_of(sync)->sums.base + buffer * sync->group->count + offset;
 }
 
-static dl_status make_plan(dl_sync *sync, plan *out) {
+/* From what was collected, for floats from `begin` on. */
+static dl_status plan_collected(dl_sync *sync, dl_ps_collect *collect, size_t begin, plan *out) {
   dl_ps *own = dl_ps_of(sync);
   int merges[DL_PS_COLLECT_MOST];
-  *out = (plan){.nodes = sync->fold, .n = sync->n_fold, .source = in_memory};
-  if (own->sums.base || own->server < 0) return DL_OK;
+  own->folded = collect;
+  own->folded_begin = begin;
   out->source = collected;
   out->nodes = out->collected;
-  out->n = dl_ps_collect_plan(&own->collect, merges);
+  out->n = dl_ps_collect_plan(collect, merges);
   for (int i = 0; i < out->n; i++) out->collected[i] = (dl_fold_node){.member = i, .merges = merges[i]};
   if (out->n) return DL_OK;
   return dl_fail(DL_ERR_INTERNAL, "the tree of step %lld has no root", (long long)sync->step);
@@ -52,7 +54,7 @@ static void copy_to_view(const dl_sync *sync, int64_t b, float *view) {
  * through all of it, to where workers of this host read it (`view`, NULL: nowhere), while it is in the first cache. */
 static void take_means(dl_sync *sync, const plan *tree, float factor, bool apply, float *view) {
   dl_ps *own = dl_ps_of(sync);
-  for (int64_t b = sync->first_block; b < sync->end_block; b++) {
+  for (int64_t b = tree->first_block; b < tree->end_block; b++) {
     const dl_block_ref *block = &sync->blocks[b];
     sync->block_sumsq[b] = 0;
     if (counts(sync, block)) {
@@ -64,6 +66,29 @@ static void take_means(dl_sync *sync, const plan *tree, float factor, bool apply
     }
     if (view) copy_to_view(sync, b, view);
   }
+}
+
+/* The whole slice, or its buckets one after another. */
+static dl_status take_slice(dl_sync *sync, float factor, bool apply) {
+  dl_ps *own = dl_ps_of(sync);
+  plan tree = {.nodes = sync->fold,
+               .n = sync->n_fold,
+               .source = in_memory,
+               .first_block = sync->first_block,
+               .end_block = sync->end_block};
+  if (own->server < 0) return DL_OK;
+  for (int k = 0; k < own->n_buckets; k++) {
+    dl_ps_bucket *bucket = &own->buckets[k];
+    if (bucket->server != own->server) continue;
+    DL_TRY(plan_collected(sync, &bucket->collect, bucket->begin, &tree));
+    tree.first_block = bucket->first_block;
+    tree.end_block = bucket->end_block;
+    take_means(sync, &tree, factor, apply, NULL);
+  }
+  if (own->buckets) return DL_OK;
+  if (!own->sums.base) DL_TRY(plan_collected(sync, &own->collect, own->begin, &tree));
+  take_means(sync, &tree, factor, apply, apply ? dl_ps_serve_begin_view(sync) : NULL);
+  return DL_OK;
 }
 
 dl_status dl_ps_gather_blocks(dl_sync *sync, double *values, size_t width) {
@@ -85,10 +110,8 @@ static dl_status gather_sums(dl_sync *sync) {
 
 dl_status dl_ps_apply(dl_sync *sync, float factor, double clip_norm, dl_sync_result *result) {
   bool norm_first = sync->options.norm_first;
-  plan tree;
-  DL_TRY(make_plan(sync, &tree));
   double begin = dl_now_s();
-  take_means(sync, &tree, factor, !norm_first, norm_first ? NULL : dl_ps_serve_begin_view(sync));
+  DL_TRY(take_slice(sync, factor, !norm_first));
   if (!norm_first) result->update_s = dl_now_s() - begin;
   DL_TRY(dl_ps_gather_blocks(sync, sync->block_sumsq, 1));
   result->grad_norm = dl_sync_norm(sync);

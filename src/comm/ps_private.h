@@ -8,6 +8,7 @@
 #define DL_COMM_PS_PRIVATE_H
 
 #include "comm/ps_collect.h"
+#include "comm/ps_crc.h"
 #include "comm/ps_history.h"
 #include "comm/ps_link.h"
 #include "comm/ps_log.h"
@@ -36,18 +37,34 @@ typedef struct dl_ps {
   double *send, *all;   /* sums of blocks, for gathering */
   dl_ps_link *link;     /* listens; NULL where this member does not serve */
   uint64_t life, job;
-  dl_ps_collect collect;
+  dl_ps_collect collect;       /* SERVE */
+  const dl_ps_collect *folded; /* what is being applied, and its first float */
+  size_t folded_begin;
   struct owner *spare;  /* ps_sum.c: buffers between their uses */
   dl_message *messages; /* 2 x size */
   /* TEAM */
-  dl_shared sums;   /* on one node: all members' gradient buffers, and nothing travels */
-  dl_ps_link **out; /* to each server, NULL for itself */
-  dl_status pushed; /* how pushing went in this step */
+  dl_shared sums;                    /* on one node: all members' gradient buffers, and nothing travels */
+  dl_ps_link **out;                  /* to each server, NULL for itself */
+  dl_status pushed;                  /* how pushing went in this step */
+  struct dl_ps_bucket *buckets;      /* of all slices, in order; NULL on one node */
+  int n_buckets, to_push;            /* buckets from to_push on are pushed */
+  int *awaited;                      /* each server: the bucket whose weights it sends next */
+  int64_t weights_step;              /* the step that they are of */
+  dl_tree_node cover[DL_TREE_DEPTH]; /* this member's nodes, by slot */
+  int n_cover;
   _Atomic int busy; /* pushes that ZeroMQ still reads */
   char *folder;     /* where the socket's file is until all are connected */
   /* SERVE */
   dl_ps_serve *serve;
 } dl_ps;
+
+/* What travels as one. */
+typedef struct dl_ps_bucket {
+  int server;
+  int64_t first_block, end_block;
+  size_t begin, end;     /* floats */
+  dl_ps_collect collect; /* the server's */
+} dl_ps_bucket;
 
 static inline dl_ps *dl_ps_of(const dl_sync *sync) { return sync->own; }
 static inline size_t dl_ps_slice(const dl_ps *own) { return own->end - own->begin; }
@@ -109,12 +126,29 @@ struct dl_ps_serve {
 
 /* Takes a pushed slice over as a node's sum: values that can be written to, and the owner for own->collect; or borrowed
  * ones, where it is said to lie in `memory` (NULL: nowhere). False: no memory, or not this slice's length. */
-bool dl_ps_take_sum(dl_ps *own, dl_ps_mail *mail, const float *memory, dl_ps_sum *out);
+bool dl_ps_take_sum(dl_ps *own, dl_ps_mail *mail, size_t count, const float *memory, dl_ps_sum *out);
 /* For own->collect. */
 bool dl_ps_sum_keep(void *own, dl_ps_sum *sum);
 void dl_ps_sum_release(void *owner);
 /* At the end, when all sums are released. */
 void dl_ps_sum_forget(dl_ps *own);
+
+/* ---- sync_ps_flow.c: members of several nodes ---- */
+
+dl_status dl_ps_flow_setup(dl_sync *sync);
+void dl_ps_flow_clear(dl_ps *own);
+dl_status dl_ps_flow_begin(dl_sync *sync);
+/* This member's sums are final from element `from` on. */
+void dl_ps_flow_ready(dl_sync *sync, size_t from);
+/* Until all nodes of this server's slice are there. */
+dl_status dl_ps_flow_collect(dl_sync *sync);
+/* The new weights of this server's slice to all; from then on everybody's are awaited. */
+dl_status dl_ps_flow_send(dl_sync *sync);
+/* Until the weights before element `end` have come. */
+dl_status dl_ps_flow_await(dl_sync *sync, size_t end);
+/* The next frame of this life of the servers; a wait that is too long is an error that names `what`. */
+dl_status dl_ps_next_mail(const dl_sync *sync, dl_ps_link *link, const char *what, dl_ps_mail *mail);
+dl_status dl_ps_fail_late(const dl_sync *sync, const char *whom, const char *what);
 
 /* ---- ps_apply.c ---- */
 

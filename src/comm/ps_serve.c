@@ -221,7 +221,7 @@ static dl_ps_fault take_push(dl_sync *sync, worker *w, dl_ps_mail *mail, dl_stat
   if (async ? f->step < own->serve->step || f->step > own->serve->step + DL_PS_ASP_WINDOW || f->samples < 1
             : f->step != own->serve->step)
     return DL_PS_BAD_PLACE;
-  if (!dl_ps_take_sum(own, mail, dl_ps_serve_sums(own, w), &sum)) return DL_PS_BAD_LENGTH;
+  if (!dl_ps_take_sum(own, mail, dl_ps_slice(own), dl_ps_serve_sums(own, w), &sum)) return DL_PS_BAD_LENGTH;
   if (async) {
     *status = dl_ps_serve_push(sync, w, mail, sum.values);
     dl_ps_sum_release(sum.owner);

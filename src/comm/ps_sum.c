@@ -71,9 +71,8 @@ static void unpack(const dl_half *half, float *out, const unsigned char *data, s
 }
 
 /* The payload's floats, where they can be used as they lie; else unpacked or moved into place. */
-static float *values_of(const dl_ps *own, owner *o, int form) {
+static float *values_of(const dl_ps *own, owner *o, int form, size_t count) {
   unsigned char *data = zmq_msg_data(&o->message);
-  const size_t count = dl_ps_slice(own);
   if (form == DL_PS_FLOATS && (uintptr_t)data % sizeof(float) == 0) return (float *)(void *)data;
   float *values = buffer_of(o);
   if (!values) return NULL;
@@ -84,24 +83,24 @@ static float *values_of(const dl_ps *own, owner *o, int form) {
   return values;
 }
 
-static bool take_message(dl_ps *own, dl_ps_mail *mail, dl_ps_sum *out) {
+static bool take_message(dl_ps *own, dl_ps_mail *mail, size_t count, dl_ps_sum *out) {
   const bool halves = mail->frame.form == DL_PS_HALVES;
   if (halves && !own->collect.half) return false;
-  if (zmq_msg_size(&mail->payload) != dl_ps_slice(own) * (halves ? sizeof(uint16_t) : sizeof(float))) return false;
+  if (zmq_msg_size(&mail->payload) != count * (halves ? sizeof(uint16_t) : sizeof(float))) return false;
   owner *o = take_owner(own);
   if (!o) return false;
   zmq_msg_move(&o->message, &mail->payload);
-  *out = (dl_ps_sum){.node = mail->frame.node, .values = values_of(own, o, mail->frame.form), .owner = o};
+  *out = (dl_ps_sum){.node = mail->frame.node, .values = values_of(own, o, mail->frame.form, count), .owner = o};
   if (out->values) return true;
   dl_ps_sum_release(o);
   return false;
 }
 
-bool dl_ps_take_sum(dl_ps *own, dl_ps_mail *mail, const float *memory, dl_ps_sum *out) {
+bool dl_ps_take_sum(dl_ps *own, dl_ps_mail *mail, size_t count, const float *memory, dl_ps_sum *out) {
   if (mail->frame.form == DL_PS_IN_MEMORY) {
     if (!memory || mail->frame.payload_bytes) return false;
     *out = (dl_ps_sum){.node = mail->frame.node, .values = (float *)(uintptr_t)memory, .borrowed = true};
-  } else if (!take_message(own, mail, out)) {
+  } else if (!take_message(own, mail, count, out)) {
     return false;
   }
   memcpy(out->sums, mail->frame.sums, sizeof out->sums);

@@ -167,10 +167,12 @@ static dl_status setup_transport(dl_sync *sync) {
 static dl_status thin_leaves(dl_sync *sync) {
   const dl_sync_options *o = &sync->options;
   if (o->compress != DL_COMPRESS_TOPK) return DL_OK;
-  const dl_topk_options options = {.fraction = o->topk,
-                                   .batch = o->batch,
-                                   .first_shard = dl_rank_first_shard(o->shards, sync->team->rank, sync->workers),
-                                   .end_shard = dl_rank_first_shard(o->shards, sync->team->rank + 1, sync->workers)};
+  const int rank = sync->team->rank, workers = sync->workers; /* members beyond these have no leaves */
+  const dl_topk_options options = {
+      .fraction = o->topk,
+      .batch = o->batch,
+      .first_shard = dl_rank_first_shard(o->shards, rank < workers ? rank : workers, workers),
+      .end_shard = dl_rank_first_shard(o->shards, rank < workers ? rank + 1 : workers, workers)};
   DL_TRY(dl_topk_new(sync->group, sync->blocks, &options, &sync->topk));
   sync->member_bytes += dl_topk_bytes(sync->topk);
   return DL_OK;
@@ -186,7 +188,7 @@ dl_status dl_sync_new(dl_team *team, const dl_param_group *group, const dl_sync_
     sync->options = *options;
     if (options->ps) { /* servers hold the weights: there is one copy, and what travels is theirs to time */
       sync->options.audit_every = sync->options.recompute_every = 0;
-      sync->options.overlap = false;
+      sync->options.overlap &= options->ps->role == DL_PS_TEAM;
     }
     if (sync->options.bucket_bytes <= 0) sync->options.bucket_bytes = DL_SYNC_BUCKET_BYTES;
     sync->half = dl_half_of(options->compress);

@@ -1,11 +1,11 @@
 /* Parameter servers: some members own a slice of the weights and of the optimizer's state; sums of gradients come to
  * them and weights go from them over ZeroMQ.
  *
- * Within a team the members know from the cut which nodes of the tree everybody has. A member hands its nodes to
- * ZeroMQ, which sends them from where they lie while it meets the others for the headers; a server adds nodes as they
- * come (ps_collect), and the step's phases (norms; norms of tensors) bring the team together, as with any synchroniser.
- * On one node the sockets are files in a folder of the server's own that is gone as soon as all are connected; between
- * nodes they are TCP with keys made for this job, which the members tell each other.
+ * Within a team the members know from the cut which nodes of the tree everybody has. On one node gradients and weights
+ * are in shared memory. Else a member hands its nodes to ZeroMQ, which sends them from where they lie (sync_ps_flow.c);
+ * a server adds nodes as they come (ps_collect), and the step's phases (norms; norms of tensors) bring the team
+ * together, as with any synchroniser. On one node the sockets are files in a folder of the server's own that is gone as
+ * soon as all are connected; between nodes they are TCP with keys made for this job, which the members tell each other.
  */
 #include <math.h>
 #include <stdio.h>
@@ -20,7 +20,6 @@
 #include "core/log.h"
 
 #define ADDRESS_BYTES 128
-#define WAIT_MS 200
 #define LINGER_MS 2000
 
 typedef struct contact {
@@ -183,33 +182,12 @@ static dl_status connect_all(const dl_sync *sync, dl_ps *own, const dl_ps_keys *
   return DL_OK;
 }
 
-static dl_status fail_late(const dl_sync *sync, const char *whom, const char *what) {
-  dl_fail(DL_ERR_TRAIN, "waited %.0f s for %s at step %lld (%s)", sync->team->timeout_s, whom, (long long)sync->step,
-          what);
-  return dl_hint("a rank may be gone or slow; sync.timeout says how long is waited");
-}
-
-/* The next frame of this life of the servers; a wait that is too long is an error that names `what`. */
-static dl_status next_mail(const dl_sync *sync, dl_ps_link *link, const char *what, dl_ps_mail *mail) {
-  const dl_ps *own = dl_ps_of(sync);
-  const double begin = dl_now_s();
-  for (;;) {
-    while (dl_ps_link_receive(link, mail)) {
-      if (mail->frame.job == own->job && mail->frame.life == own->life) return DL_OK;
-      dl_ps_link_fault(link, DL_PS_BAD_JOB);
-      dl_ps_mail_done(mail);
-    }
-    if (dl_now_s() - begin > sync->team->timeout_s) return fail_late(sync, "the others", what);
-    dl_ps_link_wait(link, WAIT_MS);
-  }
-}
-
 /* Every server hears from every other member once, so that it can send to all. */
 static dl_status hear_all(const dl_sync *sync, const dl_ps *own) {
   dl_ps_mail mail;
   if (own->server < 0) return DL_OK;
   for (int heard = 1; heard < sync->team->size; heard++) {
-    DL_TRY(next_mail(sync, own->link, "connecting", &mail));
+    DL_TRY(dl_ps_next_mail(sync, own->link, "connecting", &mail));
     dl_ps_mail_done(&mail);
   }
   return DL_OK;
@@ -282,7 +260,9 @@ static dl_status ps_setup(dl_sync *sync) {
   DL_TRY(place_weights(sync, own));
   DL_TRY(draw_life(sync, own));
   if (own->options.role == DL_PS_SERVE) return dl_ps_serve_setup(sync);
-  return own->sums.base ? DL_OK : meet(sync, own);
+  if (own->sums.base) return DL_OK;
+  DL_TRY(dl_team_agree(sync->team, dl_ps_flow_setup(sync)));
+  return meet(sync, own);
 }
 
 static void ps_teardown(dl_sync *sync) {
@@ -292,6 +272,7 @@ static void ps_teardown(dl_sync *sync) {
   for (int s = 0; own->out && s < own->servers; s++) dl_ps_link_close(&own->out[s], 0);
   dl_ps_link_close(&own->link, own->options.role == DL_PS_SERVE ? LINGER_MS : 0);
   dl_ps_collect_clear(&own->collect);
+  dl_ps_flow_clear(own);
   dl_ps_sum_forget(own);
   close_folder(own);
   if (own->sums.base) sync->gradients = NULL;
@@ -318,111 +299,31 @@ static void ps_teardown(dl_sync *sync) {
 
 /* ---- a step ---- */
 
-/* What was lent to ZeroMQ has to be back before it is written to. */
 static dl_status ps_begin(dl_sync *sync) {
-  dl_ps *own = sync->own;
+  const dl_ps *own = sync->own;
   if (own->options.role == DL_PS_SERVE) return dl_ps_serve_begin(sync);
-  const double begin = dl_now_s();
-  while (atomic_load_explicit(&own->busy, memory_order_acquire)) {
-    if (dl_now_s() - begin > sync->team->timeout_s) return fail_late(sync, "a server", "sending gradients");
-    usleep(20);
-  }
-  dl_ps_collect_begin(&own->collect, sync->cut.leaves);
-  return DL_OK;
+  return own->sums.base ? DL_OK : dl_ps_flow_begin(sync);
+}
+
+static void ps_ready(dl_sync *sync, size_t from) {
+  const dl_ps *own = sync->own;
+  if (own->options.role == DL_PS_TEAM && !own->sums.base) dl_ps_flow_ready(sync, from);
+}
+
+static dl_status ps_await(dl_sync *sync, size_t end) {
+  return dl_ps_of(sync)->buckets ? dl_ps_flow_await(sync, end) : DL_OK;
 }
 
 static dl_header *ps_header(dl_sync *sync) { return dl_ps_of(sync)->header; }
 
-/* This member's node in `slot`, to server `s`. */
-static dl_status push_node(dl_sync *sync, int s, int slot, dl_tree_node node) {
-  dl_ps *own = sync->own;
-  float *values = sync->gradients + (size_t)slot * sync->group->count + own->offsets[s];
-  if (s == own->server) {
-    dl_ps_sum sum = {.node = node, .values = values};
-    if (dl_ps_collect_add(&own->collect, &sum) == DL_PS_ADDED) return DL_OK;
-    return dl_fail(DL_ERR_INTERNAL, "a node of this member does not fit the tree");
-  }
-  zmq_msg_t payload;
-  dl_ps_frame frame = {.kind = DL_PS_PUSH, .job = own->job, .life = own->life, .step = sync->step, .node = node};
-  size_t bytes = (own->offsets[s + 1] - own->offsets[s]) * sizeof(float);
-  if (sync->half) frame.form = DL_PS_HALVES;
-  bool made = sync->half ? dl_ps_payload_pack(&payload, sync->half, values, bytes / sizeof *values)
-                         : dl_ps_payload_borrow(&payload, values, bytes, &own->busy);
-  if (made && dl_ps_link_send(own->out[s], NULL, &frame, &payload)) return DL_OK;
-  return dl_fail(DL_ERR_SYSTEM, "gradients could not be sent to server %d", s);
-}
-
-static dl_status push_all(dl_sync *sync) {
-  const dl_ps *own = sync->own;
-  for (int k = 0; k < sync->stack.depth && !own->sums.base; k++)
-    for (int s = 0; s < own->servers; s++) DL_TRY(push_node(sync, s, k, sync->stack.node[k]));
-  return DL_OK;
-}
-
 static dl_status ps_publish(dl_sync *sync) {
-  dl_ps *own = sync->own;
+  const dl_ps *own = sync->own;
   if (own->options.role == DL_PS_SERVE) {
     DL_TRY(dl_team_agree(sync->team, dl_ps_serve_step(sync)));
   } else if (own->header->status == DL_OK) {
-    own->pushed = push_all(sync); /* what went wrong is told with the sums */
+    ps_ready(sync, 0); /* what is not on its way yet; what went wrong is told with the sums */
   }
   return dl_team_allgather(sync->team, own->header, sync->header_bytes, sync->headers);
-}
-
-/* Until all nodes of the slice are there. */
-static dl_status collect(dl_sync *sync) {
-  dl_ps *own = sync->own;
-  dl_ps_mail mail;
-  dl_ps_sum sum;
-  while (own->server >= 0 && !own->sums.base && dl_ps_collect_missing(&own->collect)) {
-    DL_TRY(next_mail(sync, own->link, "gradients", &mail));
-    bool fits =
-        mail.frame.kind == DL_PS_PUSH && mail.frame.step == sync->step && dl_ps_take_sum(own, &mail, NULL, &sum);
-    if (fits && dl_ps_collect_add(&own->collect, &sum) != DL_PS_ADDED) {
-      dl_ps_sum_release(sum.owner);
-      fits = false;
-    }
-    if (!fits) dl_ps_link_fault(own->link, DL_PS_BAD_PLACE);
-    dl_ps_mail_done(&mail);
-  }
-  return DL_OK;
-}
-
-static dl_status send_weights(dl_sync *sync) {
-  dl_ps *own = sync->own;
-  if (own->server < 0) return DL_OK;
-  zmq_msg_t whole, part;
-  size_t bytes = dl_ps_slice(own) * sizeof(float);
-  if (zmq_msg_init_size(&whole, bytes)) return dl_fail(DL_ERR_NOMEM, "no memory for a message of %zu bytes", bytes);
-  if (bytes) memcpy(zmq_msg_data(&whole), sync->weights + own->begin, bytes);
-  dl_ps_frame frame = {.kind = DL_PS_WEIGHTS, .job = own->job, .life = own->life, .step = sync->step};
-  dl_status status = DL_OK;
-  for (int r = 0; status == DL_OK && r < sync->team->size; r++) {
-    if (r == sync->team->rank) continue;
-    dl_ps_peer to = {0};
-    to.n = (uint8_t)snprintf((char *)to.id, sizeof to.id, "m%d", r);
-    zmq_msg_init(&part);
-    zmq_msg_copy(&part, &whole); /* one copy of the bytes for all */
-    if (!dl_ps_link_send(own->link, &to, &frame, &part))
-      status = dl_fail(DL_ERR_TRAIN, "rank %d is not there to receive weights", r);
-  }
-  zmq_msg_close(&whole);
-  return status;
-}
-
-static dl_status receive_weights(dl_sync *sync) {
-  dl_ps *own = sync->own;
-  dl_ps_mail mail;
-  for (int s = 0; s < own->servers; s++) {
-    if (s == own->server) continue;
-    size_t bytes = (own->offsets[s + 1] - own->offsets[s]) * sizeof(float);
-    for (bool got = false; !got; dl_ps_mail_done(&mail)) {
-      DL_TRY(next_mail(sync, own->out[s], "weights", &mail));
-      got = mail.frame.kind == DL_PS_WEIGHTS && mail.frame.step == sync->step && mail.frame.payload_bytes == bytes;
-      if (got && bytes) memcpy(sync->weights + own->offsets[s], zmq_msg_data(&mail.payload), bytes);
-    }
-  }
-  return DL_OK;
 }
 
 /* Where they do not share their weights, each server gets the others' slices. */
@@ -457,15 +358,16 @@ static dl_status ps_reduce(dl_sync *sync, float factor, double clip_norm, dl_syn
     return exchange_weights(sync);
   }
   if (own->options.role == DL_PS_TEAM && !own->sums.base) {
-    dl_status status = own->pushed == DL_OK ? collect(sync) : own->pushed;
+    dl_status status = own->pushed == DL_OK ? dl_ps_flow_collect(sync) : own->pushed;
     DL_TRY(dl_team_agree(sync->team, status));
   }
   DL_TRY(dl_ps_apply(sync, factor, clip_norm, result));
   if (sync->options.norm_first && !result->finite) return DL_OK;
   if (own->options.role == DL_PS_SERVE) dl_ps_serve_applied(sync);
   if (own->options.role == DL_PS_SERVE || own->sums.base) return exchange_weights(sync);
-  dl_status status = send_weights(sync);
-  return dl_team_agree(sync->team, status == DL_OK ? receive_weights(sync) : status);
+  dl_status status = dl_ps_flow_send(sync);
+  if (status == DL_OK && !sync->later) status = dl_ps_flow_await(sync, sync->group->count);
+  return dl_team_agree(sync->team, status);
 }
 
 /* ---- whole buffers in and out ---- */
@@ -550,6 +452,8 @@ const dl_sync_ops dl_sync_ps_ops = {
     .set = ps_set,
     .get = ps_get,
     .begin = ps_begin,
+    .ready = ps_ready,
+    .await = ps_await,
     .log = ps_log,
     .saved = ps_saved,
     .dismiss = ps_dismiss,

@@ -47,7 +47,11 @@ static dl_status fail_column(const dl_csv_table *table, const char *option, cons
   const int n = table->n < 64 ? table->n : 64;
   for (int i = 0; i < n; i++) names[i] = table->columns[i].name;
   dl_fail_at(DL_ERR_USAGE, table->job->inputs[0], 0, 0, "there is no column '%.60s' (--%s)", word, option);
-  if (!table->header) return dl_hint("it has %d columns and no header: 1 is the first, -1 the last", table->n);
+  if (!table->header)
+    return dl_hint(
+        "its first record was not taken for a header: --header yes where it is one, else columns have "
+        "numbers: 1 is the first of %d, -1 the last",
+        table->n);
   if (!word[strspn(word, "+-0123456789")])
     return dl_hint("it has %d columns: 1 is the first ('%.60s'), -1 the last ('%.60s')", table->n, names[0],
                    table->columns[table->n - 1].name);

@@ -55,12 +55,28 @@ static void show_warning(void *context, const char *code, const char *message) {
 
 /* ---- configuration ---- */
 
+/* The folder of a run, or its data, given where the configuration is wanted. */
+static dl_status read_config_file(const char *path, char **text) {
+  static const char hdf5[] = "\211HDF\r\n\032\n";
+  if (dl_path_is_dir(path)) {
+    dl_fail_at(DL_ERR_USAGE, path, 0, 0, "is a directory where a configuration is wanted");
+    return dl_hint("a run's is its config.yaml; to go on with the run: --run");
+  }
+  char head[sizeof hdf5] = "";
+  FILE *file = fopen(path, "rb");
+  if (file) (void)!fread(head, 1, sizeof hdf5 - 1, file);
+  if (file) fclose(file);
+  if (memcmp(head, hdf5, sizeof hdf5)) return dl_file_read(path, MAX_CONFIG, DL_ERR_USAGE, text, NULL);
+  dl_fail_at(DL_ERR_USAGE, path, 0, 0, "is a data set (HDF5) where a configuration is wanted");
+  return dl_hint("name it in a configuration: `data: {file: ...}`, or --set data.file=");
+}
+
 static dl_status read_config_text(dl_run *run, char **text, char **name) {
   const dl_run_options *o = run->options;
   *text = NULL;
   *name = dl_strdup(o->config_path ? o->config_path : o->config_name);
   if (!*name) return DL_ERR_NOMEM;
-  if (o->config_path) return dl_file_read(o->config_path, MAX_CONFIG, DL_ERR_USAGE, text, NULL);
+  if (o->config_path) return read_config_file(o->config_path, text);
   *text = dl_strdup(o->config_text);
   return *text ? DL_OK : DL_ERR_NOMEM;
 }

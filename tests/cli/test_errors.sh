@@ -69,7 +69,8 @@ printf 'model: [relu\n' >bad.yaml
 fails 'what is no YAML' 2 'dldist: error: bad.yaml:' bad.yaml
 fails 'a --set of an unknown key' 2 "unknown key 'epoch' in train (did you mean 'epochs'?)" c.yaml --set train.epoch=3
 fails 'no such configuration' 2 'dldist: error: absent.yaml: ' absent.yaml
-fails 'a folder for a configuration' 2 'dldist: error: /: ' /
+fails 'a folder for a configuration' 2 'dldist: error: /: is a directory where a configuration is wanted' /
+fails 'a data set for a configuration' 2 'dldist: error: good.h5: is a data set (HDF5) where' good.h5
 
 say '== the data'
 with 'data: {file: absent.h5}'
@@ -110,7 +111,7 @@ fails 'fewer outputs than classes' 3 'label' bad.yaml
 with 'data: {file: one_hot.h5}'
 fails 'fewer outputs than one-hot columns' 3 'one-hot rows of 5 columns, but the model has 3 outputs' bad.yaml
 with 'model: [{reshape: [2, 2]}, {dense: 3}]'
-fails 'logits of several places' 2 'bad.yaml:6:28: layers.1 (dense): a classification ends in one row of logits' bad.yaml
+fails 'logits of several places' 2 'bad.yaml:6:29: layers.1 (dense): a classification ends in one row of logits' bad.yaml
 with 'model: [{dense: 3}, softmax]'
 fails 'softmax before cross_entropy' 2 'dldist: error: bad.yaml:6:' bad.yaml
 with 'model: [{dense: {units: 16, name: a}}, {dense: 16}, {dense: {units: 8, from: b}}, {dense: 3}]'

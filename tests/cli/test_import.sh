@@ -26,6 +26,9 @@ run j3 data import csv table.csv --target kind --ignore id --test-fraction 0.25 
 holds 'so do three threads' cmp first.h5 table.h5
 try alone data import csv table.csv --target kid -o other.h5
 check 'an unknown column' "2: dldist: error: table.csv: there is no column 'kid' (--target) (did you mean 'id'?)" "$code: $(cat err)"
+printf 'name;size\nb;2,5\nc;3,5\n' >comma.csv
+try alone data import csv comma.csv --target kid -o comma.h5
+contains 'and what was taken for no header is told' '(its first record was not taken for a header: --header yes where it is one' err
 printf 'a,y\n1,2\n,3\n' >holes.csv
 try r3 data import csv holes.csv --target y -o holes.h5
 check 'a missing value' "3: dldist: error: holes.csv:3:1: column 'a': the value is missing (say what to do: --missing mean, zero or drop)" \

@@ -100,6 +100,9 @@ run r2 train adam.yaml --set sync.compress=bf16 --set sync.mode=ps --run team-ha
 check 'in one job' "$(digest whole-half)" "$(digest team-half)"
 run r2 train adam.yaml --set sync.compress=bf16 --set sync.mode=ps --set sync.transport=mpi --run team-half-sent --quiet
 check 'in one job, by messages' "$(digest whole-half)" "$(digest team-half-sent)"
+run j2 train adam.yaml --set sync.compress=topk --run whole-few --quiet
+run r3 train adam.yaml --set sync.compress=topk --set sync.mode=ps --set sync.transport=mpi --set sync.servers=1 --run team-few --quiet
+check 'in one job, the largest of each leaf' "$(digest whole-few)" "$(digest team-few)"
 serve half adam.yaml --set sync.compress=bf16 --bind "ipc://$work/h" -j 2
 try alone train adam.yaml --set sync.mode=ps --set "sync.connect='ipc://$work/h'" -j 1
 check 'a worker that does not round is refused' 2 "$code"

@@ -1,7 +1,8 @@
 /* ps_private.h - what the two ways of parameter servers share (floor: comm, private).
  *
  * sync_ps.c cuts the slices, applies what was summed and has the team's way of bringing it together; ps_serve.c is the
- * other way, with workers that come and go (ps_serve_open.c begins and ends it); ps_apply.c applies.
+ * other way, with workers that come and go (ps_serve_open.c begins and ends it; ps_push.c and ps_durable.c are ssp and
+ * asp); ps_apply.c applies.
  */
 #ifndef DL_COMM_PS_PRIVATE_H
 #define DL_COMM_PS_PRIVATE_H

@@ -82,7 +82,9 @@ typedef struct dl_nodes {
   dl_flow *flow;
   int next_send;
   int64_t flow_step;
+  size_t piece;         /* floats of a message, at most */
   int *weights_missing; /* n_buckets: messages */
+  int *packed_missing;  /* n_buckets x n_nodes x max_roots: the same of packed sums */
   uint16_t *packed;     /* max_roots x count: sums on their way in 16 bits; NULL without compression */
   dl_status flow_status;
   dl_error flow_error;

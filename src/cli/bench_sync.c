@@ -3,8 +3,9 @@
  * A repetition: every rank writes its gradient, as backward would, all meet, and the clock runs until the rank has its
  * new weights; the slowest rank's time counts. The figure is the median of the repetitions.
  *
- * The limit: all ranks at once copy as many bytes as a fused step must move at least: every published gradient read
- * once, weights and optimizer state read and written once. */
+ * The limits: all ranks at once copy as many bytes as a fused step must move at least: every published gradient read
+ * once, weights and optimizer state read and written once. And, where all of it lies in the caches, the arithmetic:
+ * every rank takes norm and step of its share alone, in memory of its own. */
 #include "cli/bench_sync.h"
 
 #include <math.h>
@@ -105,6 +106,19 @@ static void step_alone(bench *b) {
   }
 }
 
+static dl_status run_share(bench *b) {
+  float *state[DL_MAX_OPTIMIZER_SLOTS];
+  const size_t share = (b->tensor.count + (size_t)b->team->size - 1) / (size_t)b->team->size;
+  volatile double sum = 0; /* looked at by nobody, but taken */
+  for (size_t at = 0; at < share; at += DL_BLOCK) {
+    const size_t n = share - at < DL_BLOCK ? share - at : DL_BLOCK;
+    for (int k = 0; k < b->group.n_slots; k++) state[k] = b->state[k] + at;
+    sum = sum + dl_block_sumsq(b->gradients + at, n);
+    b->group.apply(b->group.apply_context, &b->tensor, n, b->weights + at, b->gradients + at, state);
+  }
+  return DL_OK;
+}
+
 static dl_status run_peer(bench *b, bool nonblocking) {
   DL_TRY(dl_peer_allreduce(b->team, b->gradients, b->tensor.count, nonblocking));
   step_alone(b);
@@ -129,13 +143,14 @@ static dl_status run_copy(bench *b) {
   return DL_OK;
 }
 
-enum { FUSED, TWO_PHASE, ALLREDUCE, IALLREDUCE, COPY, WAYS };
+enum { FUSED, TWO_PHASE, ALLREDUCE, IALLREDUCE, COPY, SHARE, WAYS };
 static const way ways[WAYS] = {
     [FUSED] = {"fused", "fused_s", open_fused, write_in_sync, run_fused, false},
     [TWO_PHASE] = {"two-phase", "two_phase_s", open_two_phase, write_in_sync, run_two_phase, false},
     [ALLREDUCE] = {"MPI_Allreduce", "allreduce_s", open_local, write_local, run_allreduce, true},
     [IALLREDUCE] = {"MPI_Iallreduce", "iallreduce_s", open_local, write_local, run_iallreduce, true},
     [COPY] = {"copy limit", "copy_s", open_copy, NULL, run_copy, false},
+    [SHARE] = {"share alone", "share_s", open_local, write_local, run_share, false},
 };
 
 /* ---- timing ---- */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/bench_guards.h"
 #include "cli/bench_loader.h"
 #include "cli/bench_models.h"
 #include "cli/bench_ps.h"
@@ -22,6 +23,7 @@ static const dl_arg args_table[] = {
     {"--steps", NULL, "N", "step: steps to time (default: the network's)"},
     {"--peak", NULL, "GF/S", "step: peak of a core; the share of it that a step reaches is printed"},
     {"--layers", NULL, NULL, "step: a table of the time in each layer, of member 0"},
+    {"--guards", NULL, NULL, "step: what sync.audit_every and sync.recompute_every cost, on and off by turns"},
     {"--min", NULL, "KIB", "sync: smallest gradient buffer (default 4)"},
     {"--max", NULL, "KIB", "sync: largest gradient buffer (default 262144, which is 256 MiB)"},
     {"--csv", NULL, "FILE", "sync: writes the figures there too, in seconds"},
@@ -39,6 +41,7 @@ typedef struct step_job {
   int64_t warm_up, epochs; /* steps before the timed ones; epochs that hold them all */
   double peak;             /* GF/s a core, 0: not given */
   bool layers;             /* print the time in each */
+  bool guards;             /* steps with and without them by turns */
   const char *shards;      /* a number, "auto" or "ranks" */
   const char *const *set;
   int n_set;
@@ -103,13 +106,15 @@ static dl_status time_steps(dl_team *team, const step_job *job, const dl_data_ar
   memcpy(shape.x_shape, made->x_shape, sizeof shape.x_shape);
   dl_model_source source = {.shape = &shape, .arrays = arrays};
   dl_config *config = NULL;
+  dl_bench_guards_every every;
   DL_TRY(dl_team_agree(team, make_config(team, job, &config)));
+  if (job->guards) dl_bench_guards_prepare(config, &every);
   DL_TRY(dl_model_new_training(team, config, &source, &run.model));
   double *layers = job->layers ? dl_calloc(2 * (size_t)dl_net_layers(run.model->net), sizeof *layers) : NULL;
   dl_net_time_layers(run.model->net, layers);
   dl_status status = dl_team_agree(team, layers || !job->layers ? DL_OK : DL_ERR_NOMEM);
-  if (status == DL_OK) status = dl_fit(&run);
-  if (status == DL_OK && team->rank == 0) print_step(run.model, job, times + job->warm_up, job->steps);
+  if (status == DL_OK) status = job->guards ? dl_bench_guards(&run, &every, job->epochs, EPOCH_STEPS) : dl_fit(&run);
+  if (status == DL_OK && team->rank == 0 && !job->guards) print_step(run.model, job, times + job->warm_up, job->steps);
   if (status == DL_OK && team->rank == 0 && layers) print_layers(run.model, job, layers, job->epochs * EPOCH_STEPS);
   free(layers);
   dl_model_destroy(&run.model);
@@ -172,6 +177,8 @@ static dl_status bench_step(const dl_command *command, const dl_args *args) {
   job.layers = dl_option_of(command, args, "--layers") != NULL;
   job.warm_up = job.steps < 10 ? 1 : job.steps < 300 ? job.steps / 10 : 30;
   job.epochs = (job.steps + job.warm_up + EPOCH_STEPS - 1) / EPOCH_STEPS;
+  job.guards = dl_option_of(command, args, "--guards") != NULL;
+  if (job.guards) job.epochs = dl_bench_guards_epochs(job.steps, EPOCH_STEPS);
   if (dl_option_of(command, args, "--shards")) job.shards = dl_option_of(command, args, "--shards");
   return dl_launch(threads ? threads : 1, step_member, &job);
 }
@@ -213,7 +220,8 @@ static dl_status run(const dl_command *command, const dl_args *args) {
 const dl_command dl_command_bench = {
     .name = "bench",
     .usage =
-        "step [--model NAME] [--batch N] [--shards N|auto|ranks] [--steps N] [--peak GF/S] [--layers] [--set "
+        "step [--model NAME] [--batch N] [--shards N|auto|ranks] [--steps N] [--peak GF/S] [--layers] [--guards] "
+        "[--set "
         "KEY=VALUE]... "
         "[-j THREADS]\n"
         "       dldist bench loader --data FILE.h5 [--batch N] [--shards N] [--epochs N] [--set KEY=VALUE]... [-j "
@@ -225,7 +233,8 @@ const dl_command dl_command_bench = {
         "step: a whole training step with Adam on samples made up in memory: reading the batch, forward, loss, "
         "backward, exchange, update. Networks: mlp (784-512-512-10), cifar10-cnn (three convolutions), resnet20, "
         "lstm (2 x 256 on windows of 64 tokens), gpt (four blocks of width 256 on windows of 128 tokens). GF/s "
-        "count a multiply-add as two operations, and backward as twice forward.\n\n"
+        "count a multiply-add as two operations, and backward as twice forward. With --guards the same steps run with "
+        "and without the guards against silent corruption by turns; their cost is given in parts of a step.\n\n"
         "loader: training batches of a file's train/x and nothing else, after one epoch that does not count: bytes "
         "of "
         "x as "
@@ -235,9 +244,9 @@ const dl_command dl_command_bench = {
         "from "
         "4 KiB to 256 MiB: the fused step, the step in two phases (clipping), MPI_Allreduce and MPI_Iallreduce "
         "followed "
-        "by a step of every rank's own (under mpirun), and the time that the same ranks need to copy as many bytes "
-        "as "
-        "a fused step must move.\n\n"
+        "by a step of every rank's own (under mpirun), the time that the same ranks need to copy as many bytes as a "
+        "fused "
+        "step must move, and that of norm and step of a rank's share alone, in memory of its own.\n\n"
         "ps: pushes and pulls of parameter servers on this host, beside the same bytes by ZeroMQ alone.",
     .args = args_table,
     .n_args = sizeof args_table / sizeof args_table[0],

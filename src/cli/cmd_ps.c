@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/supervise.h"
 #include "comm/launch.h"
 #include "comm/ps_keys.h"
 #include "core/mem.h"
@@ -19,6 +20,8 @@ static const dl_arg args_table[] = {
     {"--resume", NULL, "auto|never|CHECKPOINT",
      "serve: what to go on from; auto (default): the newest whole checkpoint"},
     {"-j", "--threads", "SERVERS", "serve: servers in this process, each with a slice of the weights; default 1"},
+    {"--supervise", NULL, NULL,
+     "serve: a small process stays beside the server and begins it again when it crashes or is killed; needs --run"},
     {"--quiet", "-q", NULL, "serve: no progress, no table, no warnings"},
     {"--dry-run", "-n", NULL, "serve: checks configuration and data, prints the network, serves nothing"},
 };
@@ -57,6 +60,29 @@ static dl_status add_settings(const dl_command *command, const dl_args *args, dl
   return DL_OK;
 }
 
+/* In the process that stays beside: does not return. */
+static dl_status supervise(const dl_command *command, const dl_args *args) {
+  const char *resume = dl_option_of(command, args, "--resume");
+  if (!dl_option_of(command, args, "--supervise") || dl_option_of(command, args, "--dry-run")) return DL_OK;
+  if (dl_launch_under_launcher()) {
+    dl_fail(DL_ERR_USAGE, "--supervise is for a server that no launcher has started");
+    return dl_hint("serve with -j SERVERS, or put the launcher into a loop");
+  }
+  if (!dl_option_of(command, args, "--run")) {
+    dl_fail(DL_ERR_USAGE, "--supervise needs --run DIR");
+    return dl_hint("a server that is begun again goes on from what lies in its folder");
+  }
+  if (resume && strcmp(resume, "auto")) {
+    dl_fail(DL_ERR_USAGE, "--supervise goes on from the newest checkpoint: not with --resume %.60s", resume);
+    return dl_hint("begin with --resume %.60s, stop it by SIGTERM, and go on with --supervise", resume);
+  }
+  bool child;
+  int exit_code;
+  DL_TRY(dl_supervise("the server", &child, &exit_code));
+  if (!child) exit(exit_code);
+  return DL_OK;
+}
+
 static dl_status serve(const dl_command *command, const dl_args *args) {
   dl_args settings = *args;
   char *texts[4] = {NULL};
@@ -68,7 +94,8 @@ static dl_status serve(const dl_command *command, const dl_args *args) {
     return dl_fail(DL_ERR_USAGE, "dldist ps serve: '%s' is one argument too many", args->positional[2]);
   settings.n_positional = args->n_positional - 1;
   if (settings.n_positional) settings.positional[0] = args->positional[1];
-  dl_status status = add_settings(command, args, &settings, texts);
+  dl_status status = supervise(command, args);
+  if (status == DL_OK) status = add_settings(command, args, &settings, texts);
   if (status == DL_OK) status = dl_train_launch(command, &settings, 1);
   for (int i = 0; i < 4; i++) free(texts[i]);
   return status;
@@ -94,14 +121,16 @@ const dl_command dl_command_ps = {
     .name = "ps",
     .usage =
         "keygen NAME | serve [CONFIG.yaml] --bind ADDRESS [--key FILE.key --allow FILE] [--set KEY=VALUE]... "
-        "[--run DIR] [--resume auto|never|CHECKPOINT] [-j SERVERS] [--quiet] [--dry-run]",
+        "[--run DIR] [--resume auto|never|CHECKPOINT] [-j SERVERS] [--supervise] [--quiet] [--dry-run]",
     .help = "parameter servers, for workers that come and go",
     .more =
         "serve holds a run: weights, optimizer, evaluation, checkpoints and metrics.jsonl. Workers are `dldist train "
         "CONFIG.yaml --set sync.mode=ps --set sync.connect=ADDRESS`, any number, started and stopped at will; with "
         "sync.consistency: bsp (the default) the weights have the bits of `dldist train CONFIG.yaml`, whoever came and "
-        "went. A server that was killed goes on from its newest checkpoint when the same command is given again; its "
-        "workers wait for it.\n\n"
+        "went. A server that was killed goes on from its newest checkpoint (in ssp and asp also from its log, which "
+        "has every push since that was acknowledged) when the same command is given again; its workers wait for it. "
+        "--supervise does so by itself: crashes and kills are followed by a new server within seconds, exit codes are "
+        "handed on.\n\n"
         "Loopback and ipc are open to this machine; anything else wants keys: keygen makes NAME.key (readable by its "
         "owner alone) and NAME.pub. The server gets its --key and --allow, the workers' .pub files one after another; "
         "workers get sync.key and sync.server_key.",

@@ -10,6 +10,7 @@
 #include "core/file.h"
 #include "core/mem.h"
 #include "core/options.h"
+#include "data/data.h"
 
 static const dl_command *const commands[] = {
     &dl_command_train, &dl_command_eval,   &dl_command_predict, &dl_command_data,
@@ -147,5 +148,6 @@ static dl_status run(int argc, char **argv) {
 
 int main(int argc, char **argv) {
   signal(SIGPIPE, SIG_IGN);
+  dl_data_own_process();
   return report(run(argc, argv));
 }

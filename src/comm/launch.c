@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "comm/crew.h"
+#include "core/cgroup.h"
 
 #define STACK_BYTES ((size_t)8 << 20)
 #define MAX_THREADS 1024
@@ -54,69 +55,6 @@ static dl_status fail_srun(void) {
 
 /* ---- cores ---- */
 
-static bool read_line(const char *path, char *line, int size) {
-  FILE *file = fopen(path, "re");
-  if (!file) return false;
-  bool got = fgets(line, size, file) != NULL;
-  fclose(file);
-  return got;
-}
-
-static double quota_v2(const char *folder) {
-  char path[4200], line[128];
-  double quota, period;
-  snprintf(path, sizeof path, "%s/cpu.max", folder);
-  if (!read_line(path, line, sizeof line) || sscanf(line, "%lf %lf", &quota, &period) != 2 || period <= 0) return 0;
-  return quota / period; /* "max" is no number: no limit */
-}
-
-static double quota_v1(const char *folder) {
-  char path[4200], line[128];
-  snprintf(path, sizeof path, "%s/cpu.cfs_quota_us", folder);
-  if (!read_line(path, line, sizeof line)) return 0;
-  double quota = atof(line);
-  snprintf(path, sizeof path, "%s/cpu.cfs_period_us", folder);
-  if (quota <= 0 || !read_line(path, line, sizeof line)) return 0;
-  double period = atof(line);
-  return period > 0 ? quota / period : 0;
-}
-
-/* The smallest quota of a group and its parents, in cores; 0: none. Inside a container the path may lie outside of what
- * is mounted: the mount's own top is looked at in any case. */
-static double smallest_quota(const char *mount, const char *group, double (*quota)(const char *folder)) {
-  char folder[4096];
-  double least = 0;
-  size_t top = strlen(mount);
-  snprintf(folder, sizeof folder, "%s%s", mount, group);
-  for (;;) {
-    double q = quota(folder);
-    if (q > 0 && (least == 0 || q < least)) least = q;
-    char *slash = strrchr(folder, '/');
-    if (!slash || strlen(folder) <= top) return least;
-    *slash = 0;
-  }
-}
-
-static double cgroup_quota(void) {
-  FILE *file = fopen("/proc/self/cgroup", "re");
-  char line[4096];
-  double least = 0;
-  while (file && fgets(line, sizeof line, file)) {
-    line[strcspn(line, "\n")] = 0;
-    char *controllers = strchr(line, ':'), *group = controllers ? strchr(controllers + 1, ':') : NULL;
-    if (!group) continue;
-    *group++ = 0;
-    double q = 0;
-    if (controllers[1] == 0)
-      q = smallest_quota("/sys/fs/cgroup", group, quota_v2);
-    else if (strstr(controllers, "cpu,") || strcmp(controllers, ":cpu") == 0)
-      q = smallest_quota("/sys/fs/cgroup/cpu", group, quota_v1);
-    if (q > 0 && (least == 0 || q < least)) least = q;
-  }
-  if (file) fclose(file);
-  return least;
-}
-
 static int affinity_cores(void) {
   for (int cpus = 1024; cpus <= 1 << 20; cpus *= 4) {
     cpu_set_t *set = CPU_ALLOC((size_t)cpus);
@@ -131,7 +69,7 @@ static int affinity_cores(void) {
 }
 
 static int within_quota(int cores) {
-  double quota = cgroup_quota();
+  double quota = dl_cgroup_read("").cores;
   if (quota <= 0 || quota >= cores) return cores;
   return quota < 1 ? 1 : (int)quota;
 }

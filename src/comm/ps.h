@@ -18,6 +18,9 @@
 typedef enum dl_ps_role { DL_PS_NONE, DL_PS_TEAM, DL_PS_SERVE, DL_PS_WORKER } dl_ps_role;
 /* In the order of DL_CONSISTENCY_NAMES. */
 typedef enum dl_ps_consistency { DL_PS_BSP, DL_PS_SSP, DL_PS_ASP } dl_ps_consistency;
+/* What ssp and asp do with a push before it is acknowledged: nothing, hand it to the system, or see it onto the disk.
+ * In the order of DL_PS_LOG_NAMES. */
+typedef enum dl_ps_log_policy { DL_PS_LOG_NONE, DL_PS_LOG_WRITE, DL_PS_LOG_SYNC } dl_ps_log_policy;
 #define DL_PS_ASP_WINDOW 64 /* steps that asp keeps in progress */
 #define DL_PS_STALENESSES 32
 
@@ -27,6 +30,8 @@ typedef struct dl_ps_options {
   const char *bind, *key, *allow; /* SERVE: address of the first server, its key file, its list of keys; borrowed */
   int consistency;                /* SERVE: dl_ps_consistency */
   int64_t staleness;              /* ssp: steps that may be in progress beside the oldest */
+  int log;                        /* SERVE: dl_ps_log_policy */
+  int64_t log_bytes;              /* SERVE: from here on a log asks for a checkpoint */
   const char *digest;             /* SERVE: of what is computed; workers must have the same. Copied */
   int64_t batch, epoch_samples, epoch_steps; /* SERVE: the sizes of the steps to come */
 } dl_ps_options;

@@ -9,23 +9,60 @@ static bool counts(const dl_sync *sync, const dl_block_ref *block) {
   return dl_sync_trains(sync, block) || dl_sync_runs(sync, block);
 }
 
-static void mean_of_block(const dl_sync *sync, const dl_block_ref *block, const float *values, float factor,
-                          float *out) {
-  memcpy(out, values + (block->offset - dl_ps_of(sync)->begin), block->n * sizeof *out);
-  dl_vector()->scale(out, factor, block->n);
+/* ---- a step's tree ---- */
+
+/* The nodes whose sum is still to be made, and where they lie. */
+typedef struct plan {
+  dl_fold_node collected[DL_PS_COLLECT_MOST];
+  const dl_fold_node *nodes;
+  int n;
+  dl_fold_source source;
+} plan;
+
+static const float *collected(const dl_sync *sync, const dl_fold_node *node, size_t offset) {
+  const dl_ps *own = dl_ps_of(sync);
+  return own->collect.waiting[node->member].values + (offset - own->begin);
 }
 
-/* Means, penalties and sums of squares of the slice: applied at once, or kept until the norm is known. */
-static void take_means(dl_sync *sync, const float *values, float factor, bool apply) {
+static const float *in_memory(const dl_sync *sync, const dl_fold_node *node, size_t offset) {
+  const size_t buffer = (size_t)node->member * (size_t)sync->slots + (size_t)node->slot;
+  return (const float *)dl_ps_of(sync)->sums.base + buffer * sync->group->count + offset;
+}
+
+static dl_status make_plan(dl_sync *sync, plan *out) {
+  dl_ps *own = dl_ps_of(sync);
+  int merges[DL_PS_COLLECT_MOST];
+  *out = (plan){.nodes = sync->fold, .n = sync->n_fold, .source = in_memory};
+  if (own->sums.base || own->server < 0) return DL_OK;
+  out->source = collected;
+  out->nodes = out->collected;
+  out->n = dl_ps_collect_plan(&own->collect, merges);
+  for (int i = 0; i < out->n; i++) out->collected[i] = (dl_fold_node){.member = i, .merges = merges[i]};
+  if (out->n) return DL_OK;
+  return dl_fail(DL_ERR_INTERNAL, "the tree of step %lld has no root", (long long)sync->step);
+}
+
+/* Up to the next block, the gap with it. */
+static void copy_to_view(const dl_sync *sync, int64_t b, float *view) {
+  const size_t from = sync->blocks[b].offset, to = dl_sync_block_offset(sync, b + 1);
+  memcpy(view + (from - dl_ps_of(sync)->begin), sync->weights + from, (to - from) * sizeof *view);
+}
+
+/* Means, penalties and sums of squares of the slice: applied at once, or kept until the norm is known. A block goes
+ * through all of it, to where workers of this host read it (`view`, NULL: nowhere), while it is in the first cache. */
+static void take_means(dl_sync *sync, const plan *tree, float factor, bool apply, float *view) {
   dl_ps *own = dl_ps_of(sync);
   for (int64_t b = sync->first_block; b < sync->end_block; b++) {
     const dl_block_ref *block = &sync->blocks[b];
     sync->block_sumsq[b] = 0;
-    if (!counts(sync, block)) continue;
-    float *mean = apply ? sync->fold_buffer : own->means + block->offset;
-    mean_of_block(sync, block, values, dl_sync_block_factor(sync, block, factor), mean);
-    if (dl_sync_trains(sync, block)) sync->block_sumsq[b] = dl_sync_penalise_block(sync, block, mean);
-    if (apply) dl_sync_apply_block(sync, block, mean);
+    if (counts(sync, block)) {
+      float *mean = apply ? sync->fold_buffer : own->means + block->offset;
+      dl_sync_fold_nodes(sync, tree->nodes, tree->n, block, tree->source, dl_sync_block_factor(sync, block, factor),
+                         mean);
+      if (dl_sync_trains(sync, block)) sync->block_sumsq[b] = dl_sync_penalise_block(sync, block, mean);
+      if (apply) dl_sync_apply_block(sync, block, mean);
+    }
+    if (view) copy_to_view(sync, b, view);
   }
 }
 
@@ -46,10 +83,12 @@ static dl_status gather_sums(dl_sync *sync) {
   return dl_ps_gather_blocks(sync, &sync->block_sums->weights, sizeof *sync->block_sums / sizeof(double));
 }
 
-dl_status dl_ps_apply(dl_sync *sync, const float *values, float factor, double clip_norm, dl_sync_result *result) {
+dl_status dl_ps_apply(dl_sync *sync, float factor, double clip_norm, dl_sync_result *result) {
   bool norm_first = sync->options.norm_first;
+  plan tree;
+  DL_TRY(make_plan(sync, &tree));
   double begin = dl_now_s();
-  take_means(sync, values, factor, !norm_first);
+  take_means(sync, &tree, factor, !norm_first, norm_first ? NULL : dl_ps_serve_begin_view(sync));
   if (!norm_first) result->update_s = dl_now_s() - begin;
   DL_TRY(dl_ps_gather_blocks(sync, sync->block_sumsq, 1));
   result->grad_norm = dl_sync_norm(sync);
@@ -71,30 +110,41 @@ static void move_running(const dl_sync *sync, const dl_block_ref *block, const f
   for (size_t i = 0; i < block->n; i++) average[i] += by * (mean[i] - average[i]);
 }
 
+/* A block's mean with its penalty, in the first cache. */
+static float *mean_of_block(dl_sync *sync, const dl_block_ref *block, const float *values, float factor,
+                            double *sumsq) {
+  float *mean = sync->fold_buffer;
+  memcpy(mean, values + (block->offset - dl_ps_of(sync)->begin), block->n * sizeof *mean);
+  dl_vector()->scale(mean, factor, block->n);
+  *sumsq = dl_sync_trains(sync, block) ? dl_sync_penalise_block(sync, block, mean) : 0;
+  return mean;
+}
+
+/* Twice over the values, rather than keeping the means: nothing may change before all are known to be finite. */
 bool dl_ps_apply_alone(dl_sync *sync, const float *values, float factor, float running_factor, double share,
                        double clip_norm) {
   const dl_param_group *group = sync->group;
-  dl_ps *own = dl_ps_of(sync);
-  double sum = 0;
+  double sum = 0, ignored;
   for (int64_t b = sync->first_block; b < sync->end_block; b++) {
     const dl_block_ref *block = &sync->blocks[b];
-    float *mean = own->means + block->offset;
     sync->block_sumsq[b] = 0;
     if (!counts(sync, block)) continue;
-    mean_of_block(sync, block, values, dl_sync_runs(sync, block) ? running_factor : factor, mean);
-    if (dl_sync_trains(sync, block)) sync->block_sumsq[b] = dl_sync_penalise_block(sync, block, mean);
+    mean_of_block(sync, block, values, dl_sync_runs(sync, block) ? running_factor : factor, &sync->block_sumsq[b]);
     sum += sync->block_sumsq[b];
   }
   if (!isfinite(sum)) return false;
-  float clip = dl_sync_clip_factor(sqrt(sum), clip_norm);
+  float clip = dl_sync_clip_factor(sqrt(sum), clip_norm), *view = dl_ps_serve_begin_view(sync);
   if (group->pace) group->pace(group->apply_context, share);
   for (int64_t b = sync->first_block; b < sync->end_block; b++) {
     const dl_block_ref *block = &sync->blocks[b];
-    float *mean = own->means + block->offset;
-    if (dl_sync_runs(sync, block)) move_running(sync, block, mean, share);
-    if (!dl_sync_trains(sync, block)) continue;
-    if (clip < 1) dl_vector()->scale(mean, clip, block->n);
-    dl_sync_apply_block(sync, block, mean);
+    const bool runs = dl_sync_runs(sync, block);
+    if (counts(sync, block)) {
+      float *mean = mean_of_block(sync, block, values, runs ? running_factor : factor, &ignored);
+      if (runs) move_running(sync, block, mean, share);
+      if (clip < 1 && !runs) dl_vector()->scale(mean, clip, block->n);
+      if (!runs) dl_sync_apply_block(sync, block, mean);
+    }
+    if (view) copy_to_view(sync, b, view);
   }
   return true;
 }

@@ -1,14 +1,15 @@
-/* A server's thread that adds what is pushed and sends what is pulled; the worker's side is timed. The raw form sends
- * the same bytes in the same order through the same kind of sockets, without header or checksum: what is between the
- * two is what the protocol costs. */
+/* Threads of this process that add what is pushed and send what is pulled; the workers' side is timed. The raw form
+ * sends the same bytes in the same order through the same kind of sockets, without header or checksum: what is between
+ * the two is what the protocol costs. All ways are open at once and take turns, so that whatever else the machine does
+ * meets them alike. */
 #include "comm/ps_bench.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "comm/ps_crc.h"
 #include "comm/ps_link.h"
+#include "comm/ps_share.h"
 #include "core/clock.h"
 #include "core/mem.h"
 #include "core/vector.h"
@@ -16,81 +17,128 @@
 #define WARM_UP 3
 #define WAIT_MS 100
 #define PATIENCE_S 60
+#define MOST 4 /* servers, workers */
 
-typedef struct side {
-  const dl_ps_bench *bench;
+typedef struct bench bench;
+
+/* A socket of one way: a server's, or a worker's to one server. */
+typedef struct plug {
   dl_ps_link *link;
   void *context, *socket; /* raw */
-  float *sums;            /* slices x floats: the server's */
-  float *values;          /* the worker's */
-  _Atomic int busy;
-  _Atomic bool over;
-} side;
+} plug;
 
-static size_t slice_bytes(const dl_ps_bench *b) { return b->floats * sizeof(float); }
+typedef struct server {
+  bench *of;
+  int way;
+  plug plug;
+  pthread_t thread;
+  bool started;
+} server;
+
+typedef struct worker {
+  bench *of;
+  int number;
+  float *values;
+  dl_ps_share *memory;                /* another copy of them, which servers read */
+  const dl_ps_share *seen;            /* as servers have it */
+  plug plugs[DL_PS_BENCH_WAYS][MOST]; /* to each server */
+  dl_status status;
+  dl_error error;
+} worker;
+
+struct bench {
+  const dl_ps_bench *asked;
+  server servers[DL_PS_BENCH_WAYS][MOST];
+  worker workers[MOST];
+  float *sums;                /* slices x floats: all servers' */
+  dl_ps_share **views;        /* of each slice */
+  const dl_ps_share **viewed; /* as workers have them */
+  dl_ps_keys keys[2];
+  _Atomic int busy; /* payloads that ZeroMQ still reads */
+  _Atomic bool over;
+  int way, kind; /* what the workers do now */
+  int64_t round; /* the version that is pulled */
+};
+
+static size_t slice_bytes(const bench *b) { return b->asked->floats * sizeof(float); }
+static float *sum_of(const bench *b, int slice) { return b->sums + (size_t)slice * b->asked->floats; }
+static float *value_of(const worker *w, int slice) { return w->values + (size_t)slice * w->of->asked->floats; }
 
 /* ---- with frames ---- */
 
-static void answer(side *s, dl_ps_mail *mail) {
-  const dl_ps_bench *b = s->bench;
+static void add_slice(const bench *b, const dl_ps_mail *mail, int slice) {
   const dl_ps_frame *f = &mail->frame;
-  if (f->step < 0 || f->step >= b->slices) return;
-  float *sum = s->sums + (size_t)f->step * b->floats;
-  dl_ps_frame reply = {.kind = DL_PS_TAKEN, .step = f->step};
+  const void *from = NULL;
+  if (f->form == DL_PS_IN_MEMORY && f->samples < b->asked->workers)
+    from = (const float *)dl_ps_share_data(b->workers[f->samples].seen) + (size_t)slice * b->asked->floats;
+  else if (f->payload_bytes == slice_bytes(b))
+    from = zmq_msg_data((zmq_msg_t *)(uintptr_t)&mail->payload);
+  if (from) dl_vector()->add(sum_of(b, slice), from, b->asked->floats);
+}
+
+static void answer(server *s, dl_ps_mail *mail) {
+  bench *b = s->of;
+  const dl_ps_frame *f = &mail->frame;
+  const int slice = (int)f->step;
+  if (f->step < 0 || f->step >= b->asked->slices) return;
+  dl_ps_frame reply = {.kind = DL_PS_TAKEN, .step = f->step, .version = f->version};
   zmq_msg_t payload;
   zmq_msg_init(&payload);
-  if (f->kind == DL_PS_PUSH && f->payload_bytes == slice_bytes(b))
-    dl_vector()->add(sum, zmq_msg_data(&mail->payload), b->floats);
-  if (f->kind == DL_PS_PULL) {
-    reply.kind = DL_PS_WEIGHTS;
-    if (!dl_ps_payload_borrow(&payload, sum, slice_bytes(b), &s->busy)) return;
-  }
-  dl_ps_link_send(s->link, &mail->from, &reply, &payload);
+  if (f->kind == DL_PS_PUSH) add_slice(b, mail, slice);
+  if (f->kind == DL_PS_PULL) reply.kind = DL_PS_WEIGHTS;
+  if (f->kind == DL_PS_PULL && s->way == DL_PS_BENCH_MEMORY)
+    dl_ps_share_write_view(b->views[slice], f->version, sum_of(b, slice), slice_bytes(b));
+  else if (f->kind == DL_PS_PULL && !dl_ps_payload_borrow(&payload, sum_of(b, slice), slice_bytes(b), &b->busy))
+    return;
+  dl_ps_link_send(s->plug.link, &mail->from, &reply, &payload);
 }
 
 static void *serve_frames(void *argument) {
-  side *s = argument;
+  server *s = argument;
   dl_ps_mail mail;
-  while (!atomic_load(&s->over)) {
-    while (dl_ps_link_receive(s->link, &mail)) {
+  while (!atomic_load(&s->of->over)) {
+    while (dl_ps_link_receive(s->plug.link, &mail)) {
       answer(s, &mail);
       dl_ps_mail_done(&mail);
     }
-    dl_ps_link_wait(s->link, WAIT_MS);
+    dl_ps_link_wait(s->plug.link, WAIT_MS);
   }
   return NULL;
 }
 
-static dl_status fail_late(const side *s) {
-  return dl_fail(DL_ERR_SYSTEM, "%s: no answer within %d s", s->bench->address, PATIENCE_S);
+static dl_status fail_late(const bench *b) {
+  return dl_fail(DL_ERR_SYSTEM, "%s: no answer within %d s", b->asked->address, PATIENCE_S);
 }
 
-static dl_status frames_once(side *s, int kind, double *seconds) {
-  const dl_ps_bench *b = s->bench;
+static dl_status send_frame(worker *w, const plug *to, int way, int kind, int slice) {
+  bench *b = w->of;
+  dl_ps_frame frame = {.kind = kind, .step = slice, .samples = w->number, .version = b->round};
+  zmq_msg_t payload;
+  zmq_msg_init(&payload);
+  if (way == DL_PS_BENCH_MEMORY)
+    frame.form = DL_PS_IN_MEMORY;
+  else if (kind == DL_PS_PUSH && !dl_ps_payload_borrow(&payload, value_of(w, slice), slice_bytes(b), &b->busy))
+    return DL_ERR_NOMEM;
+  if (dl_ps_link_send(to->link, NULL, &frame, &payload)) return DL_OK;
+  return dl_fail(DL_ERR_SYSTEM, "a frame cannot be sent");
+}
+
+static dl_status take_frame(worker *w, const plug *from, int way) {
+  const bench *b = w->of;
   const double begin = dl_now_s();
   dl_ps_mail mail;
-  for (int i = 0; i < b->slices; i++) {
-    dl_ps_frame frame = {.kind = kind, .step = i};
-    zmq_msg_t payload;
-    zmq_msg_init(&payload);
-    if (kind == DL_PS_PUSH &&
-        !dl_ps_payload_borrow(&payload, s->values + (size_t)i * b->floats, slice_bytes(b), &s->busy))
-      return DL_ERR_NOMEM;
-    if (!dl_ps_link_send(s->link, NULL, &frame, &payload)) return dl_fail(DL_ERR_SYSTEM, "a frame cannot be sent");
+  while (!dl_ps_link_receive(from->link, &mail)) {
+    if (dl_now_s() - begin > PATIENCE_S) return fail_late(b);
+    dl_ps_link_wait(from->link, WAIT_MS);
   }
-  for (int got = 0; got < b->slices;) {
-    if (dl_now_s() - begin > PATIENCE_S) return fail_late(s);
-    if (!dl_ps_link_receive(s->link, &mail)) {
-      dl_ps_link_wait(s->link, WAIT_MS);
-      continue;
-    }
-    if (mail.frame.kind == DL_PS_WEIGHTS && mail.frame.payload_bytes == slice_bytes(b))
-      memcpy(s->values + (size_t)mail.frame.step * b->floats, zmq_msg_data(&mail.payload), slice_bytes(b));
-    dl_ps_mail_done(&mail);
-    got++;
-  }
-  *seconds = dl_now_s() - begin;
-  return DL_OK;
+  const int slice = (int)mail.frame.step;
+  bool whole = slice >= 0 && slice < b->asked->slices;
+  if (whole && mail.frame.kind == DL_PS_WEIGHTS && way == DL_PS_BENCH_MEMORY)
+    whole = dl_ps_share_read_view(b->viewed[slice], mail.frame.version, value_of(w, slice), slice_bytes(b));
+  else if (whole && mail.frame.payload_bytes == slice_bytes(b))
+    memcpy(value_of(w, slice), zmq_msg_data(&mail.payload), slice_bytes(b));
+  dl_ps_mail_done(&mail);
+  return whole ? DL_OK : dl_fail(DL_ERR_INTERNAL, "a slice was written over while it was read");
 }
 
 /* ---- ZeroMQ alone: a worker's part is one message of 4 bytes (which slice) and the slice, or only those 4 bytes ----
@@ -107,80 +155,210 @@ static bool raw_slice(void *socket, const float *data, size_t bytes, _Atomic int
 }
 
 /* Answers one request; false when the socket is closed for good. */
-static bool raw_answer(side *s) {
-  const dl_ps_bench *b = s->bench;
+static bool raw_answer(server *s) {
+  bench *b = s->of;
+  void *socket = s->plug.socket;
   zmq_msg_t who, which, payload;
   int32_t i = 0;
-  if (!raw_receive(s->socket, &who)) return false;
-  if (!raw_receive(s->socket, &which) || !raw_receive(s->socket, &payload)) return false;
+  if (!raw_receive(socket, &who)) return false;
+  if (!raw_receive(socket, &which) || !raw_receive(socket, &payload)) return false;
   if (zmq_msg_size(&which) == sizeof i) memcpy(&i, zmq_msg_data(&which), sizeof i);
-  float *sum = s->sums + (size_t)(i >= 0 && i < b->slices ? i : 0) * b->floats;
+  float *sum = sum_of(b, i >= 0 && i < b->asked->slices ? i : 0);
   const bool push = zmq_msg_size(&payload) == slice_bytes(b);
-  if (push) dl_vector()->add(sum, zmq_msg_data(&payload), b->floats);
-  bool sent = zmq_msg_send(&who, s->socket, ZMQ_SNDMORE) >= 0 && zmq_msg_send(&which, s->socket, ZMQ_SNDMORE) >= 0;
-  sent = sent && (push ? zmq_send(s->socket, "", 0, 0) >= 0 : raw_slice(s->socket, sum, slice_bytes(b), &s->busy));
+  if (push) dl_vector()->add(sum, zmq_msg_data(&payload), b->asked->floats);
+  bool sent = zmq_msg_send(&who, socket, ZMQ_SNDMORE) >= 0 && zmq_msg_send(&which, socket, ZMQ_SNDMORE) >= 0;
+  sent = sent && (push ? zmq_send(socket, "", 0, 0) >= 0 : raw_slice(socket, sum, slice_bytes(b), &b->busy));
   zmq_msg_close(&payload);
   return sent;
 }
 
 static void *serve_raw(void *argument) {
-  side *s = argument;
-  while (!atomic_load(&s->over)) {
-    zmq_pollitem_t item = {.socket = s->socket, .events = ZMQ_POLLIN};
+  server *s = argument;
+  while (!atomic_load(&s->of->over)) {
+    zmq_pollitem_t item = {.socket = s->plug.socket, .events = ZMQ_POLLIN};
     if (zmq_poll(&item, 1, WAIT_MS) > 0 && !raw_answer(s)) return NULL;
   }
   return NULL;
 }
 
-static dl_status raw_once(side *s, int kind, double *seconds) {
-  const dl_ps_bench *b = s->bench;
-  const double begin = dl_now_s();
-  for (int32_t i = 0; i < b->slices; i++) {
-    bool sent = zmq_send(s->socket, &i, sizeof i, ZMQ_SNDMORE) >= 0;
-    sent =
-        sent && (kind == DL_PS_PUSH ? raw_slice(s->socket, s->values + (size_t)i * b->floats, slice_bytes(b), &s->busy)
-                                    : zmq_send(s->socket, "", 0, 0) >= 0);
-    if (!sent) return dl_fail(DL_ERR_SYSTEM, "a message cannot be sent: %s", zmq_strerror(zmq_errno()));
-  }
-  for (int got = 0; got < b->slices; got++) {
-    zmq_msg_t which, payload;
-    int32_t i = 0;
-    if (!raw_receive(s->socket, &which) || !raw_receive(s->socket, &payload)) return fail_late(s);
-    if (zmq_msg_size(&which) == sizeof i) memcpy(&i, zmq_msg_data(&which), sizeof i);
-    if (zmq_msg_size(&payload) == slice_bytes(b) && i >= 0 && i < b->slices)
-      memcpy(s->values + (size_t)i * b->floats, zmq_msg_data(&payload), slice_bytes(b));
-    zmq_msg_close(&which);
-    zmq_msg_close(&payload);
-  }
-  *seconds = dl_now_s() - begin;
+static dl_status send_raw(worker *w, const plug *to, int way, int kind, int slice) {
+  bench *b = w->of;
+  const int32_t i = slice;
+  (void)way;
+  bool sent = zmq_send(to->socket, &i, sizeof i, ZMQ_SNDMORE) >= 0;
+  sent = sent && (kind == DL_PS_PUSH ? raw_slice(to->socket, value_of(w, slice), slice_bytes(b), &b->busy)
+                                     : zmq_send(to->socket, "", 0, 0) >= 0);
+  return sent ? DL_OK : dl_fail(DL_ERR_SYSTEM, "a message cannot be sent: %s", zmq_strerror(zmq_errno()));
+}
+
+static dl_status take_raw(worker *w, const plug *from, int way) {
+  const bench *b = w->of;
+  zmq_msg_t which, payload;
+  int32_t i = 0;
+  (void)way;
+  if (!raw_receive(from->socket, &which) || !raw_receive(from->socket, &payload)) return fail_late(b);
+  if (zmq_msg_size(&which) == sizeof i) memcpy(&i, zmq_msg_data(&which), sizeof i);
+  if (zmq_msg_size(&payload) == slice_bytes(b) && i >= 0 && i < b->asked->slices)
+    memcpy(value_of(w, i), zmq_msg_data(&payload), slice_bytes(b));
+  zmq_msg_close(&which);
+  zmq_msg_close(&payload);
   return DL_OK;
 }
 
-static dl_status open_raw(side *s, int kind, const dl_ps_keys *keys, const char *server_key) {
+/* ---- the ways ---- */
+
+typedef struct way {
+  void *(*serve)(void *server);
+  dl_status (*send)(worker *w, const plug *to, int way, int kind, int slice);
+  dl_status (*take)(worker *w, const plug *from, int way);
+} way;
+
+static const way ways[DL_PS_BENCH_WAYS] = {[DL_PS_BENCH_RAW] = {serve_raw, send_raw, take_raw},
+                                           [DL_PS_BENCH_FRAMES] = {serve_frames, send_frame, take_frame},
+                                           [DL_PS_BENCH_MEMORY] = {serve_frames, send_frame, take_frame}};
+
+static dl_status once(worker *w, int number, int kind) {
+  const dl_ps_bench *asked = w->of->asked;
+  const way *how = &ways[number];
+  for (int i = 0; i < asked->slices; i++) DL_TRY(how->send(w, &w->plugs[number][i % asked->servers], number, kind, i));
+  for (int i = 0; i < asked->slices; i++) DL_TRY(how->take(w, &w->plugs[number][i % asked->servers], number));
+  return DL_OK;
+}
+
+/* ---- sockets ---- */
+
+static dl_status open_raw(const bench *b, const char *address, int kind, plug *out) {
+  const bool keys = b->asked->keys, listens = kind == ZMQ_ROUTER;
+  const dl_ps_keys *mine = &b->keys[!listens];
   int patience = PATIENCE_S * 1000, any = 0, one = 1;
-  s->context = zmq_ctx_new();
-  s->socket = s->context ? zmq_socket(s->context, kind) : NULL;
-  if (!s->socket) return dl_fail(DL_ERR_SYSTEM, "no socket: %s", zmq_strerror(zmq_errno()));
-  zmq_setsockopt(s->socket, ZMQ_RCVTIMEO, &patience, sizeof patience);
-  zmq_setsockopt(s->socket, ZMQ_RCVHWM, &any, sizeof any);
-  zmq_setsockopt(s->socket, ZMQ_SNDHWM, &any, sizeof any);
-  zmq_setsockopt(s->socket, ZMQ_LINGER, &any, sizeof any);
-  if (keys && !server_key) zmq_setsockopt(s->socket, ZMQ_CURVE_SERVER, &one, sizeof one);
-  if (keys) zmq_setsockopt(s->socket, ZMQ_CURVE_SECRETKEY, keys->secret_key, DL_PS_KEY_TEXT);
-  if (server_key) zmq_setsockopt(s->socket, ZMQ_CURVE_PUBLICKEY, keys->public_key, DL_PS_KEY_TEXT);
-  if (server_key) zmq_setsockopt(s->socket, ZMQ_CURVE_SERVERKEY, server_key, DL_PS_KEY_TEXT);
-  const char *address = s->bench->address;
-  if (kind == ZMQ_ROUTER ? !zmq_bind(s->socket, address) : !zmq_connect(s->socket, address)) return DL_OK;
+  out->context = zmq_ctx_new();
+  out->socket = out->context ? zmq_socket(out->context, kind) : NULL;
+  if (!out->socket) return dl_fail(DL_ERR_SYSTEM, "no socket: %s", zmq_strerror(zmq_errno()));
+  zmq_setsockopt(out->socket, ZMQ_RCVTIMEO, &patience, sizeof patience);
+  zmq_setsockopt(out->socket, ZMQ_RCVHWM, &any, sizeof any);
+  zmq_setsockopt(out->socket, ZMQ_SNDHWM, &any, sizeof any);
+  zmq_setsockopt(out->socket, ZMQ_LINGER, &any, sizeof any);
+  if (keys && listens) zmq_setsockopt(out->socket, ZMQ_CURVE_SERVER, &one, sizeof one);
+  if (keys) zmq_setsockopt(out->socket, ZMQ_CURVE_SECRETKEY, mine->secret_key, DL_PS_KEY_TEXT);
+  if (keys && !listens) zmq_setsockopt(out->socket, ZMQ_CURVE_PUBLICKEY, mine->public_key, DL_PS_KEY_TEXT);
+  if (keys && !listens) zmq_setsockopt(out->socket, ZMQ_CURVE_SERVERKEY, b->keys[0].public_key, DL_PS_KEY_TEXT);
+  if (listens ? !zmq_bind(out->socket, address) : !zmq_connect(out->socket, address)) return DL_OK;
   return dl_fail(DL_ERR_SYSTEM, "%s: %s", address, zmq_strerror(zmq_errno()));
 }
 
-/* ---- both ---- */
+static dl_status open_link(const bench *b, const char *address, bool listens, plug *out) {
+  dl_ps_allowed allowed = {.n = 1};
+  allowed.key = dl_calloc(1, sizeof *allowed.key);
+  if (!allowed.key) return DL_ERR_NOMEM;
+  memcpy(allowed.key[0], b->keys[1].public_key, DL_PS_KEY_TEXT);
+  dl_ps_link_options options = {.address = address,
+                                .keys = b->asked->keys ? &b->keys[!listens] : NULL,
+                                .allowed = &allowed,
+                                .server_key = b->keys[0].public_key,
+                                .max_bytes = slice_bytes(b)};
+  dl_status status = listens ? dl_ps_link_listen(&options, &out->link) : dl_ps_link_connect(&options, &out->link);
+  dl_ps_allowed_clear(&allowed);
+  return status;
+}
 
-static void close_side(side *s) {
-  dl_ps_link_close(&s->link, 0);
-  if (s->socket) zmq_close(s->socket);
-  if (s->context) zmq_ctx_term(s->context);
-  s->socket = s->context = NULL;
+static dl_status open_plug(const bench *b, int number, int s, bool listens, plug *out) {
+  char address[256];
+  DL_TRY(dl_ps_address_of(b->asked->address, number * b->asked->servers + s, address, sizeof address));
+  if (number == DL_PS_BENCH_RAW) return open_raw(b, address, listens ? ZMQ_ROUTER : ZMQ_DEALER, out);
+  return open_link(b, address, listens, out);
+}
+
+static void close_plug(plug *p) {
+  dl_ps_link_close(&p->link, 0);
+  if (p->socket) zmq_close(p->socket);
+  if (p->context) zmq_ctx_term(p->context);
+  *p = (plug){0};
+}
+
+static dl_status open_plugs(bench *b) {
+  for (int n = 0; n < DL_PS_BENCH_WAYS; n++)
+    for (int s = 0; s < b->asked->servers; s++) {
+      b->servers[n][s] = (server){.of = b, .way = n};
+      DL_TRY(open_plug(b, n, s, true, &b->servers[n][s].plug));
+      for (int w = 0; w < b->asked->workers; w++) DL_TRY(open_plug(b, n, s, false, &b->workers[w].plugs[n][s]));
+    }
+  return DL_OK;
+}
+
+/* ---- memory ---- */
+
+static const dl_ps_share *seen_by_others(const dl_ps_share *share, size_t bytes) {
+  unsigned char ticket[DL_PS_TICKET_BYTES];
+  if (!share) return NULL;
+  dl_ps_share_ticket(share, ticket);
+  return dl_ps_share_open(ticket, sizeof ticket, bytes);
+}
+
+static dl_status make_memory(bench *b) {
+  const dl_ps_bench *asked = b->asked;
+  const size_t floats = (size_t)asked->slices * asked->floats, view = DL_PS_VIEWS * slice_bytes(b);
+  bool all = true;
+  b->sums = dl_calloc_aligned(floats, sizeof(float));
+  b->views = dl_calloc((size_t)asked->slices, sizeof *b->views);
+  b->viewed = dl_calloc((size_t)asked->slices, sizeof *b->viewed);
+  if (!b->sums || !b->views || !b->viewed) return DL_ERR_NOMEM;
+  for (int i = 0; i < asked->slices; i++) {
+    b->views[i] = dl_ps_share_new(view);
+    b->viewed[i] = seen_by_others(b->views[i], view);
+    all &= b->viewed[i] != NULL;
+  }
+  for (int i = 0; i < asked->workers; i++) {
+    worker *w = &b->workers[i];
+    *w = (worker){.of = b, .number = i, .values = dl_calloc_aligned(floats, sizeof(float))};
+    w->memory = dl_ps_share_new(floats * sizeof(float));
+    w->seen = seen_by_others(w->memory, floats * sizeof(float));
+    if (!w->values) return DL_ERR_NOMEM;
+    all &= w->seen != NULL;
+  }
+  return all ? DL_OK : dl_fail(DL_ERR_SYSTEM, "memory cannot be shared through /proc here");
+}
+
+/* ---- measuring ---- */
+
+static void *work(void *argument) {
+  worker *w = argument;
+  w->status = once(w, w->of->way, w->of->kind);
+  if (w->status != DL_OK) w->error = *dl_error_last();
+  return NULL;
+}
+
+/* This thread is the first worker. */
+static dl_status time_one(bench *b, int number, int kind, double *seconds) {
+  const int n = b->asked->workers;
+  pthread_t threads[MOST];
+  int started = 1;
+  b->way = number;
+  b->kind = kind;
+  const double begin = dl_now_s();
+  while (started < n && !pthread_create(&threads[started], NULL, work, &b->workers[started])) started++;
+  work(&b->workers[0]);
+  for (int i = 1; i < started; i++) pthread_join(threads[i], NULL);
+  *seconds = dl_now_s() - begin;
+  for (int i = 0; i < started; i++)
+    if (b->workers[i].status != DL_OK) return dl_error_adopt(&b->workers[i].error);
+  return started == n ? DL_OK : dl_fail(DL_ERR_SYSTEM, "no thread can be started");
+}
+
+static dl_status start_servers(bench *b) {
+  for (int n = 0; n < DL_PS_BENCH_WAYS; n++)
+    for (int s = 0; s < b->asked->servers; s++) {
+      server *it = &b->servers[n][s];
+      it->started = pthread_create(&it->thread, NULL, ways[n].serve, it) == 0;
+      if (!it->started) return dl_fail(DL_ERR_SYSTEM, "no thread can be started");
+    }
+  return DL_OK;
+}
+
+static void stop_servers(bench *b) {
+  atomic_store(&b->over, true);
+  for (int n = 0; n < DL_PS_BENCH_WAYS; n++)
+    for (int s = 0; s < b->asked->servers; s++)
+      if (b->servers[n][s].started) pthread_join(b->servers[n][s].thread, NULL);
 }
 
 static int by_value(const void *a, const void *b) {
@@ -188,69 +366,58 @@ static int by_value(const void *a, const void *b) {
   return x < y ? -1 : x > y;
 }
 
-typedef dl_status (*once_fn)(side *s, int kind, double *seconds);
-
-static dl_status median_of(side *s, once_fn once, int kind, double *out) {
-  double *times = dl_calloc((size_t)s->bench->rounds, sizeof *times), warm;
+static dl_status measure(bench *b, dl_ps_bench_times *out) {
+  const int rounds = b->asked->rounds, columns = 2 * DL_PS_BENCH_WAYS;
+  double *times = dl_calloc((size_t)(rounds + WARM_UP) * (size_t)columns, sizeof *times);
   dl_status status = times ? DL_OK : DL_ERR_NOMEM;
-  for (int i = 0; status == DL_OK && i < WARM_UP; i++) status = once(s, kind, &warm);
-  for (int i = 0; status == DL_OK && i < s->bench->rounds; i++) status = once(s, kind, &times[i]);
-  if (status == DL_OK) {
-    qsort(times, (size_t)s->bench->rounds, sizeof *times, by_value);
-    *out = times[s->bench->rounds / 2];
+  for (int r = 0; status == DL_OK && r < rounds + WARM_UP; r++, b->round++)
+    for (int c = 0; status == DL_OK && c < columns; c++)
+      status = time_one(b, c / 2, c % 2 ? DL_PS_PULL : DL_PS_PUSH, &times[c * (rounds + WARM_UP) + r]);
+  for (int c = 0; status == DL_OK && c < columns; c++) {
+    double *column = times + c * (rounds + WARM_UP) + WARM_UP;
+    qsort(column, (size_t)rounds, sizeof *column, by_value);
+    (c % 2 ? out->pull_s : out->push_s)[c / 2] = column[rounds / 2];
   }
   free(times);
   return status;
 }
 
-static dl_status measure(side *server, side *worker, void *(*serve)(void *), once_fn once, double *push, double *pull) {
-  pthread_t thread;
-  if (pthread_create(&thread, NULL, serve, server)) return dl_fail(DL_ERR_SYSTEM, "no thread can be started");
-  dl_status status = median_of(worker, once, DL_PS_PUSH, push);
-  if (status == DL_OK) status = median_of(worker, once, DL_PS_PULL, pull);
-  atomic_store(&server->over, true);
-  pthread_join(thread, NULL);
-  atomic_store(&server->over, false);
-  close_side(worker);
-  close_side(server);
-  return status;
+/* ---- the whole ---- */
+
+static void clean_up(bench *b) {
+  for (int n = 0; n < DL_PS_BENCH_WAYS; n++)
+    for (int s = 0; s < b->asked->servers; s++) {
+      for (int w = 0; w < b->asked->workers; w++) close_plug(&b->workers[w].plugs[n][s]);
+      close_plug(&b->servers[n][s].plug);
+    }
+  for (int i = 0; i < b->asked->workers; i++) {
+    const dl_ps_share *memory = b->workers[i].memory;
+    dl_ps_share_close(&memory);
+    dl_ps_share_close(&b->workers[i].seen);
+    free(b->workers[i].values);
+  }
+  for (int i = 0; b->views && b->viewed && i < b->asked->slices; i++) {
+    const dl_ps_share *view = b->views[i];
+    dl_ps_share_close(&view);
+    dl_ps_share_close(&b->viewed[i]);
+  }
+  free(b->views);
+  free(b->viewed);
+  free(b->sums);
 }
 
-static dl_status run_both(side *server, side *worker, const dl_ps_keys *keys, dl_ps_bench_times *out) {
-  const dl_ps_bench *b = server->bench;
-  dl_ps_allowed allowed = {.n = 1};
-  allowed.key = dl_calloc(1, sizeof *allowed.key);
-  if (!allowed.key) return DL_ERR_NOMEM;
-  memcpy(allowed.key[0], keys[1].public_key, DL_PS_KEY_TEXT);
-  dl_ps_link_options listen = {
-      .address = b->address, .keys = b->keys ? &keys[0] : NULL, .allowed = &allowed, .max_bytes = slice_bytes(b)};
-  dl_ps_link_options connect = {.address = b->address,
-                                .keys = b->keys ? &keys[1] : NULL,
-                                .server_key = keys[0].public_key,
-                                .max_bytes = slice_bytes(b)};
-  dl_status status = dl_ps_link_listen(&listen, &server->link);
-  if (status == DL_OK) status = dl_ps_link_connect(&connect, &worker->link);
-  if (status == DL_OK) status = measure(server, worker, serve_frames, frames_once, &out->push_s, &out->pull_s);
-  if (status == DL_OK) status = open_raw(server, ZMQ_ROUTER, b->keys ? &keys[0] : NULL, NULL);
-  if (status == DL_OK)
-    status = open_raw(worker, ZMQ_DEALER, b->keys ? &keys[1] : NULL, b->keys ? keys[0].public_key : NULL);
-  if (status == DL_OK) status = measure(server, worker, serve_raw, raw_once, &out->raw_push_s, &out->raw_pull_s);
-  dl_ps_allowed_clear(&allowed);
-  return status;
-}
-
-dl_status dl_ps_bench_run(const dl_ps_bench *bench, dl_ps_bench_times *out) {
-  size_t all = (size_t)bench->slices * bench->floats;
-  side server = {.bench = bench}, worker = {.bench = bench};
-  dl_ps_keys keys[2];
-  server.sums = dl_calloc_aligned(all, sizeof(float));
-  worker.values = dl_calloc_aligned(all, sizeof(float));
-  dl_status status = server.sums && worker.values ? DL_OK : DL_ERR_NOMEM;
-  for (int i = 0; status == DL_OK && i < 2; i++) status = dl_ps_keys_new(&keys[i]);
-  if (status == DL_OK) status = run_both(&server, &worker, keys, out);
-  close_side(&worker);
-  close_side(&server);
-  free(server.sums);
-  free(worker.values);
+dl_status dl_ps_bench_run(const dl_ps_bench *asked, dl_ps_bench_times *out) {
+  bench *b = dl_calloc(1, sizeof *b);
+  if (!b) return DL_ERR_NOMEM;
+  b->asked = asked;
+  dl_status status = asked->servers <= MOST && asked->workers <= MOST ? DL_OK : dl_fail(DL_ERR_INTERNAL, "too many");
+  for (int i = 0; status == DL_OK && i < 2; i++) status = dl_ps_keys_new(&b->keys[i]);
+  if (status == DL_OK) status = make_memory(b);
+  if (status == DL_OK) status = open_plugs(b);
+  if (status == DL_OK) status = start_servers(b);
+  if (status == DL_OK) status = measure(b, out);
+  stop_servers(b);
+  clean_up(b);
+  free(b);
   return status;
 }

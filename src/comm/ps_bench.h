@@ -5,19 +5,29 @@
 #include "core/status.h"
 
 typedef struct dl_ps_bench {
-  const char *address; /* a free one; tcp://127.0.0.1:PORT or ipc:///PATH */
+  const char *address; /* of the first server, and 3 x servers following ones: tcp://127.0.0.1:PORT or ipc:///PATH */
   bool keys;           /* CURVE */
+  int servers, workers;
   int slices, rounds;
   size_t floats; /* of a slice */
 } dl_ps_bench;
 
-/* Seconds, medians over the rounds: all slices one after another in flight, until the last has been answered. */
+/* The same bytes by ZeroMQ alone; frames with their checksums; slices in memory that both see, told of by frames. */
+typedef enum dl_ps_bench_way {
+  DL_PS_BENCH_RAW,
+  DL_PS_BENCH_FRAMES,
+  DL_PS_BENCH_MEMORY,
+  DL_PS_BENCH_WAYS
+} dl_ps_bench_way;
+
+/* Seconds, medians over the rounds: every worker has all its slices in flight, one after another, until the last has
+ * been answered; the slowest worker counts. A push is added to the server's sum; a pull ends in the worker's own
+ * memory. */
 typedef struct dl_ps_bench_times {
-  double push_s, pull_s;         /* frames with their checksums; a push is added to the server's sum */
-  double raw_push_s, raw_pull_s; /* the same bytes by ZeroMQ alone, added alike */
+  double push_s[DL_PS_BENCH_WAYS], pull_s[DL_PS_BENCH_WAYS];
 } dl_ps_bench_times;
 
-/* One worker, one server, in threads of this process. Not collective. */
+/* Servers and workers are threads of this process; the ways take turns, round by round. Not collective. */
 dl_status dl_ps_bench_run(const dl_ps_bench *bench, dl_ps_bench_times *out);
 
 #endif

@@ -62,6 +62,8 @@ void dl_ps_frame_write(const dl_ps_frame *frame, unsigned char out[DL_PS_HEADER_
   put(&c, (uint64_t)frame->node.index, 8);
   put(&c, (uint64_t)frame->samples, 8);
   for (int k = 0; k < DL_LEAF_SUMS; k++) put(&c, bits_of(frame->sums[k]), 8);
+  put(&c, (uint64_t)frame->form, 8);
+  put(&c, frame->taken, 8);
   put(&c, frame->payload_bytes, 8);
   put(&c, frame->payload_crc, 4);
   c.to = out + CRC_AT;
@@ -70,7 +72,7 @@ void dl_ps_frame_write(const dl_ps_frame *frame, unsigned char out[DL_PS_HEADER_
 
 static bool in_range(const dl_ps_frame *f) {
   return f->step >= -1 && f->version >= -1 && f->node.level >= 0 && f->node.level < 62 && f->node.index >= 0 &&
-         f->node.index < (int64_t)1 << 40 && f->samples >= 0;
+         f->node.index < (int64_t)1 << 40 && f->samples >= 0 && f->form >= 0;
 }
 
 dl_ps_fault dl_ps_frame_read(const void *header, size_t bytes, const void *payload, size_t payload_bytes,
@@ -94,6 +96,9 @@ dl_ps_fault dl_ps_frame_read(const void *header, size_t bytes, const void *paylo
   f.node.index = (int64_t)take(&c, 8);
   f.samples = (int64_t)take(&c, 8);
   for (int k = 0; k < DL_LEAF_SUMS; k++) f.sums[k] = double_of(take(&c, 8));
+  const uint64_t form = take(&c, 8);
+  f.form = form < DL_PS_FORMS ? (int32_t)form : -1;
+  f.taken = take(&c, 8);
   f.payload_bytes = take(&c, 8);
   f.payload_crc = (uint32_t)take(&c, 4);
   if (!in_range(&f)) return DL_PS_BAD_HEADER;

@@ -12,11 +12,15 @@
  *                      PUSH         the sum of a unit's gradients over your slice; to the first server also: more work
  *                      DONE         all servers have this unit (first server, where there are several)
  *                      BYE          I leave: my units are free
+ *                      SHARE        the ticket of memory that this host shares (ps_share.h); status 1: cannot use the
+ *                                   server's
  *   server -> worker   WELCOME      shards, servers and their addresses
  *                      GRANT        a unit of work, and the slice where the worker has an older one
  *                      WEIGHTS      a slice
  *                      TAKEN        a push has arrived (servers that are not the first)
  *                      STALE        that unit is no longer wanted
+ *                      SHARED       status 1: the worker's memory can be read here; the payload is the server's ticket,
+ *                                   or empty
  *                      PING         nothing: shows whether the worker is there
  *                      END          no more work, and why
  *   server -> server   CLOSE        the step is complete, or given up (flag); the payload is the job's secret
@@ -29,7 +33,7 @@
 #include "core/tree.h"
 
 #define DL_PS_HEADER_BYTES 184
-#define DL_PS_VERSION 1
+#define DL_PS_VERSION 2
 
 typedef enum dl_ps_kind {
   DL_PS_HELLO = 1,
@@ -49,8 +53,21 @@ typedef enum dl_ps_kind {
   DL_PS_PING,
   DL_PS_END,
   DL_PS_CLOSE,
+  DL_PS_SHARE,
+  DL_PS_SHARED,
   DL_PS_KINDS
 } dl_ps_kind;
+
+/* In the status of WANT, PULL, PUSH and DONE: the slice may be given as DL_PS_IN_MEMORY. */
+#define DL_PS_VIEW 1
+
+/* How a slice travels. */
+typedef enum dl_ps_form {
+  DL_PS_FLOATS,    /* as the payload; of length 0: there is none */
+  DL_PS_HALVES,    /* the same in the 16 bits of sync.compress */
+  DL_PS_IN_MEMORY, /* no payload: it lies where sender and receiver both see it (ps_share.h) */
+  DL_PS_FORMS
+} dl_ps_form;
 
 typedef struct dl_ps_frame {
   int kind;                  /* dl_ps_kind */
@@ -58,10 +75,12 @@ typedef struct dl_ps_frame {
   uint64_t life;             /* which life of the servers: 0 until WELCOME */
   uint64_t sequence;         /* of the worker's request; the answer repeats it */
   int64_t step;              /* steps done before the one meant */
-  int64_t version;           /* of weights: that the payload has, or that the sender has */
+  int64_t version;           /* of weights: that the payload has, or that the sender has; JOIN: the incarnation */
   dl_tree_node node;         /* the unit: a node of the step's tree */
   int64_t samples;           /* of the step's batch */
-  int32_t status;            /* a dl_status, or a flag of the kind's own */
+  int32_t status;            /* a dl_status, or a flag of the kind's own; GRANT: the push that asked is in */
+  int32_t form;              /* dl_ps_form */
+  uint64_t taken;            /* answers: the sequence of the last push from this worker that was looked at */
   double sums[DL_LEAF_SUMS]; /* of the unit's leaves */
   uint64_t payload_bytes;
   uint32_t payload_crc;

@@ -306,3 +306,16 @@ bool dl_ps_payload_borrow(zmq_msg_t *payload, const void *data, size_t bytes, _A
   atomic_fetch_sub(busy, 1);
   return false;
 }
+
+/* By parts, as a message may lie anywhere. */
+bool dl_ps_payload_pack(zmq_msg_t *payload, const dl_half *half, const float *values, size_t count) {
+  uint16_t part[1024];
+  if (zmq_msg_init_size(payload, count * sizeof *part)) return false;
+  unsigned char *out = zmq_msg_data(payload);
+  for (size_t done = 0, n; done < count; done += n) {
+    n = count - done < 1024 ? count - done : 1024;
+    half->pack(part, values + done, n);
+    memcpy(out + done * sizeof *part, part, n * sizeof *part);
+  }
+  return true;
+}

@@ -15,6 +15,7 @@
 
 #include "comm/ps_frame.h"
 #include "comm/ps_keys.h"
+#include "core/half.h"
 
 #define DL_PS_BEAT_MS 2000
 #define DL_PS_GONE_MS 8000
@@ -72,6 +73,9 @@ bool dl_ps_link_send_copy(dl_ps_link *link, const dl_ps_peer *to, const dl_ps_fr
                           size_t bytes);
 /* A payload that lies in the caller's memory: `*busy` counts those that ZeroMQ still reads. */
 bool dl_ps_payload_borrow(zmq_msg_t *payload, const void *data, size_t bytes, _Atomic int *busy);
+
+/* `count` floats in 16 bits each: a message of its own. */
+bool dl_ps_payload_pack(zmq_msg_t *payload, const dl_half *half, const float *values, size_t count);
 
 /* True for ipc:// and for tcp:// on loopback. */
 bool dl_ps_address_is_local(const char *address);

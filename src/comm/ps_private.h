@@ -7,13 +7,15 @@
 #define DL_COMM_PS_PRIVATE_H
 
 #include "comm/ps_collect.h"
+#include "comm/ps_history.h"
 #include "comm/ps_link.h"
+#include "comm/ps_log.h"
+#include "comm/ps_share.h"
 #include "comm/ps_units.h"
 #include "comm/sync_common.h"
 
 #define DL_PS_SECRET_BYTES 32
 #define DL_PS_MAX_WORKERS 4096
-#define DL_PS_NAME_BYTES 80
 
 typedef struct dl_ps_serve dl_ps_serve;
 
@@ -26,7 +28,7 @@ typedef struct dl_ps {
   int64_t *blocks;           /* servers + 1: and in blocks */
   int64_t widest;            /* blocks of the widest slice */
   size_t begin, end;         /* this member's floats */
-  dl_shared shared;          /* SERVE on one node: the weights */
+  dl_shared shared;          /* on one node: the weights */
   float *private_weights;
   float *state, *means; /* n_slots x slice; count, where the norm comes first */
   dl_header *header;    /* this member's */
@@ -34,8 +36,10 @@ typedef struct dl_ps {
   dl_ps_link *link;     /* listens; NULL where this member does not serve */
   uint64_t life, job;
   dl_ps_collect collect;
+  struct owner *spare;  /* ps_sum.c: buffers between their uses */
   dl_message *messages; /* 2 x size */
   /* TEAM */
+  dl_shared sums;   /* on one node: all members' gradient buffers, and nothing travels */
   dl_ps_link **out; /* to each server, NULL for itself */
   dl_status pushed; /* how pushing went in this step */
   _Atomic int busy; /* pushes that ZeroMQ still reads */
@@ -52,9 +56,21 @@ typedef struct dl_ps_client {
   dl_ps_peer peer;
   char name[DL_PS_NAME_BYTES];
   bool here, idle;
-  uint64_t sequence; /* of its last request for work */
-  int64_t has;       /* the version of the weights that it has */
+  uint64_t incarnation;      /* of the process that it is */
+  uint64_t sequence;         /* of its last request for work */
+  bool taken;                /* that request brought a push, which is in */
+  int64_t has;               /* the version of the weights that it has */
+  const dl_ps_share *memory; /* where its sums can be read; NULL: they come as messages */
+  bool shared, views;        /* it has said SHARE since it joined; its last request can read serve->memory */
+  uint64_t pushed;           /* the sequence of its last push that was looked at */
 } dl_ps_client;
+
+/* A unit that some server's log has, and whether all have it. */
+typedef struct dl_ps_restored {
+  int64_t step;
+  dl_tree_node node;
+  bool done;
+} dl_ps_restored;
 
 /* A push that was applied (ssp, asp). */
 typedef struct dl_ps_applied {
@@ -69,6 +85,7 @@ struct dl_ps_serve {
   char *welcome;
   char secret[DL_PS_SECRET_BYTES];
   dl_ps_link **others; /* first server: to each of the others */
+  dl_ps_share *memory; /* the slice for who shares this host; made when the first one comes */
   zmq_msg_t snapshot;  /* the slice at `snapshot_version`, for all who ask */
   uint32_t snapshot_crc;
   int64_t version, snapshot_version;
@@ -78,27 +95,52 @@ struct dl_ps_serve {
   int n_seen, seen_room;
   double ticked_s, lonely_s;
   dl_ps_staleness staleness;
+  /* what outlasts this process (ps_durable.c) */
+  dl_ps_log *log; /* NULL: none */
+  bool log_fits;
+  int64_t replayed, to_replay; /* entries that this life has applied again, of those that it began with */
+  dl_ps_restored *restored;    /* in the order of steps and leaves */
+  int n_restored;
+  dl_ps_history history;
 };
 
-/* ---- sync_ps.c ---- */
+/* ---- ps_sum.c ---- */
 
-/* Takes a pushed slice over as a node's sum: values that can be written to, and the owner for own->collect. False: no
- * memory, or not this slice's length. */
-bool dl_ps_take_sum(const dl_ps *own, dl_ps_mail *mail, dl_ps_sum *out);
-/* Frees the owner of such a sum. */
+/* Takes a pushed slice over as a node's sum: values that can be written to, and the owner for own->collect; or borrowed
+ * ones, where it is said to lie in `memory` (NULL: nowhere). False: no memory, or not this slice's length. */
+bool dl_ps_take_sum(dl_ps *own, dl_ps_mail *mail, const float *memory, dl_ps_sum *out);
+/* For own->collect. */
+bool dl_ps_sum_keep(void *own, dl_ps_sum *sum);
 void dl_ps_sum_release(void *owner);
+/* At the end, when all sums are released. */
+void dl_ps_sum_forget(dl_ps *own);
 
 /* ---- ps_apply.c ---- */
 
-/* Sums of squares and penalties of the slice whose summed gradients are `values`, then the norm over all servers, then
- * the step. Collective over the team. */
-dl_status dl_ps_apply(dl_sync *sync, const float *values, float factor, double clip_norm, dl_sync_result *result);
+/* Sums along the tree of the slice (which wait in own->sums or own->collect), their penalties and squares; the norm
+ * over all servers; the step. Collective over the team. */
+dl_status dl_ps_apply(dl_sync *sync, float factor, double clip_norm, dl_sync_result *result);
 /* One push as a step of its own, over this server's slice alone; false: it is not finite, nothing was applied. Not
  * collective. */
 bool dl_ps_apply_alone(dl_sync *sync, const float *values, float factor, float running_factor, double share,
                        double clip_norm);
 /* Doubles of all blocks, `width` a block: every server's slice to all. Collective. */
 dl_status dl_ps_gather_blocks(dl_sync *sync, double *values, size_t width);
+
+/* ---- ps_serve_memory.c: workers on this host ---- */
+
+/* SHARE: the handler of ps_serve.c. */
+dl_status dl_ps_serve_share(dl_sync *sync, dl_ps_client *worker, const dl_ps_mail *mail);
+/* Where this server's slice of the worker's sum lies, NULL: it comes as a message. */
+const float *dl_ps_serve_sums(const dl_ps *own, const dl_ps_client *worker);
+/* Before the worker's memory may be written to or goes: sums that are still read there are copied. False: no memory. */
+bool dl_ps_serve_own(dl_ps *own, const dl_ps_client *worker);
+/* Puts the present weights where workers of this host read them. */
+void dl_ps_serve_view(const dl_sync *sync);
+/* Where those of the next version go, block by block; NULL: nobody reads them. Then, when the version has come, the
+ * end. */
+float *dl_ps_serve_begin_view(const dl_sync *sync);
+void dl_ps_serve_end_view(const dl_sync *sync);
 
 /* ---- ps_serve_open.c ---- */
 
@@ -117,5 +159,26 @@ bool dl_ps_serve_is_async(const dl_sync *sync);
 bool dl_ps_serve_finite(const dl_sync *sync);
 void dl_ps_serve_dismiss(dl_sync *sync, dl_status status);
 const dl_ps_staleness *dl_ps_serve_staleness(const dl_sync *sync);
+/* ssp, asp: applies a push to this server's slice as a step of the optimizer's own; from the log (`again`), or into it.
+ */
+dl_status dl_ps_serve_apply(dl_sync *sync, const dl_ps_log_entry *entry, const float *values, bool again);
+
+/* ---- ps_durable.c ---- */
+
+/* Opens this server's log under `folder` (NULL: none is kept), which goes on from the weights as they are, those of
+ * `step`; `anew`: what is in it is of another run. Collective. */
+dl_status dl_ps_durable_open(dl_sync *sync, const char *folder, int64_t step, bool anew);
+void dl_ps_durable_close(dl_ps_serve *serve);
+/* The last step of which a push is to be applied again while serve->step is in progress; -1: none. */
+int64_t dl_ps_durable_reach(const dl_ps_serve *serve);
+/* A step that was just opened has its units as they were cut before (first server). */
+dl_status dl_ps_durable_restore(dl_ps_serve *serve, int64_t step);
+/* Applies what was applied while serve->step was in progress. */
+dl_status dl_ps_durable_replay(dl_sync *sync);
+/* Whether the log has a push that is yet to be applied again. */
+bool dl_ps_durable_has(const dl_ps_serve *serve, int64_t step, dl_tree_node node);
+bool dl_ps_durable_is_full(const dl_sync *sync);
+/* A checkpoint has the weights of `step`. Collective. */
+dl_status dl_ps_durable_saved(dl_sync *sync, int64_t step);
 
 #endif

@@ -83,8 +83,14 @@ static bool take_snapshot(const dl_sync *sync) {
   return true;
 }
 
-static bool send_slice(const dl_sync *sync, const dl_ps_peer *to, dl_ps_frame *frame, bool wanted) {
+static bool send_slice(const dl_sync *sync, worker *to, dl_ps_frame *frame, bool wanted) {
   const dl_ps *own = dl_ps_of(sync);
+  frame->taken = to->pushed;
+  if (wanted && to->views && own->serve->memory) {
+    dl_ps_serve_view(sync);
+    frame->form = DL_PS_IN_MEMORY;
+    wanted = false;
+  }
   zmq_msg_t part;
   zmq_msg_init(&part);
   if (wanted) {
@@ -92,7 +98,7 @@ static bool send_slice(const dl_sync *sync, const dl_ps_peer *to, dl_ps_frame *f
     zmq_msg_copy(&part, &own->serve->snapshot);
     frame->payload_crc = own->serve->snapshot_crc;
   }
-  return dl_ps_link_send(own->link, to, frame, &part);
+  return dl_ps_link_send(own->link, &to->peer, frame, &part);
 }
 
 /* ---- work ---- */
@@ -100,6 +106,7 @@ static bool send_slice(const dl_sync *sync, const dl_ps_peer *to, dl_ps_frame *f
 static void lose(dl_sync *sync, worker *w, const char *why) {
   dl_ps_serve *serve = dl_ps_of(sync)->serve;
   w->here = w->idle = false;
+  if (dl_ps_serve_own(dl_ps_of(sync), w)) dl_ps_share_close(&w->memory);
   int units = dl_ps_units_lost(&serve->units, (int)(w - serve->workers));
   if (is_first(dl_ps_of(sync)))
     dl_warn("ps_worker", "worker %s %s; %d unit%s handed to others, %d worker%s left", w->name, why, units,
@@ -113,6 +120,7 @@ static dl_status hand_out(dl_sync *sync, worker *w) {
   if (!w->here || !w->idle) return DL_OK;
   DL_TRY(dl_ps_units_grant(&serve->units, (int)(w - serve->workers), count_here(serve), dl_now_s(), &unit));
   if (!unit) return DL_OK;
+  if (!dl_ps_serve_own(own, w)) return DL_ERR_NOMEM;
   int64_t in_epoch = unit->step % own->options.epoch_steps;
   int64_t left = own->options.epoch_samples - in_epoch * own->options.batch;
   dl_ps_frame frame = answer(own, DL_PS_GRANT, NULL);
@@ -120,8 +128,9 @@ static dl_status hand_out(dl_sync *sync, worker *w) {
   frame.step = unit->step;
   frame.node = unit->node;
   frame.samples = left < own->options.batch ? left : own->options.batch;
+  frame.status = w->taken;
   w->idle = false;
-  if (send_slice(sync, &w->peer, &frame, w->has != serve->version)) return DL_OK;
+  if (send_slice(sync, w, &frame, w->has != serve->version)) return DL_OK;
   lose(sync, w, "cannot be sent its work");
   return DL_OK;
 }
@@ -147,7 +156,7 @@ static void copy_name(char *out, const char *text, size_t bytes) {
 }
 
 static dl_status on_join(dl_sync *sync, dl_ps_mail *mail) {
-  const dl_ps *own = dl_ps_of(sync);
+  dl_ps *own = dl_ps_of(sync);
   dl_ps_serve *serve = own->serve;
   const char *text = zmq_msg_data(&mail->payload);
   size_t bytes = zmq_msg_size(&mail->payload), digest = strlen(own->digest);
@@ -165,35 +174,52 @@ static dl_status on_join(dl_sync *sync, dl_ps_mail *mail) {
     return DL_OK;
   }
   dl_ps_units_lost(&serve->units, (int)(w - serve->workers));
-  *w = (worker){.peer = mail->from, .here = true, .has = -1};
+  if (!dl_ps_serve_own(own, w)) return DL_ERR_NOMEM;
+  dl_ps_share_close(&w->memory);
+  *w = (worker){.peer = mail->from, .here = true, .has = -1, .incarnation = (uint64_t)mail->frame.version};
   copy_name(w->name, text + digest, bytes - digest);
   reply(own, mail, DL_PS_JOINED, 0, "");
   return DL_OK;
 }
 
-static dl_status on_want(dl_sync *sync, dl_ps_mail *mail) {
+static dl_status on_share(dl_sync *sync, dl_ps_mail *mail) {
+  return dl_ps_serve_share(sync, find_worker(dl_ps_of(sync)->serve, &mail->from), mail);
+}
+
+/* `taken`: the request brought a push, which is in. What comes behind a later request of the same worker was under way
+ * for too long to be answered. */
+static dl_status want_work(dl_sync *sync, const dl_ps_mail *mail, bool taken) {
   worker *w = find_worker(dl_ps_of(sync)->serve, &mail->from);
+  if (mail->frame.sequence < w->sequence) return DL_OK;
+  if (taken || mail->frame.sequence > w->sequence) w->taken = taken;
+  w->views = mail->frame.status == DL_PS_VIEW;
   w->idle = true;
   w->sequence = mail->frame.sequence;
   w->has = mail->frame.version;
   return hand_out(sync, w);
 }
 
+static dl_status on_want(dl_sync *sync, dl_ps_mail *mail) { return want_work(sync, mail, false); }
+
 static dl_status on_pull(dl_sync *sync, dl_ps_mail *mail) {
   const dl_ps *own = dl_ps_of(sync);
+  worker *w = find_worker(own->serve, &mail->from);
   dl_ps_frame frame = answer(own, DL_PS_WEIGHTS, mail);
   frame.version = own->serve->version;
-  send_slice(sync, &mail->from, &frame, mail->frame.version != own->serve->version);
+  w->views = mail->frame.status == DL_PS_VIEW;
+  send_slice(sync, w, &frame, mail->frame.version != own->serve->version);
   return DL_OK;
 }
 
-/* Whether this push was applied before; remembers it where not. */
-static dl_status remember(dl_ps_serve *serve, const dl_ps_frame *frame, bool *before) {
-  *before = false;
-  for (int i = 0; i < serve->n_seen && !*before; i++)
-    *before = serve->seen[i].step == frame->step && serve->seen[i].node.level == frame->node.level &&
-              serve->seen[i].node.index == frame->node.index;
-  if (*before) return DL_OK;
+static bool was_applied(const dl_ps_serve *serve, int64_t step, dl_tree_node node) {
+  for (int i = 0; i < serve->n_seen; i++) {
+    const applied *seen = &serve->seen[i];
+    if (seen->step == step && seen->node.level == node.level && seen->node.index == node.index) return true;
+  }
+  return dl_ps_durable_has(serve, step, node);
+}
+
+static dl_status remember(dl_ps_serve *serve, int64_t step, dl_tree_node node) {
   if (serve->n_seen == serve->seen_room) {
     int room = serve->seen_room ? 2 * serve->seen_room : 64;
     applied *more = dl_reallocarray(serve->seen, (size_t)room, sizeof *more);
@@ -201,47 +227,81 @@ static dl_status remember(dl_ps_serve *serve, const dl_ps_frame *frame, bool *be
     serve->seen = more;
     serve->seen_room = room;
   }
-  serve->seen[serve->n_seen++] = (applied){frame->step, frame->node};
+  serve->seen[serve->n_seen++] = (applied){step, node};
   return DL_OK;
 }
 
-static void count_staleness(dl_ps_serve *serve, const dl_ps_frame *frame) {
-  int64_t updates = serve->version - frame->version;
-  serve->staleness.pushes[updates < 0 ? 0 : updates < DL_PS_STALENESSES ? updates : DL_PS_STALENESSES - 1]++;
-  for (int i = 0; i < serve->units.n; i++) {
-    const dl_ps_unit *unit = &serve->units.unit[i];
-    if (unit->step == frame->step && unit->node.level == frame->node.level && unit->node.index == frame->node.index &&
-        unit->step - unit->base > serve->staleness.most_steps)
-      serve->staleness.most_steps = unit->step - unit->base;
-  }
+static void count_staleness(dl_ps_staleness *staleness, const dl_ps_log_entry *e) {
+  staleness->pushes[e->updates < 0 ? 0 : e->updates < DL_PS_STALENESSES ? e->updates : DL_PS_STALENESSES - 1]++;
+  if (e->ahead > staleness->most_steps) staleness->most_steps = e->ahead;
 }
 
-/* ssp, asp: one push is one step of the optimizer, with the share that its leaves have in the batch. */
-static dl_status apply_push(dl_sync *sync, const dl_ps_mail *mail, const float *values) {
+/* What the log will say of this push. */
+static dl_ps_log_entry entry_of(const dl_ps_serve *serve, const dl_ps_mail *mail) {
+  const dl_ps_frame *f = &mail->frame;
+  const worker *w = find_worker(serve, &mail->from);
+  dl_ps_log_entry entry = {.at = serve->step,
+                           .step = f->step,
+                           .node = f->node,
+                           .samples = f->samples,
+                           .incarnation = w ? w->incarnation : 0,
+                           .sequence = f->sequence,
+                           .updates = serve->version - f->version};
+  memcpy(entry.sums, f->sums, sizeof entry.sums);
+  if (w) memcpy(entry.worker, w->name, sizeof entry.worker);
+  for (int i = 0; i < serve->units.n; i++) {
+    const dl_ps_unit *unit = &serve->units.unit[i];
+    if (unit->step == f->step && unit->node.level == f->node.level && unit->node.index == f->node.index)
+      entry.ahead = unit->step - unit->base;
+  }
+  return entry;
+}
+
+static void note_applied(const dl_ps_serve *serve, const char *how, const dl_ps_log_entry *e) {
+  dl_ps_history_note(&serve->history, "%s %lld %d %lld %016llx %llu %lld %lld", how, (long long)e->step, e->node.level,
+                     (long long)e->node.index, (unsigned long long)e->incarnation, (unsigned long long)e->sequence,
+                     (long long)(serve->version - e->updates), (long long)serve->version);
+}
+
+/* One push is one step of the optimizer, with the share that its leaves have in the batch. */
+dl_status dl_ps_serve_apply(dl_sync *sync, const dl_ps_log_entry *e, const float *values, bool again) {
   dl_ps *own = dl_ps_of(sync);
   dl_ps_serve *serve = own->serve;
-  const dl_ps_frame *f = &mail->frame;
-  dl_cut cut = dl_cut_make(f->samples, sync->options.shards);
+  dl_cut cut = dl_cut_make(e->samples, sync->options.shards);
   int64_t begin, end, first, last, ignored;
-  bool before;
-  if (serve->not_finite) return DL_OK;
-  DL_TRY(remember(serve, f, &before));
-  if (before || !dl_ps_node_leaves(f->node, cut.leaves, &begin, &end)) return DL_OK;
+  if (serve->not_finite || !dl_ps_node_leaves(e->node, cut.leaves, &begin, &end)) return DL_OK;
   dl_cut_leaf_range(&cut, begin, &first, &ignored);
   dl_cut_leaf_range(&cut, end - 1, &ignored, &last);
-  if (is_first(own)) count_staleness(serve, f);
-  bool sound = isfinite(f->sums[0]) && isfinite(f->sums[1]) && f->sums[1] > 0;
-  if (!sound || !dl_ps_apply_alone(sync, values, (float)(1 / f->sums[1]), (float)(1 / (double)(last - first)),
-                                   (double)(end - begin) / (double)cut.leaves, sync->request->clip_norm))
+  bool sound = isfinite(e->sums[0]) && isfinite(e->sums[1]) && e->sums[1] > 0;
+  if (!sound || !dl_ps_apply_alone(sync, values, (float)(1 / e->sums[1]), (float)(1 / (double)(last - first)),
+                                   (double)(end - begin) / (double)cut.leaves, sync->request->clip_norm)) {
     serve->not_finite = true;
-  dl_ps_step *step = dl_ps_units_step(&serve->units, f->step);
-  for (int k = 0; step && k < DL_LEAF_SUMS; k++) step->sums[k] += f->sums[k];
+    return DL_OK;
+  }
+  DL_TRY(remember(serve, e->step, e->node));
+  if (serve->log && !again) DL_TRY(dl_ps_log_append(serve->log, e, values));
+  note_applied(serve, again ? "replay" : "apply", e);
+  if (is_first(own)) count_staleness(&serve->staleness, e);
+  dl_ps_step *step = dl_ps_units_step(&serve->units, e->step);
+  for (int k = 0; step && k < DL_LEAF_SUMS; k++) step->sums[k] += e->sums[k];
   serve->version++;
+  dl_ps_serve_end_view(sync);
+  return DL_OK;
+}
+
+/* ssp, asp */
+static dl_status apply_push(dl_sync *sync, const dl_ps_mail *mail, const float *values) {
+  const dl_ps_serve *serve = dl_ps_of(sync)->serve;
+  const dl_ps_frame *f = &mail->frame;
+  if (serve->not_finite) return DL_OK;
+  const dl_ps_log_entry entry = entry_of(serve, mail);
+  if (!was_applied(serve, f->step, f->node)) return dl_ps_serve_apply(sync, &entry, values, false);
+  note_applied(serve, "twice", &entry);
   return DL_OK;
 }
 
 /* A push that fits what was asked for is taken, or was taken before. */
-static dl_ps_fault take_push(dl_sync *sync, dl_ps_mail *mail, dl_status *status) {
+static dl_ps_fault take_push(dl_sync *sync, worker *w, dl_ps_mail *mail, dl_status *status) {
   dl_ps *own = dl_ps_of(sync);
   const bool async = dl_ps_serve_is_async(sync);
   const dl_ps_frame *f = &mail->frame;
@@ -251,12 +311,13 @@ static dl_ps_fault take_push(dl_sync *sync, dl_ps_mail *mail, dl_status *status)
   if (async ? f->step < own->serve->step || f->step > own->serve->step + DL_PS_ASP_WINDOW || f->samples < 1
             : f->step != own->serve->step)
     return DL_PS_BAD_PLACE;
-  if (!dl_ps_take_sum(own, mail, &sum)) return DL_PS_BAD_LENGTH;
+  if (!dl_ps_take_sum(own, mail, dl_ps_serve_sums(own, w), &sum)) return DL_PS_BAD_LENGTH;
   if (async) {
     *status = apply_push(sync, mail, sum.values);
     dl_ps_sum_release(sum.owner);
     return DL_PS_FINE;
   }
+  sum.lender = own->servers == 1 ? w : NULL; /* who has to wait for more work as long as this is not applied */
   dl_ps_added added = dl_ps_collect_add(&own->collect, &sum);
   if (added != DL_PS_ADDED) dl_ps_sum_release(sum.owner);
   if (added == DL_PS_NO_ROOM) *status = DL_ERR_NOMEM;
@@ -266,17 +327,25 @@ static dl_ps_fault take_push(dl_sync *sync, dl_ps_mail *mail, dl_status *status)
 static dl_status on_done(dl_sync *sync, dl_ps_mail *mail) {
   dl_ps_serve *serve = dl_ps_of(sync)->serve;
   dl_ps_units_done(&serve->units, mail->frame.step, mail->frame.node);
-  return on_want(sync, mail);
+  return want_work(sync, mail, true);
 }
 
 static dl_status on_push(dl_sync *sync, dl_ps_mail *mail) {
   dl_ps *own = dl_ps_of(sync);
   dl_status status = DL_OK;
-  dl_ps_fault fault = take_push(sync, mail, &status);
+  worker *w = find_worker(own->serve, &mail->from);
+  if (mail->frame.form == DL_PS_IN_MEMORY && !w->memory) { /* it joined twice, and has to share anew */
+    reply(own, mail, DL_PS_STALE, 1, "");
+    return DL_OK;
+  }
+  dl_ps_fault fault = take_push(sync, w, mail, &status);
   DL_TRY(status);
+  w->pushed = mail->frame.sequence;
   if (fault != DL_PS_FINE) dl_ps_link_fault(own->link, fault);
   if (own->servers > 1) {
-    reply(own, mail, fault == DL_PS_FINE ? DL_PS_TAKEN : DL_PS_STALE, 0, "");
+    dl_ps_frame frame = answer(own, fault == DL_PS_FINE ? DL_PS_TAKEN : DL_PS_STALE, mail);
+    frame.taken = w->pushed;
+    dl_ps_link_send(own->link, &w->peer, &frame, NULL);
     return DL_OK;
   }
   return fault == DL_PS_FINE ? on_done(sync, mail) : on_want(sync, mail);
@@ -326,6 +395,7 @@ static const handler handlers[DL_PS_KINDS] = {
     [DL_PS_DONE] = {.handle = on_done, .first_only = true},
     [DL_PS_BYE] = {.handle = on_bye},
     [DL_PS_CLOSE] = {.handle = on_close, .stranger = true},
+    [DL_PS_SHARE] = {.handle = on_share},
 };
 
 /* Who is not known, or knows another life of the servers, is told to join anew. */
@@ -371,17 +441,23 @@ dl_status dl_ps_serve_begin(dl_sync *sync) {
   return DL_OK;
 }
 
+/* Later steps may begin before this one is over, but not where a checkpoint is due. */
 static dl_status open_steps(dl_sync *sync) {
   const dl_ps *own = dl_ps_of(sync);
   dl_ps_serve *serve = own->serve;
   const dl_ps_options *o = &own->options;
+  const bool later = !serve->stopping && !sync->request->save_due && !dl_ps_durable_is_full(sync);
+  const int64_t reach = dl_ps_durable_reach(serve);
+  if (!later) dl_ps_units_trim(&serve->units, serve->step);
   int64_t ahead = !dl_ps_serve_is_async(sync) ? 0 : o->consistency == DL_PS_SSP ? o->staleness : DL_PS_ASP_WINDOW - 1;
   int64_t epoch_end = (serve->step / o->epoch_steps + 1) * o->epoch_steps;
-  for (int64_t step = serve->step; step <= serve->step + ahead && step < epoch_end; step++) {
+  for (int64_t step = serve->step; (step <= serve->step + ahead || step <= reach) && step < epoch_end; step++) {
     int64_t left = o->epoch_samples - step % o->epoch_steps * o->batch;
     dl_cut cut = dl_cut_make(left < o->batch ? left : o->batch, sync->options.shards);
-    if (dl_ps_units_step(&serve->units, step) || (serve->stopping && step > serve->step)) continue;
+    if (dl_ps_units_step(&serve->units, step) || (!later && step > serve->step && step > reach)) continue;
     DL_TRY(dl_ps_units_open(&serve->units, step, cut.leaves));
+    DL_TRY(dl_ps_durable_restore(serve, step));
+    dl_ps_history_note(&serve->history, "open %lld %lld", (long long)step, (long long)cut.leaves);
   }
   return DL_OK;
 }
@@ -430,13 +506,13 @@ static void fill_header(dl_sync *sync, bool given_up) {
   dl_ps *own = dl_ps_of(sync);
   dl_ps_serve *serve = own->serve;
   const bool async = dl_ps_serve_is_async(sync);
-  const dl_ps_sum *root = async ? NULL : dl_ps_collect_root(&own->collect);
   const dl_ps_step *step = dl_ps_units_step(&serve->units, serve->step);
   own->header->abandoned = given_up;
   own->header->partial =
       async && (dl_ps_units_ahead(&serve->units, serve->step) || (given_up && step && step->next > 0));
+  own->header->save = !own->header->partial && dl_ps_durable_is_full(sync);
   own->header->stop = told_to_stop(sync) && (!own->header->partial || given_up);
-  if (root) memcpy(own->header->sums, root->sums, sizeof root->sums);
+  if (!async) dl_ps_collect_sums(&own->collect, own->header->sums);
   if (async && step) memcpy(own->header->sums, step->sums, sizeof step->sums);
   if (serve->not_finite) own->header->sums[0] = (double)NAN;
 }
@@ -463,10 +539,9 @@ dl_status dl_ps_serve_step(dl_sync *sync) {
   if (!dl_ps_serve_is_async(sync)) serve->version = serve->step;
   forget_seen(serve);
   serve->lonely_s = dl_now_s();
-  if (is_first(own)) {
-    DL_TRY(open_steps(sync));
-    DL_TRY(hand_out_all(sync));
-  }
+  if (is_first(own)) DL_TRY(open_steps(sync));
+  DL_TRY(dl_ps_durable_replay(sync));
+  if (is_first(own)) DL_TRY(hand_out_all(sync));
   while (!is_over(sync, &given_up)) {
     dl_ps_link_wait(own->link, WAIT_MS);
     DL_TRY(serve_mail(sync));
@@ -474,6 +549,7 @@ dl_status dl_ps_serve_step(dl_sync *sync) {
   own->header->stop = 0;
   if (!is_first(own)) return DL_OK;
   fill_header(sync, given_up);
+  if (!given_up && !serve->not_finite) dl_ps_history_note(&serve->history, "close %lld", (long long)serve->step);
   dl_ps_units_close(&serve->units, serve->step);
   return close_others(sync, given_up);
 }
@@ -481,6 +557,7 @@ dl_status dl_ps_serve_step(dl_sync *sync) {
 void dl_ps_serve_applied(dl_sync *sync) {
   dl_ps_serve *serve = dl_ps_of(sync)->serve;
   serve->version = serve->step + 1;
+  if (!sync->options.norm_first) dl_ps_serve_end_view(sync);
 }
 
 bool dl_ps_serve_finite(const dl_sync *sync) { return !dl_ps_of(sync)->serve->not_finite; }

@@ -128,10 +128,14 @@ void dl_ps_serve_teardown(dl_sync *sync) {
   for (int s = 0; serve->others && s < own->servers; s++) dl_ps_link_close(&serve->others[s], 0);
   zmq_msg_close(&serve->snapshot);
   dl_ps_units_clear(&serve->units);
+  for (int i = 0; serve->workers && i < serve->n; i++) dl_ps_share_close(&serve->workers[i].memory);
+  const dl_ps_share *memory = serve->memory;
+  dl_ps_share_close(&memory);
   free(serve->others);
   free(serve->workers);
   free(serve->welcome);
   free(serve->seen);
+  dl_ps_durable_close(serve);
   free(serve);
   own->serve = NULL;
 }

@@ -46,7 +46,7 @@ static bool has_part(const dl_ps_units *units, int64_t step, int holder) {
   return false;
 }
 
-static dl_status cut_unit(dl_ps_units *units, dl_ps_step *step, int holder, int workers, dl_ps_unit **out) {
+static dl_status add_unit(dl_ps_units *units, dl_ps_step *step, dl_tree_node node, dl_ps_unit **out) {
   if (units->n == units->room) {
     int room = units->room ? 2 * units->room : 16;
     dl_ps_unit *more = dl_reallocarray(units->unit, (size_t)room, sizeof *more);
@@ -54,14 +54,29 @@ static dl_status cut_unit(dl_ps_units *units, dl_ps_step *step, int holder, int 
     units->unit = more;
     units->room = room;
   }
-  int64_t left = step->leaves - step->next;
-  int64_t share = (has_part(units, step->step, holder) ? left : step->leaves) / (workers > 0 ? workers : 1);
-  dl_tree_node node = cut_node(step->next, share > 0 ? share : 1);
   int64_t end = (node.index + 1) << node.level;
   if (end > step->leaves) end = step->leaves;
   *out = &units->unit[units->n++];
-  **out = (dl_ps_unit){.step = step->step, .node = node, .leaves = end - step->next};
+  **out = (dl_ps_unit){.step = step->step, .node = node, .leaves = end - step->next, .holder = DL_PS_NOBODY};
   step->next = end;
+  return DL_OK;
+}
+
+static dl_status cut_unit(dl_ps_units *units, dl_ps_step *step, int holder, int workers, dl_ps_unit **out) {
+  int64_t left = step->leaves - step->next;
+  int64_t share = (has_part(units, step->step, holder) ? left : step->leaves) / (workers > 0 ? workers : 1);
+  return add_unit(units, step, cut_node(step->next, share > 0 ? share : 1), out);
+}
+
+dl_status dl_ps_units_restore(dl_ps_units *units, int64_t step, dl_tree_node node, bool done) {
+  dl_ps_step *s = dl_ps_units_step(units, step);
+  const int64_t begin = node.index << node.level;
+  dl_ps_unit *unit;
+  if (!s || begin < s->next || begin >= s->leaves)
+    return dl_fail(DL_ERR_DATA, "the servers' logs of pushes contradict each other at step %lld", (long long)step);
+  while (s->next < begin) DL_TRY(add_unit(units, s, cut_node(s->next, begin - s->next), &unit));
+  DL_TRY(add_unit(units, s, node, &unit));
+  if (done) dl_ps_units_done(units, step, node);
   return DL_OK;
 }
 

@@ -41,6 +41,9 @@ typedef enum dl_ps_done { DL_PS_DONE_NOW, DL_PS_DONE_BEFORE, DL_PS_DONE_UNKNOWN 
 void dl_ps_units_clear(dl_ps_units *units);
 /* Opens the steps one after another. */
 dl_status dl_ps_units_open(dl_ps_units *units, int64_t step, int64_t leaves);
+/* A unit of a step as it was cut before, with whatever lies between it and the one before it cut anew. In the order of
+ * their leaves, before anything of the step is handed out. DL_ERR_DATA: it does not fit. */
+dl_status dl_ps_units_restore(dl_ps_units *units, int64_t step, dl_tree_node node, bool done);
 /* Forgets a step and its units. */
 void dl_ps_units_close(dl_ps_units *units, int64_t step);
 

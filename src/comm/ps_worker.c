@@ -1,24 +1,31 @@
 /* Every message of a worker is a request with a number that its answer repeats; without an answer the request is made
  * again. What answers an older request is not looked at. A server that has forgotten this worker (it thought it dead,
  * or has begun a new life itself) says so: the worker then begins again with hello, and what it had computed is
- * dropped. */
+ * dropped.
+ *
+ * With servers on this host slices do not travel (ps_share.h): the sum is made in memory that they read, weights are
+ * copied from theirs. What a server may still read is not written to again before it has answered something that came
+ * behind the push; in any doubt the worker joins anew, with new memory, and leaves the old to whoever reads it. */
 #include "comm/ps_worker.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "comm/ps_collect.h"
+#include "comm/ps_history.h"
 #include "comm/ps_link.h"
+#include "comm/ps_share.h"
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/vector.h"
 
 #define MAX_SERVERS 1024
-#define AGAIN_S 2.0 /* without an answer the request is made again */
+#define AGAIN_S 1.0 /* without an answer the request is made again */
 #define WAIT_MS 100
 #define MAX_TRIES 50
 #define QUEUE 64
@@ -34,8 +41,11 @@ struct dl_ps_worker {
   char (*address)[256];
   int64_t shards;
   uint64_t life, job, sequence;
+  uint64_t incarnation; /* of this worker: with the sequence it names each of its pushes */
+  dl_ps_history history;
   double heard_s;
-  char *introduction; /* digest and name */
+  char *introduction;  /* digest and name */
+  const dl_half *half; /* NULL: sums are whole floats */
   const dl_param_group *group;
   float *weights;
   int64_t *version; /* of each server's slice */
@@ -45,9 +55,11 @@ struct dl_ps_worker {
   bool has_task;
   dl_ps_task task;
   dl_tree_node node;
-  int64_t granted_version;
   dl_tree_stack stack;
-  float **slot;
+  float **slot;               /* slot[0], which is pushed, lies in `memory` */
+  dl_ps_share *memory;        /* NULL: no server is on this host */
+  const dl_ps_share **theirs; /* of each server, NULL: its weights come as messages */
+  bool *sees;                 /* each server: reads `memory` */
   int slots;
   double sums[DL_TREE_DEPTH][DL_LEAF_SUMS];
   _Atomic int busy; /* payloads that ZeroMQ still reads */
@@ -96,9 +108,10 @@ static bool judge(dl_ps_worker *w, int s, dl_ps_mail *mail, heard *how) {
   return *how = ANSWERED, true;
 }
 
-/* Sends `frame` again and again until server `s` answers; the mail is the caller's when it did (or ended). `first` went
- * with a payload that is not sent again. */
-static heard converse(dl_ps_worker *w, int s, const dl_ps_frame *frame, const char *text, bool sent, dl_ps_mail *mail) {
+/* Sends `frame` again and again until server `s` answers; the mail is the caller's when it did (or ended). `sent`: a
+ * first one went with a payload that is not sent again. */
+static heard converse_bytes(dl_ps_worker *w, int s, const dl_ps_frame *frame, const void *text, size_t bytes, bool sent,
+                            dl_ps_mail *mail) {
   double asked = sent ? dl_now_s() : -1e9;
   heard how = ANSWERED;
   for (;;) {
@@ -110,11 +123,15 @@ static heard converse(dl_ps_worker *w, int s, const dl_ps_frame *frame, const ch
     const double now = dl_now_s();
     if (now - w->heard_s > w->options.timeout_s) return fail_silent(w, s);
     if (now - asked > AGAIN_S) {
-      dl_ps_link_send_copy(w->link[s], NULL, frame, text, strlen(text));
+      dl_ps_link_send_copy(w->link[s], NULL, frame, text, bytes);
       asked = now;
     }
     dl_ps_link_wait(w->link[s], WAIT_MS);
   }
+}
+
+static heard converse(dl_ps_worker *w, int s, const dl_ps_frame *frame, const char *text, bool sent, dl_ps_mail *mail) {
+  return converse_bytes(w, s, frame, text, strlen(text), sent, mail);
 }
 
 /* ---- hello ---- */
@@ -175,6 +192,7 @@ dl_status dl_ps_worker_open(const dl_ps_worker_options *options, dl_ps_worker **
   dl_ps_worker *w = *out = dl_calloc(1, sizeof *w);
   if (!w) return DL_ERR_NOMEM;
   w->options = *options;
+  w->half = dl_half_of(options->compress);
   w->servers = 1;
   w->link = dl_calloc(1, sizeof *w->link);
   w->address = dl_calloc(1, sizeof *w->address);
@@ -185,6 +203,10 @@ dl_status dl_ps_worker_open(const dl_ps_worker_options *options, dl_ps_worker **
     status = dl_ps_keys_read(options->key, &w->keys);
     if (status == DL_OK) status = dl_ps_keys_read_public(options->server_key, w->server_key);
   }
+  if (status == DL_OK && getrandom(&w->incarnation, sizeof w->incarnation, 0) != sizeof w->incarnation)
+    status = dl_fail(DL_ERR_SYSTEM, "the system gives no random numbers");
+  w->incarnation >>= 1; /* never negative in a frame */
+  dl_ps_history_open(&w->history, "worker-%016llx", (unsigned long long)w->incarnation);
   w->heard_s = dl_now_s();
   if (status == DL_OK) status = connect_to(w, 0, 0);
   if (status == DL_OK) status = say_hello(w, 0);
@@ -205,13 +227,16 @@ static int text_bytes(const dl_ps_mail *mail) {
 static dl_status refused(const dl_ps_worker *w, dl_ps_mail *mail) {
   dl_fail(mail->frame.status == DL_ERR_USAGE ? DL_ERR_USAGE : DL_ERR_TRAIN, "%s: %.*s", w->address[0], text_bytes(mail),
           (const char *)zmq_msg_data(&mail->payload));
-  return dl_hint("use the server's configuration; sync.*, train.epochs, paths, checkpoint.* and log.* may differ");
+  return dl_hint(
+      "use the server's configuration; sync.* but sync.compress, train.epochs, paths, checkpoint.* and log.* may "
+      "differ");
 }
 
 static heard join_one(dl_ps_worker *w, int s) {
   dl_ps_mail mail;
   w->sequence++;
   dl_ps_frame frame = request(w, DL_PS_JOIN);
+  frame.version = (int64_t)w->incarnation;
   heard how = converse(w, s, &frame, w->introduction, false, &mail);
   if (how == FAILED) return how;
   if (how == ANSWERED && mail.frame.kind != DL_PS_JOINED) {
@@ -221,6 +246,57 @@ static heard join_one(dl_ps_worker *w, int s) {
   dl_ps_mail_done(&mail);
   return how;
 }
+
+/* ---- memory that servers of this host read ---- */
+
+static void close_memory(dl_ps_worker *w) {
+  const dl_ps_share *memory = w->memory;
+  dl_ps_share_close(&memory);
+  w->memory = NULL;
+}
+
+/* slot[0] moves into `memory`, or out of it; what it holds is lost. */
+static void move_slot(dl_ps_worker *w, dl_ps_share *memory) {
+  if (!w->memory) free(w->slot[0]);
+  close_memory(w);
+  w->memory = memory;
+  w->slot[0] = memory ? dl_ps_share_data(memory) : NULL;
+}
+
+static heard share_with(dl_ps_worker *w, int s) {
+  dl_ps_mail mail;
+  unsigned char ticket[DL_PS_TICKET_BYTES];
+  dl_ps_share_ticket(w->memory, ticket);
+  w->sequence++;
+  dl_ps_frame frame = request(w, DL_PS_SHARE);
+  heard how = converse_bytes(w, s, &frame, ticket, sizeof ticket, false, &mail);
+  if (how != ANSWERED) return how;
+  w->sees[s] = mail.frame.kind == DL_PS_SHARED && mail.frame.status;
+  if (w->sees[s])
+    w->theirs[s] =
+        dl_ps_share_open(zmq_msg_data(&mail.payload), mail.frame.payload_bytes, DL_PS_VIEWS * slice_bytes(w, s));
+  dl_ps_mail_done(&mail);
+  return how;
+}
+
+/* With new memory each time. */
+static heard share_with_all(dl_ps_worker *w) {
+  bool any = false;
+  heard how = ANSWERED;
+  for (int s = 0; s < w->servers; s++) {
+    dl_ps_share_close(&w->theirs[s]);
+    w->sees[s] = false;
+  }
+  move_slot(w, w->options.messages ? NULL : dl_ps_share_new(w->group->count * sizeof(float)));
+  for (int s = 0; s < w->servers && w->memory && how == ANSWERED; s++) {
+    how = share_with(w, s);
+    any |= w->sees[s];
+  }
+  if (!any) move_slot(w, NULL);
+  return how;
+}
+
+/* ---- joining, the whole ---- */
 
 /* From hello on, with new connections: whatever was on the old ones is gone. */
 static dl_status join_once(dl_ps_worker *w, heard *how) {
@@ -233,6 +309,7 @@ static dl_status join_once(dl_ps_worker *w, heard *how) {
   DL_TRY(say_hello(w, 0));
   *how = ANSWERED;
   for (int s = 0; s < w->servers && *how == ANSWERED; s++) *how = join_one(w, s);
+  if (*how == ANSWERED) *how = share_with_all(w);
   return *how == FAILED ? dl_error_last()->status : DL_OK;
 }
 
@@ -255,7 +332,10 @@ dl_status dl_ps_worker_join(dl_ps_worker *w, const dl_param_group *group, float 
   w->version = dl_calloc((size_t)w->servers, sizeof *w->version);
   w->introduction = dl_asprintf("%s%s", digest, name);
   w->slot = dl_calloc(DL_TREE_DEPTH, sizeof *w->slot);
-  dl_status status = list && w->offsets && w->version && w->introduction && w->slot ? DL_OK : DL_ERR_NOMEM;
+  w->theirs = dl_calloc((size_t)w->servers, sizeof *w->theirs);
+  w->sees = dl_calloc((size_t)w->servers, sizeof *w->sees);
+  bool all = list && w->offsets && w->version && w->introduction && w->slot && w->theirs && w->sees;
+  dl_status status = all ? DL_OK : DL_ERR_NOMEM;
   if (status == DL_OK) {
     dl_group_list_blocks(group, list);
     for (int s = 0; s <= w->servers; s++) {
@@ -296,10 +376,19 @@ float *dl_ps_worker_gradients(dl_ps_worker *w) {
 void dl_ps_worker_leaf_done(dl_ps_worker *w, int64_t leaf, const double sums[DL_LEAF_SUMS]) {
   int top = w->stack.depth;
   memcpy(w->sums[top], sums, sizeof w->sums[top]);
+  if (w->half) w->half->round(w->slot[top], w->group->count);
   for (int merges = dl_tree_stack_push_leaf(&w->stack, leaf); merges > 0; merges--, top--) {
     dl_vector()->add(w->slot[top - 1], w->slot[top], w->group->count);
+    if (w->half) w->half->round(w->slot[top - 1], w->group->count);
     for (int k = 0; k < DL_LEAF_SUMS; k++) w->sums[top - 1][k] += w->sums[top][k];
   }
+}
+
+static int32_t can_view(const dl_ps_worker *w, int s) { return w->theirs[s] ? DL_PS_VIEW : 0; }
+
+static void note_push(const dl_ps_worker *w, const char *what, int s) {
+  dl_ps_history_note(&w->history, "%s %d %lld %d %lld %llu %lld", what, s, (long long)w->task.step, w->node.level,
+                     (long long)w->node.index, (unsigned long long)w->sequence, (long long)w->version[s]);
 }
 
 static bool send_push(dl_ps_worker *w, int s) {
@@ -308,10 +397,24 @@ static bool send_push(dl_ps_worker *w, int s) {
   frame.step = w->task.step;
   frame.node = w->node;
   frame.samples = w->task.samples;
-  frame.version = w->granted_version;
+  frame.version = w->version[s];
+  frame.status = can_view(w, s);
+  note_push(w, "push", s);
   memcpy(frame.sums, w->sums[0], sizeof frame.sums);
-  return dl_ps_payload_borrow(&payload, w->slot[0] + w->offsets[s], slice_bytes(w, s), &w->busy) &&
-         dl_ps_link_send(w->link[s], NULL, &frame, &payload);
+  if (w->sees[s]) {
+    frame.form = DL_PS_IN_MEMORY;
+    return dl_ps_link_send(w->link[s], NULL, &frame, NULL);
+  }
+  const float *values = w->slot[0] + w->offsets[s];
+  if (w->half) frame.form = DL_PS_HALVES;
+  bool made = w->half ? dl_ps_payload_pack(&payload, w->half, values, slice_bytes(w, s) / sizeof *values)
+                      : dl_ps_payload_borrow(&payload, values, slice_bytes(w, s), &w->busy);
+  return made && dl_ps_link_send(w->link[s], NULL, &frame, &payload);
+}
+
+/* An answer tells that server `s` is done with the push `sequence`: it was looked at, or was a message. */
+static bool has_read(const dl_ps_worker *w, int s, const dl_ps_mail *mail, uint64_t sequence) {
+  return !w->sees[s] || mail->frame.taken >= sequence;
 }
 
 /* To several servers: all must have it before the first one hears that it is done. A push that gets no answer within
@@ -326,36 +429,59 @@ static heard push_to_all(dl_ps_worker *w, bool *taken, dl_ps_mail *mail) {
     heard how = converse(w, s, &frame, "", true, mail);
     if (how != ANSWERED) return how;
     *taken &= mail->frame.kind == DL_PS_TAKEN;
+    const bool read = has_read(w, s, mail, w->sequence);
+    if (mail->frame.kind == DL_PS_TAKEN) note_push(w, "ack", s);
     dl_ps_mail_done(mail);
+    if (!read) return FORGOTTEN;
   }
   return ANSWERED;
 }
 
+/* What came of a slice, or lies where the server says. False: it makes no sense. A version that has already been
+ * written over leaves w->version[s] at -1. */
 static bool read_slice(dl_ps_worker *w, int s, dl_ps_mail *mail) {
-  if (!mail->frame.payload_bytes) return mail->frame.version == w->version[s] || !slice_bytes(w, s);
-  if (mail->frame.payload_bytes != slice_bytes(w, s)) return false;
+  const dl_ps_frame *f = &mail->frame;
+  if (f->form == DL_PS_IN_MEMORY) {
+    if (!w->theirs[s] || f->payload_bytes) return false;
+    bool whole = dl_ps_share_read_view(w->theirs[s], f->version, w->weights + w->offsets[s], slice_bytes(w, s));
+    w->version[s] = whole ? f->version : -1;
+    return true;
+  }
+  if (!slice_bytes(w, s)) w->version[s] = f->version;
+  if (!f->payload_bytes) return f->version == w->version[s];
+  if (f->form != DL_PS_FLOATS || f->payload_bytes != slice_bytes(w, s)) return false;
   memcpy(w->weights + w->offsets[s], zmq_msg_data(&mail->payload), slice_bytes(w, s));
-  w->version[s] = mail->frame.version;
+  w->version[s] = f->version;
   return true;
 }
 
-static heard pull_others(dl_ps_worker *w, dl_ps_mail *mail) {
+/* From servers first .. end - 1, side by side. */
+static heard pull(dl_ps_worker *w, int first, int end, bool views, dl_ps_mail *mail) {
   w->sequence++;
-  for (int s = 1; s < w->servers; s++) {
-    dl_ps_frame frame = request(w, DL_PS_PULL);
-    frame.version = w->version[s];
-    dl_ps_link_send_copy(w->link[s], NULL, &frame, "", 0);
-  }
-  for (int s = 1; s < w->servers; s++) {
-    dl_ps_frame frame = request(w, DL_PS_PULL);
-    frame.version = w->version[s];
-    heard how = converse(w, s, &frame, "", true, mail);
-    if (how != ANSWERED) return how;
-    bool sound = mail->frame.kind == DL_PS_WEIGHTS && read_slice(w, s, mail);
-    dl_ps_mail_done(mail);
-    if (!sound) return FORGOTTEN;
-  }
+  for (int asked = 0; asked < 2; asked++)
+    for (int s = first; s < end; s++) {
+      dl_ps_frame frame = request(w, DL_PS_PULL);
+      frame.version = w->version[s];
+      frame.status = views ? can_view(w, s) : 0;
+      if (!asked) {
+        dl_ps_link_send_copy(w->link[s], NULL, &frame, "", 0);
+        continue;
+      }
+      heard how = converse(w, s, &frame, "", true, mail);
+      if (how != ANSWERED) return how;
+      bool sound = mail->frame.kind == DL_PS_WEIGHTS && read_slice(w, s, mail);
+      dl_ps_mail_done(mail);
+      if (!sound) return FORGOTTEN;
+    }
   return ANSWERED;
+}
+
+/* The slices that did not come with the work; what was written over while it was read comes as a message. */
+static heard pull_others(dl_ps_worker *w, dl_ps_mail *mail) {
+  heard how = w->servers > 1 ? pull(w, 1, w->servers, true, mail) : ANSWERED;
+  for (int s = 0; s < w->servers && how == ANSWERED; s++)
+    if (w->version[s] < 0) how = pull(w, s, s + 1, false, mail);
+  return how;
 }
 
 /* The request that asks for work: the push itself where there is one server. */
@@ -373,8 +499,13 @@ static heard ask_for_work(dl_ps_worker *w, dl_ps_mail *mail) {
   frame.step = w->task.step;
   frame.node = w->node;
   frame.version = w->version[0];
+  frame.status = can_view(w, 0);
   w->has_task = false;
-  return converse(w, 0, &frame, "", pushed, mail);
+  heard how = converse(w, 0, &frame, "", pushed, mail);
+  if (how == ANSWERED && pushed && mail->frame.kind == DL_PS_GRANT && mail->frame.status) note_push(w, "ack", 0);
+  if (how != ANSWERED || !pushed || has_read(w, 0, mail, w->sequence)) return how;
+  dl_ps_mail_done(mail);
+  return FORGOTTEN;
 }
 
 static dl_status read_end(dl_ps_mail *mail, dl_ps_task *out) {
@@ -391,7 +522,6 @@ static bool read_grant(dl_ps_worker *w, dl_ps_mail *mail) {
   dl_cut cut = dl_cut_make(f->samples, w->shards);
   w->task = (dl_ps_task){.step = f->step, .samples = f->samples};
   w->node = f->node;
-  w->granted_version = f->version;
   return dl_ps_node_leaves(f->node, cut.leaves, &w->task.begin_leaf, &w->task.end_leaf);
 }
 
@@ -433,13 +563,18 @@ void dl_ps_worker_close(dl_ps_worker **worker) {
   dl_ps_worker *w = *worker;
   if (!w) return;
   if (w->link) disconnect(w, w->joined ? LINGER_MS : 0);
+  if (w->slot) move_slot(w, NULL);
   for (int i = 0; w->slot && i < DL_TREE_DEPTH; i++) free(w->slot[i]);
+  for (int s = 0; w->theirs && s < w->servers; s++) dl_ps_share_close(&w->theirs[s]);
+  free(w->theirs);
+  free(w->sees);
   free(w->slot);
   free(w->link);
   free(w->address);
   free(w->introduction);
   free(w->version);
   free(w->offsets);
+  dl_ps_history_close(&w->history);
   explicit_bzero(w, sizeof *w);
   free(w);
   *worker = NULL;

@@ -24,6 +24,8 @@ typedef struct dl_ps_worker_options {
   const char *address;          /* of the first server */
   const char *key, *server_key; /* files; NULL: none */
   double timeout_s;             /* how long servers may be silent */
+  bool messages;                /* nothing is shared in memory, even on one host */
+  int compress;                 /* dl_compress: every node is rounded so, and travels in 16 bits */
   const volatile sig_atomic_t *stop;
 } dl_ps_worker_options;
 

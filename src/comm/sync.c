@@ -122,10 +122,6 @@ static dl_status check_options(const dl_sync *sync) {
             sync->team->size);
     return dl_hint("start more ranks, or leave sync.servers out: then every rank does both");
   }
-  if (sync->options.ps && sync->options.compress) {
-    dl_fail(DL_ERR_USAGE, "sync.compress is for sync.mode: allreduce: parameter servers get whole floats");
-    return dl_hint("leave sync.compress out");
-  }
   if (sync->group->measure && !sync->options.norm_first)
     return dl_fail(DL_ERR_INTERNAL, "norms of tensors need the norm first");
   for (int t = 0; t < sync->group->n_tensors && sync->options.compress == DL_COMPRESS_FP16; t++)
@@ -168,6 +164,18 @@ static dl_status setup_transport(dl_sync *sync) {
   return setup_with(sync, &dl_sync_message_ops);
 }
 
+static dl_status thin_leaves(dl_sync *sync) {
+  const dl_sync_options *o = &sync->options;
+  if (o->compress != DL_COMPRESS_TOPK) return DL_OK;
+  const dl_topk_options options = {.fraction = o->topk,
+                                   .batch = o->batch,
+                                   .first_shard = dl_rank_first_shard(o->shards, sync->team->rank, sync->workers),
+                                   .end_shard = dl_rank_first_shard(o->shards, sync->team->rank + 1, sync->workers)};
+  DL_TRY(dl_topk_new(sync->group, sync->blocks, &options, &sync->topk));
+  sync->member_bytes += dl_topk_bytes(sync->topk);
+  return DL_OK;
+}
+
 dl_status dl_sync_new(dl_team *team, const dl_param_group *group, const dl_sync_options *options, dl_sync **out) {
   *out = NULL;
   dl_sync *sync = dl_calloc(1, sizeof *sync);
@@ -190,6 +198,7 @@ dl_status dl_sync_new(dl_team *team, const dl_param_group *group, const dl_sync_
     if (status == DL_OK) status = allocate_common(sync);
   }
   status = dl_team_agree(team, status);
+  if (status == DL_OK) status = dl_team_agree(team, thin_leaves(sync));
   if (status == DL_OK) status = setup_transport(sync);
   if (status == DL_OK) status = dl_audit_new(sync);
   if (status == DL_OK) status = dl_recompute_new(sync);
@@ -198,12 +207,32 @@ dl_status dl_sync_new(dl_team *team, const dl_param_group *group, const dl_sync_
   return status;
 }
 
+static void wake_guards(dl_sync *sync) {
+  if (sync->resting_audit) sync->audit = sync->resting_audit;
+  if (sync->resting_recompute) sync->recompute = sync->resting_recompute;
+  sync->resting_audit = NULL;
+  sync->resting_recompute = NULL;
+}
+
+void dl_sync_rest_guards(dl_sync *sync, bool rest) {
+  const bool rested = sync->resting_audit != NULL;
+  wake_guards(sync);
+  if (!rest && rested) dl_audit_rewritten(sync);
+  if (!rest) return;
+  sync->resting_audit = sync->audit;
+  sync->resting_recompute = sync->recompute;
+  sync->audit = NULL;
+  sync->recompute = NULL;
+}
+
 void dl_sync_destroy(dl_sync **sync) {
   dl_sync *s = *sync;
   if (!s) return;
+  wake_guards(s);
   dl_audit_destroy(s);
   dl_recompute_destroy(s);
   if (s->ops) s->ops->teardown(s);
+  dl_topk_destroy(&s->topk);
   void *const mine[] = {s->blocks,      s->fold,  s->sums,        s->fold_buffer, s->norm_scratch,
                         s->sum_scratch, s->notes, s->tensor_sums, s->sums_scratch};
   for (size_t i = 0; i < sizeof mine / sizeof *mine; i++) free(mine[i]);
@@ -218,6 +247,12 @@ const double *dl_sync_notes(const dl_sync *sync) { return sync->notes; }
 void dl_sync_dismiss(dl_sync *sync, dl_status status) {
   if (sync->ops->dismiss) sync->ops->dismiss(sync, status);
 }
+
+dl_status dl_sync_log(dl_sync *sync, const char *folder, int64_t step, bool anew) {
+  return sync->ops->log ? sync->ops->log(sync, folder, step, anew) : DL_OK;
+}
+
+dl_status dl_sync_saved(dl_sync *sync, int64_t step) { return sync->ops->saved ? sync->ops->saved(sync, step) : DL_OK; }
 
 const dl_ps_staleness *dl_sync_staleness(const dl_sync *sync) {
   return sync->ops->staleness ? sync->ops->staleness(sync) : NULL;
@@ -291,6 +326,13 @@ static void add_sums(double *restrict into, const double *restrict x) {
   for (int k = 0; k < DL_LEAF_SUMS; k++) into[k] += x[k];
 }
 
+/* Elements [from, end) of the leaf in work become what goes out of them. */
+static void compress_leaf(dl_sync *sync, int64_t leaf, size_t from, size_t end) {
+  float *gradient = dl_sync_gradients(sync);
+  if (sync->half) sync->half->round(gradient + from, end - from);
+  if (sync->topk) dl_topk_leaf(sync->topk, &sync->cut, leaf, gradient, from, end);
+}
+
 /* The last leaf's sums are added bucket by bucket while its backward still runs: what its push will merge is known. */
 void dl_sync_ready(dl_sync *sync, int64_t leaf, size_t from) {
   size_t count = sync->group->count;
@@ -301,9 +343,10 @@ void dl_sync_ready(dl_sync *sync, int64_t leaf, size_t from) {
     sync->last_merges = dl_tree_stack_push_leaf(&stack, leaf);
     sync->merged_from = count;
   }
+  if (sync->topk) from = dl_sync_block_offset(sync, dl_group_block_at(sync->blocks, sync->n_blocks, from));
   if (from >= sync->merged_from) return;
   int top = sync->stack.depth;
-  if (sync->half) sync->half->round(sync->gradients + (size_t)top * count + from, sync->merged_from - from);
+  compress_leaf(sync, leaf, from, sync->merged_from);
   for (int m = 0; m < sync->last_merges; m++, top--)
     dl_sync_add(sync, sync->gradients + (size_t)(top - 1) * count + from, sync->gradients + (size_t)top * count + from,
                 sync->merged_from - from);
@@ -315,8 +358,8 @@ void dl_sync_leaf_done(dl_sync *sync, int64_t leaf, const double sums[DL_LEAF_SU
   size_t count = sync->last_merges < 0 ? sync->group->count : 0; /* else they are in, all but the doubles */
   if (!count) dl_sync_ready(sync, leaf, 0);
   int top = sync->stack.depth;
-  if (count && sync->half) sync->half->round(sync->gradients + (size_t)top * count, count);
-  dl_recompute_leaf_done(sync, leaf, sync->gradients + (size_t)top * sync->group->count, sums);
+  dl_recompute_leaf_done(sync, leaf, dl_sync_gradients(sync), sums);
+  if (count) compress_leaf(sync, leaf, 0, count);
   memcpy(sync->sums + top * DL_LEAF_SUMS, sums, DL_LEAF_SUMS * sizeof *sums);
   int merges = dl_tree_stack_push_leaf(&sync->stack, leaf);
   for (; merges > 0; merges--, top--) {
@@ -352,7 +395,7 @@ static void write_header(dl_sync *sync, const dl_sync_request *request, dl_statu
   header->status = (int32_t)status;
   header->stop = request->stop;
   dl_recompute_write_header(sync, header);
-  header->abandoned = header->partial = 0;
+  header->abandoned = header->partial = header->save = 0;
   if (request->notes) memcpy(header->notes, request->notes, sizeof header->notes);
   memcpy(header->sums, sync->sums, (size_t)sync->stack.depth * DL_LEAF_SUMS * sizeof(double));
 }
@@ -405,6 +448,7 @@ static dl_status meet(dl_sync *sync, const dl_sync_request *request, dl_sync_res
   if (dl_audit_is_due(sync)) DL_TRY(dl_audit_copies(sync));
   result->abandoned = dl_sync_header(sync, 0)->abandoned != 0;
   result->partial = dl_sync_header(sync, 0)->partial != 0;
+  result->save = dl_sync_header(sync, 0)->save != 0;
   if (result->abandoned) return DL_OK;
   fold_sums(sync, result->sums);
   double normaliser = result->sums[1];

@@ -43,7 +43,10 @@ typedef struct dl_sync_options {
   bool overlap;        /* between nodes: what travels does so while members compute (dl_sync_ready, weights_later) */
   double bucket_bytes; /* between nodes: what travels as one; 0: DL_SYNC_BUCKET_BYTES */
   int compress; /* dl_compress: every node of the tree, leaves too, is rounded so, whoever sums it and wherever it goes:
-                   then two bytes a gradient are enough between nodes and the bits depend on nothing else */
+                   then two bytes a gradient are enough between nodes and the bits depend on nothing else. topk:
+                   leaves are thinned (comm/sync_topk.h), their sums travel as blocks of few elements */
+  double topk;  /* DL_COMPRESS_TOPK: the share of each block that is kept */
+  int64_t batch;           /* DL_COMPRESS_TOPK: samples of a whole batch */
   const dl_ps_options *ps; /* parameter servers; NULL: allreduce. Copied */
 } dl_sync_options;
 
@@ -55,6 +58,7 @@ typedef struct dl_sync_request {
   bool weights_later;  /* new weights may still be on their way when the step ends; needs overlap. Whoever reads them
                           waits before: dl_sync_await. Equal on all members */
   int64_t step;        /* steps done before this one, over all parts of the run (parameter servers) */
+  bool save_due; /* a checkpoint is: no later step is begun before this one is over (ssp, asp); of the first member */
   const volatile sig_atomic_t *stop_flag; /* looked at while waiting for workers (parameter servers); NULL: none */
 } dl_sync_request;
 
@@ -64,6 +68,7 @@ typedef struct dl_sync_result {
   bool stop;
   bool abandoned;          /* parameter servers: stopped before the step was complete; no weight has changed */
   bool partial;            /* ssp, asp: the weights hold parts of steps to come: no state to keep */
+  bool save;               /* ssp, asp: what is logged has grown so much that it is time for a checkpoint */
   bool finite;             /* loss and gradient norm are finite */
   int bad_tensor;          /* the last tensor (nearest the loss) whose gradient is not finite, -1: none known */
   int64_t sent_bytes;      /* payload that my node has sent to other nodes since the start; 0 where there are none */
@@ -78,6 +83,12 @@ void dl_sync_destroy(dl_sync **sync);
 const char *dl_sync_transport(const dl_sync *sync); /* "shm", "nodes", "mpi" or "ps" */
 /* Says to workers outside the team that there is no more work, and why: DL_OK when training is completed. */
 void dl_sync_dismiss(dl_sync *sync, dl_status status);
+/* Parameter servers that workers outside the team push to: what ssp and asp acknowledge is logged in `folder` (NULL: it
+ * is not), and what is in the log since the weights of `step`, which are those in force, is applied again in the steps
+ * to come; `anew`: it is of another run. Before the first step. The other synchronisers keep none. */
+dl_status dl_sync_log(dl_sync *sync, const char *folder, int64_t step, bool anew);
+/* The weights of `step`, those in force, are in a checkpoint: what was logged before is no longer needed. */
+dl_status dl_sync_saved(dl_sync *sync, int64_t step);
 /* ssp and asp: how old weights were; NULL where they are never old. On the first member. Not collective. */
 const dl_ps_staleness *dl_sync_staleness(const dl_sync *sync);
 /* Bytes this synchroniser holds: of this member and, shared, of its node. Not collective. */
@@ -114,6 +125,12 @@ const double *dl_sync_notes(const dl_sync *sync);
 dl_status dl_sync_set(dl_sync *sync, int slot, const float *values, int root);
 dl_status dl_sync_get(dl_sync *sync, int slot, float *values, int root);
 
+/* What top-k compression has left behind, of every shard: how many there are (0 without it; not collective), and in and
+ * out as above. A resumed run sets them all, or is another run. */
+int64_t dl_sync_residuals(const dl_sync *sync);
+dl_status dl_sync_set_residual(dl_sync *sync, int64_t shard, const float *values, int root);
+dl_status dl_sync_get_residual(dl_sync *sync, int64_t shard, float *values, int root);
+
 /* ---- guards against silent corruption -----------------------------------------------------------------------------
  *
  * With audit_every, whoever writes a block of weights hashes it, and before it writes there again looks whether the
@@ -139,6 +156,9 @@ int64_t dl_sync_disputed(const dl_sync *sync);
 dl_status dl_sync_settle_dispute(dl_sync *sync, const double sums[DL_LEAF_SUMS]);
 /* For members that are not alike. Not collective, but called by all. */
 void dl_sync_stop_recomputing(dl_sync *sync);
+/* Between steps: no hash, audit or second computation until they are told to work again, which takes weights as they
+ * are then. To measure what they cost. Not collective, but called by all. */
+void dl_sync_rest_guards(dl_sync *sync, bool rest);
 
 /* The table of synchronisers, for `dldist list sync`. */
 typedef struct dl_sync_kind {

@@ -2,8 +2,8 @@
  *
  * The owner of a block keeps the hash of what it wrote last, in memory of its own. Every step writes all that is
  * learnt, so a change that nobody looked for before the next write would be lost in it, and stay in the weights: the
- * owner hashes a block before it writes as well, while the block is in the first cache and the optimizer waits for
- * other memory. What it finds becomes everybody's failure at the next meeting.
+ * owner hashes a block before it writes as well, beside the sum of squares of its gradient: additions of floats wait
+ * for each other, and the hash fits in between. What it finds becomes everybody's failure at the next meeting.
  *
  * That is memory as the owner sees it. An audit compares every copy: the hashes go to all, the members who share a copy
  * divide its blocks, and the first block that differs anywhere is looked at by all.
@@ -45,9 +45,10 @@ struct dl_audit {
   int64_t widest;   /* most blocks of one owner */
   uint64_t *send, *gathered;
   report *reports;
-  finding *first;  /* size: what each has found */
-  finding pending; /* this member's, before a write */
-  bool known;      /* weights were set: hashes hold; 0 stands for none */
+  finding *first;             /* size: what each has found */
+  finding pending;            /* this member's, before a write */
+  const dl_block_ref *looked; /* that was looked at in advance; NULL: none */
+  bool known;                 /* weights were set: hashes hold; 0 stands for none */
 };
 
 static finding nothing(const dl_sync *sync) { return (finding){.block = sync->n_blocks, .bit = -1}; }
@@ -190,23 +191,39 @@ static dl_status hint(void) { return dl_hint("look at that machine's memory (dme
 /* ---- the owner's looks ---- */
 
 /* The first finding stays. */
-static void look(dl_sync *sync, int64_t block, uint64_t expected) {
+static void note_finding(dl_sync *sync, int64_t block, uint64_t hash, uint64_t expected) {
   finding *pending = &sync->audit->pending;
-  if (pending->block == sync->n_blocks && hash_of(sync, &sync->blocks[block]) != expected)
-    *pending = describe(sync, block, expected);
+  if (hash != expected && pending->block == sync->n_blocks) *pending = describe(sync, block, expected);
+}
+
+static void look(dl_sync *sync, int64_t block, uint64_t expected) {
+  note_finding(sync, block, hash_of(sync, &sync->blocks[block]), expected);
+}
+
+/* At what the owner wrote last, where that is known. */
+static void look_before_write(dl_sync *sync, const dl_block_ref *block, uint64_t hash) {
+  const int64_t number = block - sync->blocks;
+  if (sync->audit->hashes[number]) note_finding(sync, number, hash, sync->audit->hashes[number]);
 }
 
 void dl_audit_before_write(dl_sync *sync, const dl_block_ref *block) {
-  dl_audit *audit = sync->audit;
-  const int64_t number = block - sync->blocks;
-  if (!audit || !audit->hashes[number]) return;
-  look(sync, number, audit->hashes[number]);
+  if (sync->audit && sync->audit->looked != block) look_before_write(sync, block, hash_of(sync, block));
+}
+
+double dl_audit_before_write_and_sumsq(dl_sync *sync, const dl_block_ref *block, const float *gradient) {
+  if (!sync->audit) return dl_vector()->sumsq(gradient, block->n);
+  uint64_t hash;
+  const double sum = dl_vector()->sumsq_checksum(gradient, sync->weights + block->offset, block->n, &hash);
+  look_before_write(sync, block, hash);
+  sync->audit->looked = block;
+  return sum;
 }
 
 void dl_audit_after_write(dl_sync *sync, const dl_block_ref *block) {
   const int64_t number = block - sync->blocks;
   if (!sync->audit) return;
   sync->audit->hashes[number] = hash_of(sync, block);
+  sync->audit->looked = NULL;
   if (sync->block_hashes) sync->block_hashes[number] = sync->audit->hashes[number];
 }
 

@@ -78,6 +78,7 @@ double dl_sync_penalise_block(dl_sync *sync, const dl_block_ref *block, float *g
   if (group->penalise)
     group->penalise(group->apply_context, &group->tensors[block->tensor], block->n, sync->weights + block->offset,
                     gradient);
+  if (!sync->options.norm_first) return dl_audit_before_write_and_sumsq(sync, block, gradient); /* it is written next */
   return dl_block_sumsq(gradient, block->n);
 }
 

@@ -9,6 +9,7 @@
 
 #include "comm/crew.h"
 #include "comm/sync.h"
+#include "comm/sync_topk.h"
 #include "core/half.h"
 #include "core/vector.h"
 
@@ -17,7 +18,7 @@ typedef struct dl_header {
   int32_t status;
   int32_t stop;
   uint64_t delivered, recomputed; /* hashes of the leaf of this step that is computed twice; 0: not by this member */
-  int32_t abandoned, partial;     /* of the first member */
+  int32_t abandoned, partial, save, unused; /* of the first member */
   double notes[DL_SYNC_NOTES];
   double sums[];
 } dl_header;
@@ -51,7 +52,9 @@ typedef struct dl_sync_ops {
   dl_status (*reduce)(dl_sync *sync, float factor, double clip_norm, dl_sync_result *result);
   dl_status (*set)(dl_sync *sync, int slot, const float *values, int root);
   dl_status (*get)(dl_sync *sync, int slot, float *values, int root);
-  /* dl_sync_dismiss and dl_sync_staleness; may be NULL. */
+  /* dl_sync_log, dl_sync_saved, dl_sync_dismiss and dl_sync_staleness; may be NULL. */
+  dl_status (*log)(dl_sync *sync, const char *folder, int64_t step, bool anew);
+  dl_status (*saved)(dl_sync *sync, int64_t step);
   void (*dismiss)(dl_sync *sync, dl_status status);
   const dl_ps_staleness *(*staleness)(const dl_sync *sync);
 } dl_sync_ops;
@@ -65,9 +68,12 @@ struct dl_sync {
   const dl_param_group *group;
   dl_sync_options options;
   const dl_half *half;     /* options.compress, NULL: none */
+  dl_topk *topk;           /* where options.compress says so, else NULL */
   int64_t step;            /* steps begun */
   dl_audit *audit;         /* NULL: none */
   dl_recompute *recompute; /* the same */
+  dl_audit *resting_audit; /* dl_sync_rest_guards: the same two, out of the way */
+  dl_recompute *resting_recompute;
   int copy_rank,
       copy_size;  /* this member among those that share its copy of the weights: set by setup; size 0: alone */
   int64_t number; /* what messages call the present one */
@@ -131,6 +137,9 @@ dl_status dl_audit_new(dl_sync *sync);
 void dl_audit_destroy(dl_sync *sync);
 /* Around every change of a block's weights by its owner. */
 void dl_audit_before_write(dl_sync *sync, const dl_block_ref *block);
+/* The same in advance for the block that is written next, beside its gradient's sum of squares, which is returned: the
+ * one has to wait for its additions, the other has not. */
+double dl_audit_before_write_and_sumsq(dl_sync *sync, const dl_block_ref *block, const float *gradient);
 void dl_audit_after_write(dl_sync *sync, const dl_block_ref *block);
 /* All weights have been set anew. */
 void dl_audit_rewritten(dl_sync *sync);
@@ -199,7 +208,8 @@ double dl_sync_norm(dl_sync *sync);
 /* min(1, clip / (norm + 1e-6)), as torch.nn.utils.clip_grad_norm_; 1 where clip is 0. */
 float dl_sync_clip_factor(double norm, double clip_norm);
 
-/* Adds the penalties of a trained block to its mean gradient, and takes its sum of squares. */
+/* Adds the penalties of a trained block to its mean gradient, and takes its sum of squares. Without norm_first
+ * dl_sync_apply_block follows. */
 double dl_sync_penalise_block(dl_sync *sync, const dl_block_ref *block, float *gradient);
 /* Applies the optimizer to one block with this (mean) gradient. */
 void dl_sync_apply_block(dl_sync *sync, const dl_block_ref *block, const float *gradient);

@@ -84,8 +84,8 @@ typedef struct dl_nodes {
   int64_t flow_step;
   size_t piece;         /* floats of a message, at most */
   int *weights_missing; /* n_buckets: messages */
-  int *packed_missing;  /* n_buckets x n_nodes x max_roots: the same of packed sums */
-  uint16_t *packed;     /* max_roots x count: sums on their way in 16 bits; NULL without compression */
+  char *packed;         /* max_roots x what dl_nodes_packed_bytes says of count: sums on their way; NULL: as they lie */
+  char *unread;         /* the same of others, as they came: as many as `received`; NULL: where they are to be */
   dl_status flow_status;
   dl_error flow_error;
   uint64_t counted_bytes;
@@ -112,6 +112,16 @@ static inline int64_t dl_nodes_bucket_first(const dl_nodes *own, int bucket) { r
 static inline int64_t dl_nodes_bucket_end(const dl_nodes *own, int bucket) { return own->bucket_first[bucket]; }
 /* Where the sum of a local root lies, for the element at `offset` of the buffer. */
 float *dl_nodes_root_at(const dl_sync *sync, int root, size_t offset);
+
+/* ---- sync_nodes_pack.c: sums that do not travel as they lie (sync.compress) ---- */
+
+/* The most bytes that a part of `floats` takes, a multiple of 16. */
+size_t dl_nodes_packed_bytes(const dl_sync *sync, size_t floats);
+/* Part `part` of a root, which lies at `from`, into `out`; returns the bytes. */
+size_t dl_nodes_pack(const dl_sync *sync, void *out, const float *from, dl_block_range part);
+/* The same back, from `bytes` at `in` that came from node `node`: DL_ERR_SYSTEM where they are no such part. Bits of 16
+ * may lie in the upper half of `to`. */
+dl_status dl_nodes_unpack(const dl_sync *sync, float *to, const void *in, size_t bytes, dl_block_range part, int node);
 
 /* ---- sync_nodes_flow.c: what travels ---- */
 

@@ -5,7 +5,7 @@
  *
  * Parts travel in pieces that MPI sends without asking first (at most 64 KiB over TCP). A larger message asks, and the
  * answer waits behind whatever goes the same way: with both nodes sending, one direction then idles while the other is
- * busy. Large models do ask: their buckets are many, and so would be the pieces.
+ * busy. Large models do ask, as their pieces would be too many, and packed sums, whose length is not known before.
  *
  * Open MPI moves nothing by itself. A thread of the process that sleeps between its turns does, where MPI allows calls
  * from a second thread, and only while something is on its way; the wire's lock keeps it from the leader. */
@@ -51,34 +51,48 @@ static size_t piece(const dl_nodes *own, size_t floats, size_t at) {
 static int pieces_of(const dl_nodes *own, size_t floats) { return (int)((floats + own->piece - 1) / own->piece); }
 
 /* Pieces of one tag arrive in the order of posting. */
-static dl_status receive_pieces(dl_nodes *own, void *to, size_t width, size_t floats, int node, int tag, int id) {
+static dl_status receive_pieces(dl_nodes *own, float *to, size_t floats, int node, int tag, int id) {
   for (size_t at = 0; at < floats; at += own->piece)
-    DL_TRY(dl_flow_receive(own->flow, (char *)to + at * width, piece(own, floats, at) * width, process_of(own, node),
-                           tag, id));
+    DL_TRY(dl_flow_receive(own->flow, to + at, piece(own, floats, at) * sizeof *to, process_of(own, node), tag, id));
   return DL_OK;
 }
 
-static dl_status send_pieces(dl_nodes *own, const void *from, size_t width, size_t floats, int node, int tag) {
+static dl_status send_pieces(dl_nodes *own, const float *from, size_t floats, int node, int tag) {
   for (size_t at = 0; at < floats; at += own->piece)
-    DL_TRY(dl_flow_send(own->flow, (const char *)from + at * width, piece(own, floats, at) * width,
-                        process_of(own, node), tag, -1));
+    DL_TRY(dl_flow_send(own->flow, from + at, piece(own, floats, at) * sizeof *from, process_of(own, node), tag, -1));
   return DL_OK;
+}
+
+/* Where a sum of another node goes, and where it comes in before it is unpacked: 16 bits into the upper half of its
+ * place, what may be longer than that into memory of its own. */
+typedef struct arrival {
+  float *floats;
+  void *unread;
+} arrival;
+
+static arrival arrival_of(const dl_sync *sync, int bucket, int node, int root) {
+  const dl_nodes *own = dl_nodes_of(sync);
+  const dl_block_range part = dl_nodes_part(sync, bucket, own->process, own->node);
+  const size_t at = (size_t)(node * own->max_roots + root) * own->own_count + own->own_at[part.first];
+  size_t begin, floats = floats_of(sync, part, &begin);
+  arrival out = {.floats = own->received + at};
+  out.unread = own->unread ? (void *)(own->unread + dl_nodes_packed_bytes(sync, at))
+                           : (void *)((uint16_t *)(void *)out.floats + floats);
+  return out;
 }
 
 static dl_status receive_gradients(dl_sync *sync, dl_nodes *own, int bucket) {
   size_t begin, floats = floats_of(sync, dl_nodes_part(sync, bucket, own->process, own->node), &begin);
   if (!floats) return DL_OK;
-  size_t at = own->own_at[dl_nodes_part(sync, bucket, own->process, own->node).first];
   for (int k = 0; k < own->n_nodes; k++)
     for (int r = 0; k != own->node && r < own->roots_of[k]; r++) {
-      float *to = own->received + (size_t)(k * own->max_roots + r) * own->own_count + at;
-      const int tag = gradient_tag(own, bucket, r), id = packed_id(own, bucket, k, r);
-      if (sync->half) { /* into the upper half of its place, to be unpacked from there */
-        own->packed_missing[id - own->n_buckets] = pieces_of(own, floats);
-        DL_TRY(receive_pieces(own, (uint16_t *)(void *)to + floats, sizeof(uint16_t), floats, k, tag, id));
-      } else {
-        DL_TRY(receive_pieces(own, to, sizeof *to, floats, k, tag, -1));
-      }
+      const arrival to = arrival_of(sync, bucket, k, r);
+      const int tag = gradient_tag(own, bucket, r);
+      if (own->packed) /* as long as it turns out, so it is one message */
+        DL_TRY(dl_flow_receive(own->flow, to.unread, dl_nodes_packed_bytes(sync, floats), process_of(own, k), tag,
+                               packed_id(own, bucket, k, r)));
+      else
+        DL_TRY(receive_pieces(own, to.floats, floats, k, tag, -1));
     }
   return DL_OK;
 }
@@ -86,16 +100,18 @@ static dl_status receive_gradients(dl_sync *sync, dl_nodes *own, int bucket) {
 static dl_status send_gradients(dl_sync *sync, dl_nodes *own, int bucket) {
   for (int i = 1; i < own->n_nodes; i++) {
     int k = (own->node + i) % own->n_nodes; /* not all to the same one first */
-    size_t begin, floats = floats_of(sync, dl_nodes_part(sync, bucket, own->process, k), &begin);
+    const dl_block_range part = dl_nodes_part(sync, bucket, own->process, k);
+    size_t begin, floats = floats_of(sync, part, &begin);
     for (int r = 0; floats && r < own->n_roots; r++) {
-      const void *from = dl_nodes_root_at(sync, r, begin);
-      uint16_t *packed = own->packed + (size_t)r * sync->group->count + begin;
-      if (sync->half) {
-        sync->half->pack(packed, from, floats);
-        from = packed;
+      const float *from = dl_nodes_root_at(sync, r, begin);
+      const int tag = gradient_tag(own, bucket, r);
+      if (own->packed) {
+        void *out = own->packed + dl_nodes_packed_bytes(sync, (size_t)r * sync->group->count + begin);
+        const size_t bytes = dl_nodes_pack(sync, out, from, part);
+        DL_TRY(dl_flow_send(own->flow, out, bytes, process_of(own, k), tag, -1));
+      } else {
+        DL_TRY(send_pieces(own, from, floats, k, tag));
       }
-      DL_TRY(
-          send_pieces(own, from, sync->half ? sizeof *packed : sizeof(float), floats, k, gradient_tag(own, bucket, r)));
     }
   }
   return DL_OK;
@@ -105,29 +121,19 @@ static void weights_arrived(dl_nodes *own, int bucket) {
   atomic_store_explicit(&own->arrived[bucket * own->columns + own->process], own->gather_step, memory_order_release);
 }
 
-/* From the upper half of its place to all of it, front to back: what is not read yet is never overwritten. */
-static void unpack(dl_sync *sync, dl_nodes *own, int id) {
-  int root = id % own->max_roots, node = id / own->max_roots % own->n_nodes,
-      bucket = id / own->max_roots / own->n_nodes;
-  dl_block_range part = dl_nodes_part(sync, bucket, own->process, own->node);
-  size_t begin, floats = floats_of(sync, part, &begin);
-  float *to = own->received + (size_t)(node * own->max_roots + root) * own->own_count + own->own_at[part.first];
-  const uint16_t *from = (const uint16_t *)(const void *)to + floats;
-  for (size_t at = 0; at < floats; at += DL_BLOCK) {
-    uint16_t some[DL_BLOCK];
-    size_t n = floats - at < DL_BLOCK ? floats - at : DL_BLOCK;
-    memcpy(some, from + at, n * sizeof *some);
-    sync->half->unpack(to + at, some, n);
-  }
+static dl_status unpack(dl_sync *sync, int id, size_t bytes) {
+  const dl_nodes *own = dl_nodes_of(sync);
+  const int root = id % own->max_roots, node = id / own->max_roots % own->n_nodes,
+            bucket = id / own->max_roots / own->n_nodes;
+  const arrival to = arrival_of(sync, bucket, node, root);
+  return dl_nodes_unpack(sync, to.floats, to.unread, bytes, dl_nodes_part(sync, bucket, own->process, own->node), node);
 }
 
-static void message_done(void *context, int id) {
+static dl_status message_done(void *context, int id, size_t bytes) {
   dl_nodes *own = dl_nodes_of(context);
-  if (id >= own->n_buckets) {
-    if (--own->packed_missing[id - own->n_buckets] == 0) unpack(context, own, id - own->n_buckets);
-  } else if (id >= 0 && --own->weights_missing[id] == 0) {
-    weights_arrived(own, id);
-  }
+  if (id >= own->n_buckets) return unpack(context, id - own->n_buckets, bytes);
+  if (--own->weights_missing[id] == 0) weights_arrived(own, id);
+  return DL_OK;
 }
 
 static dl_status swap_weights(dl_sync *sync, dl_nodes *own, int bucket) {
@@ -137,12 +143,11 @@ static dl_status swap_weights(dl_sync *sync, dl_nodes *own, int bucket) {
     floats = floats_of(sync, dl_nodes_part(sync, bucket, own->process, k), &begin);
     if (k == own->node || !floats) continue;
     own->weights_missing[bucket] += pieces_of(own, floats);
-    DL_TRY(receive_pieces(own, sync->weights + begin, sizeof(float), floats, k, weight_tag(own, bucket), bucket));
+    DL_TRY(receive_pieces(own, sync->weights + begin, floats, k, weight_tag(own, bucket), bucket));
   }
   floats = floats_of(sync, dl_nodes_part(sync, bucket, own->process, own->node), &begin);
   for (int i = 1; i < own->n_nodes; i++)
-    DL_TRY(send_pieces(own, sync->weights + begin, sizeof(float), floats, (own->node + i) % own->n_nodes,
-                       weight_tag(own, bucket)));
+    DL_TRY(send_pieces(own, sync->weights + begin, floats, (own->node + i) % own->n_nodes, weight_tag(own, bucket)));
   if (!own->weights_missing[bucket]) weights_arrived(own, bucket);
   return DL_OK;
 }
@@ -246,6 +251,16 @@ static int most_pieces(const dl_sync *sync, const dl_nodes *own) {
   return most;
 }
 
+static dl_status make_room_to_pack(dl_sync *sync, dl_nodes *own) {
+  if (!sync->half && !sync->topk) return DL_OK;
+  const size_t roots = (size_t)own->max_roots, packed = dl_nodes_packed_bytes(sync, roots * sync->group->count),
+               unread = dl_nodes_packed_bytes(sync, (size_t)own->n_nodes * roots * own->own_count);
+  own->packed = dl_calloc_aligned(packed, 1);
+  if (sync->topk) own->unread = dl_calloc_aligned(unread, 1);
+  sync->member_bytes += packed + (sync->topk ? unread : 0);
+  return own->packed && (own->unread || !sync->topk) ? DL_OK : DL_ERR_NOMEM;
+}
+
 dl_status dl_nodes_flow_new(dl_sync *sync, bool with_thread) {
   dl_nodes *own = dl_nodes_of(sync);
   size_t others = (size_t)own->n_nodes - 1, doubles = (size_t)own->widest * 2;
@@ -259,14 +274,8 @@ dl_status dl_nodes_flow_new(dl_sync *sync, bool with_thread) {
   own->weights_missing = dl_calloc((size_t)own->n_buckets, sizeof *own->weights_missing);
   own->swap_send = dl_calloc_aligned(doubles, sizeof(double));
   own->swap_received = dl_calloc_aligned(doubles * (size_t)own->n_nodes, sizeof(double));
-  if (sync->half) {
-    own->packed = dl_calloc_aligned((size_t)own->max_roots * sync->group->count, sizeof *own->packed);
-    own->packed_missing = dl_calloc(gradients + (size_t)own->n_buckets * (size_t)own->max_roots, sizeof(int));
-  }
-  if (!own->weights_missing || !own->swap_send || !own->swap_received ||
-      (sync->half && (!own->packed || !own->packed_missing)))
-    return DL_ERR_NOMEM;
-  if (sync->half) sync->member_bytes += (size_t)own->max_roots * sync->group->count * sizeof *own->packed;
+  if (!own->weights_missing || !own->swap_send || !own->swap_received) return DL_ERR_NOMEM;
+  DL_TRY(make_room_to_pack(sync, own));
   sync->member_bytes += room * 2 * sizeof(int) + room * sizeof(void *) + doubles * 8 * (size_t)(own->n_nodes + 1);
   DL_TRY(dl_flow_new(own->wire, (int)room, message_done, sync, &own->flow));
   return with_thread && dl_wire_any_thread(own->wire) ? start_thread(sync, own) : DL_OK;
@@ -299,7 +308,7 @@ void dl_nodes_flow_destroy(dl_sync *sync) {
   dl_flow_destroy(&own->flow);
   free(own->weights_missing);
   free(own->packed);
-  free(own->packed_missing);
+  free(own->unread);
   free(own->swap_send);
   free(own->swap_received);
 }

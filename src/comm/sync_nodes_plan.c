@@ -36,23 +36,11 @@ static dl_status find_places(dl_sync *sync, dl_nodes *own) {
   return DL_OK;
 }
 
-/* The first block of [first, end) that begins at `offset` or behind. */
-static int64_t block_at(const dl_sync *sync, int64_t first, int64_t end, size_t offset) {
-  while (first < end) {
-    int64_t middle = first + (end - first) / 2;
-    if (sync->blocks[middle].offset < offset)
-      first = middle + 1;
-    else
-      end = middle;
-  }
-  return first;
-}
-
 /* Boundary `i` of `n` even shares of the blocks [first, end). */
 static int64_t share(const dl_sync *sync, int64_t first, int64_t end, int64_t i, int64_t n) {
   if (i >= n || first == end) return end;
   size_t begin = dl_sync_block_offset(sync, first), past = dl_sync_block_offset(sync, end);
-  return block_at(sync, first, end, begin + (past - begin) / (size_t)n * (size_t)i);
+  return first + dl_group_block_at(sync->blocks + first, end - first, begin + (past - begin) / (size_t)n * (size_t)i);
 }
 
 static dl_status cut_buckets(dl_sync *sync, dl_nodes *own) {

@@ -17,6 +17,7 @@
 
 #include "comm/ps_private.h"
 #include "core/clock.h"
+#include "core/log.h"
 
 #define ADDRESS_BYTES 128
 #define WAIT_MS 200
@@ -25,39 +26,6 @@
 typedef struct contact {
   char address[ADDRESS_BYTES], key[DL_PS_KEY_TEXT];
 } contact;
-
-/* ---- sums that came ---- */
-
-typedef struct owner {
-  zmq_msg_t message;
-  void *copy;
-} owner;
-
-void dl_ps_sum_release(void *p) {
-  owner *o = p;
-  zmq_msg_close(&o->message);
-  free(o->copy);
-  free(o);
-}
-
-bool dl_ps_take_sum(const dl_ps *own, dl_ps_mail *mail, dl_ps_sum *out) {
-  size_t bytes = dl_ps_slice(own) * sizeof(float);
-  if (zmq_msg_size(&mail->payload) != bytes) return false;
-  owner *o = dl_calloc(1, sizeof *o);
-  if (!o) return false;
-  zmq_msg_init(&o->message);
-  zmq_msg_move(&o->message, &mail->payload);
-  float *values = zmq_msg_data(&o->message);
-  if ((uintptr_t)values % sizeof(float)) { /* ZeroMQ packs small messages */
-    o->copy = dl_calloc_aligned(dl_ps_slice(own), sizeof(float));
-    if (o->copy) memcpy(o->copy, values, bytes);
-    values = o->copy;
-  }
-  *out = (dl_ps_sum){.node = mail->frame.node, .values = values, .owner = o};
-  memcpy(out->sums, mail->frame.sums, sizeof out->sums);
-  if (!values) dl_ps_sum_release(o);
-  return values != NULL;
-}
 
 /* ---- slices and memory ---- */
 
@@ -88,11 +56,21 @@ static dl_status find_slices(dl_sync *sync, dl_ps *own) {
   return DL_OK;
 }
 
+static bool place_gradients(dl_sync *sync, dl_ps *own) {
+  const size_t floats = sync->group->count * (size_t)sync->slots;
+  if (own->sums.base)
+    sync->gradients = (float *)own->sums.base + (size_t)sync->team->rank * floats;
+  else if (sync->workers)
+    sync->gradients = keep(sync, floats, sizeof(float));
+  return sync->gradients || !sync->workers;
+}
+
 static dl_status allocate(dl_sync *sync, dl_ps *own) {
+  const bool serves = own->options.role == DL_PS_SERVE;
   size_t size = (size_t)sync->team->size, count = sync->group->count, k = (size_t)sync->group->n_slots;
   size_t doubles = sync->group->measure ? sizeof(dl_tensor_sums) : sizeof(double), slice = dl_ps_slice(own);
-  bool whole = own->server >= 0 && (sync->options.norm_first || own->options.consistency != DL_PS_BSP);
-  if (sync->workers) sync->gradients = keep(sync, count * (size_t)sync->slots, sizeof(float));
+  bool whole = own->server >= 0 && sync->options.norm_first && (!serves || !dl_ps_serve_is_async(sync));
+  bool all = place_gradients(sync, own);
   sync->block_sumsq = keep(sync, (size_t)sync->n_blocks, sizeof(double));
   sync->headers = keep(sync, size, sync->header_bytes);
   own->header = keep(sync, 1, sync->header_bytes);
@@ -103,29 +81,40 @@ static dl_status allocate(dl_sync *sync, dl_ps *own) {
   own->all = keep(sync, (size_t)own->widest * size, doubles);
   own->messages = keep(sync, 2 * size, sizeof *own->messages);
   own->out = keep(sync, (size_t)own->servers, sizeof(dl_ps_link *));
-  bool all = (sync->gradients || !sync->workers) && sync->block_sumsq && sync->headers && own->header && own->state &&
-             (own->means || !whole) && (sync->block_sums || !sync->group->measure) && own->send && own->all &&
-             own->messages && own->out;
+  all = all && sync->block_sumsq && sync->headers && own->header && own->state && (own->means || !whole) &&
+        (sync->block_sums || !sync->group->measure) && own->send && own->all && own->messages && own->out;
   if (!all) return DL_ERR_NOMEM;
   sync->state_begin = own->begin;
   for (size_t i = 0; i < k; i++) sync->state[i] = own->state + i * slice;
   return DL_OK;
 }
 
-/* Servers of one node share their weights; every member of a team that computes pulls its own. */
-static dl_status place_weights(dl_sync *sync, dl_ps *own) {
+/* Members of one node share the weights, and what is summed: then the step is a pass over memory by who serves, and
+ * nothing travels. Else every member that computes pulls its own. */
+static dl_status share_memory(dl_sync *sync, dl_ps *own) {
   dl_team *team = sync->team;
-  size_t bytes = sync->group->count * sizeof(float);
-  if (own->options.role == DL_PS_SERVE && team->nodes == 1 &&
-      team->ops->shared_new(team, bytes, "weights", &own->shared) == DL_OK) {
-    sync->weights = own->shared.base;
-    sync->node_bytes = own->shared.bytes;
+  const size_t bytes = sync->group->count * sizeof(float);
+  const bool serve = own->options.role == DL_PS_SERVE;
+  if (team->nodes > 1 || (!serve && sync->options.transport == DL_TRANSPORT_MPI)) return DL_OK;
+  if (team->ops->shared_new(team, bytes, "weights", &own->shared) != DL_OK) return DL_OK;
+  sync->node_bytes = own->shared.bytes;
+  if (serve) return DL_OK;
+  size_t all = bytes * (size_t)sync->slots * (size_t)team->size;
+  if (team->ops->shared_new(team, all, "gradients", &own->sums) == DL_OK) {
+    sync->node_bytes += own->sums.bytes;
     return DL_OK;
   }
-  own->shared = (dl_shared){0};
-  own->private_weights = keep(sync, sync->group->count, sizeof(float));
-  sync->weights = own->private_weights;
-  return dl_team_agree(team, sync->weights ? DL_OK : DL_ERR_NOMEM);
+  team->ops->shared_destroy(team, &own->shared);
+  sync->node_bytes = 0;
+  if (team->rank == 0)
+    dl_warn("shared_memory", "%s; gradients go as messages, which is slower", dl_error_last()->message);
+  return DL_OK;
+}
+
+static dl_status place_weights(dl_sync *sync, dl_ps *own) {
+  if (!own->shared.base) own->private_weights = keep(sync, sync->group->count, sizeof(float));
+  sync->weights = own->shared.base ? own->shared.base : own->private_weights;
+  return dl_team_agree(sync->team, sync->weights ? DL_OK : DL_ERR_NOMEM);
 }
 
 /* ---- connections within a team ---- */
@@ -283,14 +272,17 @@ static dl_status ps_setup(dl_sync *sync) {
     own->job = strtoull(first, NULL, 16);
     status = find_slices(sync, own);
   }
-  if (status == DL_OK) {
-    dl_ps_collect_init(&own->collect, dl_ps_slice(own), dl_ps_sum_release);
-    status = allocate(sync, own);
-  }
   DL_TRY(dl_team_agree(sync->team, status));
+  dl_ps_collect_init(&own->collect, dl_ps_slice(own), dl_ps_sum_release);
+  own->collect.keep = dl_ps_sum_keep;
+  own->collect.context = own;
+  own->collect.half = sync->half;
+  DL_TRY(share_memory(sync, own));
+  DL_TRY(dl_team_agree(sync->team, allocate(sync, own)));
   DL_TRY(place_weights(sync, own));
   DL_TRY(draw_life(sync, own));
-  return own->options.role == DL_PS_SERVE ? dl_ps_serve_setup(sync) : meet(sync, own);
+  if (own->options.role == DL_PS_SERVE) return dl_ps_serve_setup(sync);
+  return own->sums.base ? DL_OK : meet(sync, own);
 }
 
 static void ps_teardown(dl_sync *sync) {
@@ -300,7 +292,10 @@ static void ps_teardown(dl_sync *sync) {
   for (int s = 0; own->out && s < own->servers; s++) dl_ps_link_close(&own->out[s], 0);
   dl_ps_link_close(&own->link, own->options.role == DL_PS_SERVE ? LINGER_MS : 0);
   dl_ps_collect_clear(&own->collect);
+  dl_ps_sum_forget(own);
   close_folder(own);
+  if (own->sums.base) sync->gradients = NULL;
+  if (own->sums.base) sync->team->ops->shared_destroy(sync->team, &own->sums);
   if (own->shared.base) sync->team->ops->shared_destroy(sync->team, &own->shared);
   void *const mine[] = {sync->gradients,
                         sync->block_sumsq,
@@ -350,14 +345,16 @@ static dl_status push_node(dl_sync *sync, int s, int slot, dl_tree_node node) {
   zmq_msg_t payload;
   dl_ps_frame frame = {.kind = DL_PS_PUSH, .job = own->job, .life = own->life, .step = sync->step, .node = node};
   size_t bytes = (own->offsets[s + 1] - own->offsets[s]) * sizeof(float);
-  if (dl_ps_payload_borrow(&payload, values, bytes, &own->busy) && dl_ps_link_send(own->out[s], NULL, &frame, &payload))
-    return DL_OK;
+  if (sync->half) frame.form = DL_PS_HALVES;
+  bool made = sync->half ? dl_ps_payload_pack(&payload, sync->half, values, bytes / sizeof *values)
+                         : dl_ps_payload_borrow(&payload, values, bytes, &own->busy);
+  if (made && dl_ps_link_send(own->out[s], NULL, &frame, &payload)) return DL_OK;
   return dl_fail(DL_ERR_SYSTEM, "gradients could not be sent to server %d", s);
 }
 
 static dl_status push_all(dl_sync *sync) {
   const dl_ps *own = sync->own;
-  for (int k = 0; k < sync->stack.depth; k++)
+  for (int k = 0; k < sync->stack.depth && !own->sums.base; k++)
     for (int s = 0; s < own->servers; s++) DL_TRY(push_node(sync, s, k, sync->stack.node[k]));
   return DL_OK;
 }
@@ -377,9 +374,10 @@ static dl_status collect(dl_sync *sync) {
   dl_ps *own = sync->own;
   dl_ps_mail mail;
   dl_ps_sum sum;
-  while (own->server >= 0 && !dl_ps_collect_root(&own->collect)) {
+  while (own->server >= 0 && !own->sums.base && dl_ps_collect_missing(&own->collect)) {
     DL_TRY(next_mail(sync, own->link, "gradients", &mail));
-    bool fits = mail.frame.kind == DL_PS_PUSH && mail.frame.step == sync->step && dl_ps_take_sum(own, &mail, &sum);
+    bool fits =
+        mail.frame.kind == DL_PS_PUSH && mail.frame.step == sync->step && dl_ps_take_sum(own, &mail, NULL, &sum);
     if (fits && dl_ps_collect_add(&own->collect, &sum) != DL_PS_ADDED) {
       dl_ps_sum_release(sum.owner);
       fits = false;
@@ -427,7 +425,7 @@ static dl_status receive_weights(dl_sync *sync) {
   return DL_OK;
 }
 
-/* Where servers do not share their weights, each gets the others' slices. */
+/* Where they do not share their weights, each server gets the others' slices. */
 static dl_status exchange_weights(dl_sync *sync) {
   dl_ps *own = sync->own;
   int n = 0, size = sync->team->size;
@@ -458,19 +456,14 @@ static dl_status ps_reduce(dl_sync *sync, float factor, double clip_norm, dl_syn
     DL_TRY(conclude_async(sync, result));
     return exchange_weights(sync);
   }
-  if (own->options.role == DL_PS_TEAM) {
+  if (own->options.role == DL_PS_TEAM && !own->sums.base) {
     dl_status status = own->pushed == DL_OK ? collect(sync) : own->pushed;
     DL_TRY(dl_team_agree(sync->team, status));
   }
-  const dl_ps_sum *root = own->server < 0 ? NULL : dl_ps_collect_root(&own->collect);
-  if (own->server >= 0 && !root)
-    return dl_fail(DL_ERR_INTERNAL, "the tree of step %lld has no root", (long long)sync->step);
-  DL_TRY(dl_ps_apply(sync, root ? root->values : NULL, factor, clip_norm, result));
+  DL_TRY(dl_ps_apply(sync, factor, clip_norm, result));
   if (sync->options.norm_first && !result->finite) return DL_OK;
-  if (own->options.role == DL_PS_SERVE) {
-    dl_ps_serve_applied(sync);
-    return exchange_weights(sync);
-  }
+  if (own->options.role == DL_PS_SERVE) dl_ps_serve_applied(sync);
+  if (own->options.role == DL_PS_SERVE || own->sums.base) return exchange_weights(sync);
   dl_status status = send_weights(sync);
   return dl_team_agree(sync->team, status == DL_OK ? receive_weights(sync) : status);
 }
@@ -528,6 +521,14 @@ static dl_status ps_get(dl_sync *sync, int slot, float *values, int root) {
   return sync->team->ops->exchange(sync->team, &send, !is_root && slice, own->messages, n);
 }
 
+static dl_status ps_log(dl_sync *sync, const char *folder, int64_t step, bool anew) {
+  return dl_ps_of(sync)->options.role == DL_PS_SERVE ? dl_ps_durable_open(sync, folder, step, anew) : DL_OK;
+}
+
+static dl_status ps_saved(dl_sync *sync, int64_t step) {
+  return dl_ps_of(sync)->options.role == DL_PS_SERVE ? dl_ps_durable_saved(sync, step) : DL_OK;
+}
+
 static void ps_dismiss(dl_sync *sync, dl_status status) {
   if (dl_ps_of(sync)->options.role == DL_PS_SERVE) dl_ps_serve_dismiss(sync, status);
 }
@@ -549,6 +550,8 @@ const dl_sync_ops dl_sync_ps_ops = {
     .set = ps_set,
     .get = ps_get,
     .begin = ps_begin,
+    .log = ps_log,
+    .saved = ps_saved,
     .dismiss = ps_dismiss,
     .staleness = ps_staleness,
 };

@@ -2,8 +2,8 @@
  *
  * Which leaf, and by whom, is a random number of (seed, step): all know it without a word. The second member computes
  * it before its own leaves, while its gradient buffers are free, and keeps hashes alone; the owner hashes the leaf as
- * it is delivered, before it is added to others. Both hashes travel with the headers of the step, so that everybody
- * compares them and nothing wrong has been summed.
+ * backward left it, before it is compressed and added to others. Both hashes travel with the headers of the step, so
+ * that everybody compares them and nothing wrong has been summed.
  *
  * Two results do not say who was wrong. Where the weights are whole every member then computes the leaf once more, and
  * the majority speaks: a fault that has passed shows by who no longer gets its own result. */
@@ -69,11 +69,6 @@ static uint64_t mix(uint64_t hash, uint64_t value) {
   return hash ^ hash >> 29;
 }
 
-/* A leaf is delivered as it travels (sync.compress). */
-static void round_leaf(dl_sync *sync) {
-  if (sync->half) sync->half->round(dl_sync_gradients(sync), sync->group->count);
-}
-
 /* Of every tensor that backward writes, block by block, and of the sums. Gaps and frozen tensors are left out. */
 static void hash_leaf(const dl_sync *sync, const float *gradient, const double sums[DL_LEAF_SUMS], uint64_t *out) {
   float bits[2 * DL_LEAF_SUMS];
@@ -123,7 +118,6 @@ int64_t dl_sync_recompute_leaf(const dl_sync *sync) {
 
 void dl_sync_leaf_recomputed(dl_sync *sync, const double sums[DL_LEAF_SUMS]) {
   dl_recompute *own = sync->recompute;
-  round_leaf(sync);
   hash_leaf(sync, dl_sync_gradients(sync), sums, own->tensors[1]);
   own->recomputed = hash_parts(sync, own->tensors[1]);
 }
@@ -207,7 +201,6 @@ dl_status dl_sync_settle_dispute(dl_sync *sync, const double sums[DL_LEAF_SUMS])
   DL_TRY(dl_audit_copies(sync)); /* other weights give other gradients: then memory is to blame */
   const size_t bytes = parts_of(sync) * sizeof(uint64_t);
   vote mine = {0};
-  round_leaf(sync);
   hash_leaf(sync, dl_sync_gradients(sync), sums, own->now);
   mine.hash = hash_parts(sync, own->now);
   memcpy(mine.host, sync->team->host, sizeof mine.host);

@@ -14,6 +14,7 @@ struct dl_flow {
   MPI_Request *requests;
   int *ids;
   int *completed; /* of one turn */
+  MPI_Status *statuses;
 };
 
 dl_status dl_flow_new(dl_wire *wire, int room, dl_flow_done done, void *context, dl_flow **out) {
@@ -24,7 +25,8 @@ dl_status dl_flow_new(dl_wire *wire, int room, dl_flow_done done, void *context,
   flow->requests = dl_calloc((size_t)room, sizeof *flow->requests);
   flow->ids = dl_calloc((size_t)room, sizeof *flow->ids);
   flow->completed = dl_calloc((size_t)room, sizeof *flow->completed);
-  if (flow->requests && flow->ids && flow->completed) return DL_OK;
+  flow->statuses = dl_calloc((size_t)room, sizeof *flow->statuses);
+  if (flow->requests && flow->ids && flow->completed && flow->statuses) return DL_OK;
   dl_flow_destroy(out);
   return DL_ERR_NOMEM;
 }
@@ -39,6 +41,7 @@ void dl_flow_destroy(dl_flow **flow) {
   free(f->requests);
   free(f->ids);
   free(f->completed);
+  free(f->statuses);
   free(f);
   *flow = NULL;
 }
@@ -69,13 +72,22 @@ dl_status dl_flow_receive(dl_flow *flow, void *data, size_t bytes, int process, 
                 "MPI_Irecv", id);
 }
 
+static dl_status tell(dl_flow *flow, int id, const MPI_Status *status) {
+  int bytes = 0;
+  if (id < 0) return DL_OK;
+  DL_TRY(dl_wire_check(MPI_Get_count(status, MPI_BYTE, &bytes), "MPI_Get_count"));
+  return flow->done(flow->context, id, bytes > 0 ? (size_t)bytes : 0);
+}
+
 dl_status dl_flow_turn(dl_flow *flow) {
   int done = 0;
   if (!flow->pending) return DL_OK;
-  DL_TRY(dl_wire_check(MPI_Testsome(flow->pending, flow->requests, &done, flow->completed, MPI_STATUSES_IGNORE),
+  DL_TRY(dl_wire_check(MPI_Testsome(flow->pending, flow->requests, &done, flow->completed, flow->statuses),
                        "MPI_Testsome"));
   if (done == MPI_UNDEFINED) done = 0;
-  for (int i = 0; i < done; i++) flow->done(flow->context, flow->ids[flow->completed[i]]);
+  dl_status status = DL_OK;
+  for (int i = 0; i < done && status == DL_OK; i++)
+    status = tell(flow, flow->ids[flow->completed[i]], &flow->statuses[i]);
   int kept = 0;
   for (int i = 0; done && i < flow->pending; i++) {
     if (flow->requests[i] == MPI_REQUEST_NULL) continue;
@@ -83,7 +95,7 @@ dl_status dl_flow_turn(dl_flow *flow) {
     flow->ids[kept++] = flow->ids[i];
   }
   if (done) flow->pending = kept;
-  return DL_OK;
+  return status;
 }
 
 int dl_flow_pending(const dl_flow *flow) { return flow->pending; }

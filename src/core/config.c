@@ -19,7 +19,9 @@ const dl_option dl_config_rows[] = {
     {"data.file", DL_OPTION_NODE, AT(data.file), 0, 0, "", NULL,
      "HDF5 file, a list of files, or a glob, that are one data set; relative to the configuration's folder", true},
     {"data.train", DL_OPTION_NODE, AT(data.train), 0, 0, "", NULL,
-     "data set names of the training split: {x: train/x, y: train/y}; weight: for weights per sample", false},
+     "data set names of the training split: {x: train/x, y: train/y}; weight: for weights per sample; regression with "
+     "y: train/x is an autoencoder",
+     false},
     {"data.valid", DL_OPTION_NODE, AT(data.valid), 0, 0, "", NULL,
      "data set names of the validation split, or a fraction to cut off train; default: valid/x and valid/y if there",
      false},
@@ -74,10 +76,12 @@ const dl_option dl_config_rows[] = {
     {"sync.overlap", DL_OPTION_BOOL, AT(sync.overlap), 0, 0, "true", NULL,
      "between nodes: gradients and weights travel while members compute; the bits are the same", true},
     {"sync.compress", DL_OPTION_CHOICE, AT(sync.compress), 0, 0, "none", DL_COMPRESS_NAMES,
-     "rounds every sum of gradients to 16 bits, which halves what they take between nodes; the same bits at any number "
-     "of "
-     "ranks and nodes, but not those of none",
+     "what gradients take between nodes and to servers: bf16 and fp16 round every sum of them to 16 bits, topk sends "
+     "the largest of each leaf and keeps the others for the next step; the same bits at any number of ranks and nodes, "
+     "but not those of none",
      false},
+    {"sync.topk", DL_OPTION_REAL, AT(sync.topk), 1e-4, 1, "0.01", NULL,
+     "compress: topk: the share of a leaf's gradients that is sent, of each block of 1,024", false},
     {"sync.bucket_mb", DL_OPTION_REAL, AT(sync.bucket_mb), 0.001, 1024, "1", NULL,
      "between nodes: MiB of parameters that travel as one, at most; the bits are the same", true},
     {"sync.servers", DL_OPTION_INT, AT(sync.servers), 0, 1e4, "0", NULL,
@@ -91,6 +95,12 @@ const dl_option dl_config_rows[] = {
      false},
     {"sync.staleness", DL_OPTION_INT, AT(sync.staleness), 0, 63, "0", NULL,
      "ssp: steps that may be in progress beside the oldest one; 0 is bsp", false},
+    {"sync.log", DL_OPTION_CHOICE, AT(sync.log), 0, 0, "write", DL_PS_LOG_NAMES,
+     "ps serve, ssp and asp: what is done with a push before it is acknowledged: write hands it to the system, which "
+     "outlasts the server's death; sync waits for the disk, which outlasts the machine's; none: back to the checkpoint",
+     true},
+    {"sync.log_mb", DL_OPTION_INT, AT(sync.log_mb), 1, 1e9, "4096", NULL,
+     "ps serve, ssp and asp: MiB of logged pushes of a server at which it is time for a checkpoint", true},
     {"sync.key", DL_OPTION_STRING, AT(sync.key), 0, 0, "", NULL,
      "ps: this process's key file (`dldist ps keygen`); needed wherever others than this machine could connect", true},
     {"sync.server_key", DL_OPTION_STRING, AT(sync.server_key), 0, 0, "", NULL, "ps worker: the server's .pub file",

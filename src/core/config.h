@@ -38,6 +38,7 @@ typedef enum dl_transport { DL_TRANSPORT_AUTO, DL_TRANSPORT_SHM, DL_TRANSPORT_MP
 typedef enum dl_sync_mode { DL_SYNC_ALLREDUCE, DL_SYNC_PS } dl_sync_mode;
 #define DL_SYNC_MODE_NAMES "allreduce|ps"
 #define DL_CONSISTENCY_NAMES "bsp|ssp|asp"
+#define DL_PS_LOG_NAMES "none|write|sync"
 typedef enum dl_backend { DL_BACKEND_AUTO, DL_BACKEND_ONEDNN, DL_BACKEND_OPENBLAS } dl_backend;
 #define DL_BACKEND_NAMES "auto|onednn|openblas"
 
@@ -66,10 +67,12 @@ typedef struct dl_config {
     int64_t audit_every, recompute_every; /* 0: never */
     double bucket_mb;
     int compress; /* dl_compress */
+    double topk;  /* of DL_COMPRESS_TOPK */
     bool overlap;
     /* parameter servers */
     int consistency; /* index in DL_CONSISTENCY_NAMES */
-    int64_t staleness, servers;
+    int log;         /* index in DL_PS_LOG_NAMES */
+    int64_t log_mb, staleness, servers;
     const char *connect, *bind, *key, *server_key, *allow; /* NULL: none */
   } sync;
   struct {

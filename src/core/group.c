@@ -19,6 +19,18 @@ void dl_group_list_blocks(const dl_param_group *group, dl_block_ref *out) {
   }
 }
 
+int64_t dl_group_block_at(const dl_block_ref *blocks, int64_t n, size_t offset) {
+  int64_t first = 0;
+  while (first < n) {
+    int64_t middle = first + (n - first) / 2;
+    if (blocks[middle].offset < offset)
+      first = middle + 1;
+    else
+      n = middle;
+  }
+  return first;
+}
+
 /* The block in which element `slice * elements / slices` (padding not counted) lies. */
 int64_t dl_group_slice_begin(const dl_param_group *group, int slice, int slices) {
   size_t elements = 0;

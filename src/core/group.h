@@ -68,6 +68,8 @@ typedef struct dl_block_ref {
 int64_t dl_group_blocks(const dl_param_group *group);
 /* All blocks in order; `out` has dl_group_blocks entries. */
 void dl_group_list_blocks(const dl_param_group *group, dl_block_ref *out);
+/* The first of `n` such blocks that begins at element `offset` of the buffer or behind; n: none. */
+int64_t dl_group_block_at(const dl_block_ref *blocks, int64_t n, size_t offset);
 /* First block of slice `slice` of `slices`: evenly by elements, cut at block boundaries; slice = slices gives the end.
  */
 int64_t dl_group_slice_begin(const dl_param_group *group, int slice, int slices);

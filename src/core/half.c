@@ -58,6 +58,6 @@ const dl_half *dl_half_of(int compress) {
   static const dl_half bf16 = {"bf16", bf16_round, bf16_pack, bf16_unpack},
                        fp16 = {"fp16", fp16_round, fp16_pack, fp16_unpack};
   static const dl_half *const kinds[] = {
-      [DL_COMPRESS_NONE] = NULL, [DL_COMPRESS_BF16] = &bf16, [DL_COMPRESS_FP16] = &fp16};
+      [DL_COMPRESS_NONE] = NULL, [DL_COMPRESS_BF16] = &bf16, [DL_COMPRESS_FP16] = &fp16, [DL_COMPRESS_TOPK] = NULL};
   return kinds[compress];
 }

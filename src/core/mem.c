@@ -8,11 +8,23 @@
 #include <sys/mman.h>
 #include <sys/sysinfo.h>
 
-size_t dl_memory_bytes(void) {
+#include "core/cgroup.h"
+
+static size_t machine_bytes(void) {
   struct sysinfo info;
   size_t bytes;
   if (sysinfo(&info) || __builtin_mul_overflow(info.totalram + info.totalswap, (size_t)info.mem_unit, &bytes))
     return SIZE_MAX;
+  return bytes;
+}
+
+size_t dl_memory_bytes(void) {
+  static _Atomic size_t known; /* 0: not yet looked up; whoever looks finds the same */
+  size_t bytes = known;
+  if (bytes) return bytes;
+  size_t machine = machine_bytes(), group = dl_cgroup_read("").memory_bytes;
+  bytes = machine < group ? machine : group;
+  known = bytes;
   return bytes;
 }
 

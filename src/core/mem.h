@@ -13,8 +13,8 @@ void *dl_calloc(size_t count, size_t size);
  * whole pages of 2 MiB, where the system has them for the asking. */
 void *dl_calloc_aligned(size_t count, size_t size);
 
-/* What this machine has, swap included: an upper bound of what can be had. Linux promises more than that, and ends the
- * process where it is touched. */
+/* What this machine has, or this process's control groups allow where that is less, swap included: an upper bound of
+ * what can be had. Linux promises more than that, and ends the process where it is touched. */
 size_t dl_memory_bytes(void);
 
 /* realloc with an overflow check; the old block stays valid on failure (NULL). */

@@ -255,7 +255,8 @@ const char *dl_node_describe(const dl_node *node, char *text, size_t size) {
 
 static dl_status wrong_type(const dl_node *node, const char *what, const char *wanted) {
   char text[96];
-  return dl_node_fail(node, false, "%s must be %s, not %s", what, wanted, dl_node_describe(node, text, sizeof text));
+  dl_node_fail(node, false, "%s must be %s, not %s", what, wanted, dl_node_describe(node, text, sizeof text));
+  return node->quoted ? dl_hint("quotes make it a text: leave them out") : dl_error_last()->status;
 }
 
 dl_status dl_node_int(const dl_node *node, const char *what, int64_t *out) {
@@ -277,9 +278,11 @@ dl_status dl_node_real(const dl_node *node, const char *what, double *out) {
 }
 
 dl_status dl_node_bool(const dl_node *node, const char *what, bool *out) {
+  static const char *const words[] = {"true", "True", "TRUE", "false", "False", "FALSE"}; /* YAML 1.2, core schema */
   bool plain = node->kind == DL_NODE_SCALAR && !node->quoted;
-  if (plain && (!strcmp(node->text, "true") || !strcmp(node->text, "false"))) {
-    *out = node->text[0] == 't';
+  for (int i = 0; plain && i < 6; i++) {
+    if (strcmp(node->text, words[i])) continue;
+    *out = i < 3;
     return DL_OK;
   }
   return wrong_type(node, what, "true or false");

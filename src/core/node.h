@@ -62,7 +62,7 @@ dl_status dl_node_fail(const dl_node *node, bool key, const char *format, ...) _
  */
 dl_status dl_node_int(const dl_node *node, const char *what, int64_t *out);
 dl_status dl_node_real(const dl_node *node, const char *what, double *out);
-dl_status dl_node_bool(const dl_node *node, const char *what, bool *out); /* true, false */
+dl_status dl_node_bool(const dl_node *node, const char *what, bool *out); /* true, True, TRUE, false, ... */
 /* "a map", "a list", "the text 'x'" for messages. */
 const char *dl_node_describe(const dl_node *node, char *text, size_t size);
 

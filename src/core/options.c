@@ -55,6 +55,29 @@ static const char *const synonyms[][2] = {
     {"network", "model"},
     {"filename", "file"},
     {"clipnorm", "clip_norm"},
+    {"out_channels", "filters"},
+    {"kernel_size", "kernel"},
+    {"strides", "stride"},
+    {"hidden_size", "units"},
+    {"num_embeddings", "vocabulary"},
+    {"embedding_dim", "size"},
+    {"num_heads", "heads"},
+};
+
+/* What users of other frameworks type where no key of ours says the same. */
+static const char *const advice[][2] = {
+    {"activation", "an activation is a layer of its own: write it, like `- relu`, on the next line"},
+    {"input_shape", "shapes follow from the data and from the layer before: leave it out"},
+    {"input_dim", "shapes follow from the data and from the layer before: leave it out"},
+    {"input_size", "shapes follow from the data and from the layer before: leave it out"},
+    {"in_features", "shapes follow from the data and from the layer before: leave it out"},
+    {"in_channels", "shapes follow from the data and from the layer before: leave it out"},
+    {"kernel_initializer", "`init` says how a layer's weights begin"},
+    {"kernel_regularizer", "penalties are the optimizer's: set l1, l2 or weight_decay there"},
+    {"batch_first", "sequences are (samples, steps, features): leave it out"},
+    {"num_layers", "write the layer once for each of them"},
+    {"metrics", "all metrics of the task are always computed: leave it out"},
+    {"callbacks", "see train, schedule and checkpoint in `dldist help train`"},
 };
 
 /* Optimal string alignment distance of words up to 31 letters. */
@@ -114,7 +137,12 @@ static dl_status check_range(const dl_option *option, const dl_node *node, doubl
                       node->text);
 }
 
-static dl_status bind_bool(const dl_option *o, dl_node *node, void *to) { return dl_node_bool(node, o->key, to); }
+/* The tree holds one form of it from here on: a resume compares texts. */
+static dl_status bind_bool(const dl_option *o, dl_node *node, void *to) {
+  DL_TRY(dl_node_bool(node, o->key, to));
+  node->text = *(bool *)to ? "true" : "false";
+  return DL_OK;
+}
 
 static dl_status bind_int(const dl_option *o, dl_node *node, void *to) {
   DL_TRY(dl_node_int(node, o->key, to));
@@ -267,6 +295,16 @@ static const char *near_elsewhere(const dl_option_set *sets, int n_sets, const c
   return NULL;
 }
 
+/* All names where a line holds them. */
+static dl_status hint_known(char names[MAX_NAMES][64], int n) {
+  char text[160];
+  size_t used = 0;
+  for (int i = 0; i < n && used < sizeof text; i++)
+    used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", i ? ", " : "", names[i]);
+  if (!n || used >= sizeof text) return dl_hint("known here: see `dldist help train` and `dldist list`");
+  return dl_hint("known here: %s", text);
+}
+
 static dl_status unknown_key(const dl_option_set *sets, int n_sets, const dl_node *child, const char *place,
                              char names[MAX_NAMES][64], int n) {
   const char *list[MAX_NAMES];
@@ -274,7 +312,9 @@ static dl_status unknown_key(const dl_option_set *sets, int n_sets, const dl_nod
   const char *near = dl_nearest_name(child->key, list, n);
   if (!near) near = near_elsewhere(sets, n_sets, child->key);
   dl_node_fail(child, true, "unknown key '%.60s'%s%s", child->key, *place ? " in " : "", place);
-  return near ? dl_hint("did you mean '%s'?", near) : dl_hint("known here: see `dldist help train` and `dldist list`");
+  for (size_t a = 0; a < sizeof advice / sizeof advice[0]; a++)
+    if (!strcmp(child->key, advice[a][0])) return dl_hint("%s", advice[a][1]);
+  return near ? dl_hint("did you mean '%s'?", near) : hint_known(names, n);
 }
 
 static dl_status check_keys(const dl_option_set *sets, int n_sets, const dl_node *map, const char *prefix,

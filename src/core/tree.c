@@ -97,6 +97,12 @@ int64_t dl_cut_leaf_of_shard(const dl_cut *cut, int64_t shard) {
   return cut->leaves == cut->shards ? shard : dl_leaf_begin(cut->samples, cut->shards, shard);
 }
 
+/* The first shard that ends behind sample `leaf`. */
+int64_t dl_cut_shard_of_leaf(const dl_cut *cut, int64_t leaf) {
+  if (cut->leaves == cut->shards) return leaf;
+  return ((leaf + 1) * cut->shards + cut->samples - 1) / cut->samples - 1;
+}
+
 void dl_cut_leaf_range(const dl_cut *cut, int64_t leaf, int64_t *begin, int64_t *end) {
   *begin = dl_leaf_begin(cut->samples, cut->leaves, leaf);
   *end = dl_leaf_begin(cut->samples, cut->leaves, leaf + 1);

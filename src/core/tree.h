@@ -69,6 +69,8 @@ typedef struct dl_cut {
 dl_cut dl_cut_make(int64_t samples, int64_t shards);
 /* Number (0..n) of non-empty leaves before shard `shard`. */
 int64_t dl_cut_leaf_of_shard(const dl_cut *cut, int64_t shard);
+/* The shard that non-empty leaf `leaf` (0..n-1) is. */
+int64_t dl_cut_shard_of_leaf(const dl_cut *cut, int64_t leaf);
 /* Samples [begin, end) of non-empty leaf `leaf` (0..n-1) in the batch. */
 void dl_cut_leaf_range(const dl_cut *cut, int64_t leaf, int64_t *begin, int64_t *end);
 /* Non-empty leaves [begin, end) of member `rank` of `size`. */

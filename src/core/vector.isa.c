@@ -50,13 +50,20 @@ static void send(float *restrict out, const float *restrict x, size_t n) {
 }
 
 /* The square of a float is exact in float64, so only the order of additions matters: element i goes to lane i % 8. */
-static double sumsq(const float *x, size_t n) {
-  double lane[8] = {0};
-  size_t i = 0;
-  for (; i + 8 <= n; i += 8)
-    for (int j = 0; j < 8; j++) lane[j] += (double)x[i + (size_t)j] * (double)x[i + (size_t)j];
+static inline void sumsq_8(double lane[8], const float *x) {
+  for (int j = 0; j < 8; j++) lane[j] += (double)x[j] * (double)x[j];
+}
+
+/* Elements [i, n), i a multiple of 8, and the lanes together. */
+static inline double end_sumsq(double lane[8], const float *x, size_t i, size_t n) {
+  for (; i + 8 <= n; i += 8) sumsq_8(lane, x + i);
   for (int j = 0; i < n; i++, j++) lane[j] += (double)x[i] * (double)x[i];
   return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+}
+
+static double sumsq(const float *x, size_t n) {
+  double lane[8] = {0};
+  return end_sumsq(lane, x, 0, n);
 }
 
 /* Word i goes to lane i % 64. A lane keeps two sums of its words: a plain one, and one that is turned by 7 bits before
@@ -71,38 +78,83 @@ static double sumsq(const float *x, size_t n) {
 #else
 #define WORDS 4
 #endif
-/* Odd factors without pattern: the finaliser of splitmix64. */
+typedef uint32_t words __attribute__((vector_size(4 * WORDS)));
+typedef uint64_t pairs __attribute__((vector_size(4 * WORDS)));
+typedef struct lanes { /* of one vector */
+  words sum, turned;
+} lanes;
+
+/* Odd factors without pattern: the finaliser of splitmix64. Those of even and of odd lanes stand apart, as a vector of
+ * words is weighed as two of 64 bits. */
 #define MIX(z, shift, factor) (((z) ^ ((z) >> (shift))) * (factor))
 #define FACTOR(j) (MIX(MIX((j + 1) * 0x9e3779b97f4a7c15u, 30, 0xbf58476d1ce4e5b9u), 27, 0x94d049bb133111ebu) | 1)
-#define FACTORS(j) FACTOR(j##u), FACTOR(j##u + 1), FACTOR(j##u + 2), FACTOR(j##u + 3)
-static const uint64_t factors[LANES] = {FACTORS(0),  FACTORS(4),  FACTORS(8),  FACTORS(12), FACTORS(16), FACTORS(20),
-                                        FACTORS(24), FACTORS(28), FACTORS(32), FACTORS(36), FACTORS(40), FACTORS(44),
-                                        FACTORS(48), FACTORS(52), FACTORS(56), FACTORS(60)};
-typedef uint32_t words __attribute__((vector_size(4 * WORDS)));
+#define FACTORS(j) FACTOR(j##u), FACTOR(j##u + 2), FACTOR(j##u + 4), FACTOR(j##u + 6)
+static const uint64_t even_factors[LANES / 2] = {FACTORS(0),  FACTORS(8),  FACTORS(16), FACTORS(24),
+                                                 FACTORS(32), FACTORS(40), FACTORS(48), FACTORS(56)};
+static const uint64_t odd_factors[LANES / 2] = {FACTORS(1),  FACTORS(9),  FACTORS(17), FACTORS(25),
+                                                FACTORS(33), FACTORS(41), FACTORS(49), FACTORS(57)};
 
-static inline void add_words(words *sum, words *turned, const float *x) {
+static inline void add_words(lanes *l, const float *x) {
   words word;
   memcpy(&word, x, sizeof word);
-  *sum += word;
-  *turned = (*turned << 7 | *turned >> 25) + word;
+  l->sum += word;
+  l->turned = (l->turned << 7 | l->turned >> 25) + word;
 }
 
-static uint64_t checksum(const float *x, size_t n) {
-  const size_t whole = n / LANES * LANES;
-  float rest[LANES] = {0};
-  uint32_t sums[LANES], turned_sums[LANES];
-  if (n > whole) memcpy(rest, x + whole, (n - whole) * sizeof *x);
-  for (size_t c = 0; c < LANES; c += WORDS) {
-    words sum = {0}, turned = {0};
-    for (size_t i = 0; i < whole; i += LANES) add_words(&sum, &turned, x + i + c);
-    if (n > whole) add_words(&sum, &turned, rest + c);
-    memcpy(sums + c, &sum, sizeof sum);
-    memcpy(turned_sums + c, &turned, sizeof turned);
-  }
+/* (sum + 2^32 turned) times its factor, of lanes `first` on: nothing leaves registers. */
+static inline pairs weigh(lanes l, size_t first) {
+  const uint64_t low = 0xffffffffu;
+  const pairs sum = (pairs)l.sum, turned = (pairs)l.turned;
+  pairs even, odd;
+  memcpy(&even, even_factors + first / 2, sizeof even);
+  memcpy(&odd, odd_factors + first / 2, sizeof odd);
+  return ((sum & low) | turned << 32) * even + (sum >> 32 | (turned & ~low)) * odd;
+}
+
+static inline uint64_t finish(pairs total, size_t n) {
   uint64_t hash = n;
-  for (size_t j = 0; j < LANES; j++) hash += (sums[j] | (uint64_t)turned_sums[j] << 32) * factors[j];
+  for (size_t i = 0; i < WORDS / 2; i++) hash += total[i];
   hash = (hash ^ hash >> 29) * 0x9e3779b97f4a7c15u;
   return hash ^ hash >> 32;
+}
+
+/* Where all lanes fit into registers they are added row by row, and `lane`, unless it is NULL, the squares of `squares`
+ * with them; else vector by vector. */
+static inline __attribute__((always_inline)) uint64_t checksum_with(const float *x, size_t n, const float *squares,
+                                                                    double *lane) {
+  const size_t whole = n / LANES * LANES;
+  float rest[LANES] = {0};
+  if (n > whole) memcpy(rest, x + whole, (n - whole) * sizeof *x);
+#if WORDS == 16
+  lanes a = {{0}, {0}}, b = a, c = a, d = a;
+  for (size_t i = 0; i < n; i += LANES) {
+    const float *row = i < whole ? x + i : rest;
+    add_words(&a, row);
+    add_words(&b, row + 16);
+    add_words(&c, row + 32);
+    add_words(&d, row + 48);
+    for (size_t k = i; lane && i < whole && k < i + LANES; k += 8) sumsq_8(lane, squares + k);
+  }
+  const pairs total = weigh(a, 0) + weigh(b, 16) + weigh(c, 32) + weigh(d, 48);
+#else
+  pairs total = {0};
+  for (size_t c = 0; c < LANES; c += WORDS) {
+    lanes l = {{0}, {0}};
+    for (size_t i = 0; i < whole; i += LANES) add_words(&l, x + i + c);
+    if (n > whole) add_words(&l, rest + c);
+    total += weigh(l, c);
+  }
+  for (size_t k = 0; lane && k < whole; k += 8) sumsq_8(lane, squares + k);
+#endif
+  return finish(total, n);
+}
+
+static uint64_t checksum(const float *x, size_t n) { return checksum_with(x, n, NULL, NULL); }
+
+static double sumsq_checksum(const float *x, const float *y, size_t n, uint64_t *hash) {
+  double lane[8] = {0};
+  *hash = checksum_with(y, n, x, lane);
+  return end_sumsq(lane, x, n / LANES * LANES, n);
 }
 
 extern const dl_vector_ops DL_ISA_NAME(dl_vector_table);
@@ -113,4 +165,5 @@ const dl_vector_ops DL_ISA_NAME(dl_vector_table) = {.add = add,
                                                     .scale = scale,
                                                     .send = send,
                                                     .sumsq = sumsq,
-                                                    .checksum = checksum};
+                                                    .checksum = checksum,
+                                                    .sumsq_checksum = sumsq_checksum};

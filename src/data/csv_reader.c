@@ -21,10 +21,11 @@ enum { BUFFER_BYTES = 1 << 18, SNIFFED_RECORDS = 20 };
 
 struct dl_csv {
   const char *path;
-  gzFile stream; /* NULL: the buffer is all there is */
+  gzFile stream; /* NULL: the buffer, which is borrowed, is all there is */
   int64_t file_bytes;
   char delimiter;
-  unsigned char *buffer;
+  const unsigned char *buffer;
+  unsigned char *own; /* the buffer, where there is a stream */
   size_t at, end;
   int64_t before;     /* bytes before the buffer */
   int64_t line;       /* of the byte at `at`, from 1 */
@@ -49,7 +50,7 @@ static dl_status fill(dl_csv *csv) {
   if (csv->at < csv->end || !csv->stream) return DL_OK;
   csv->before += (int64_t)csv->end;
   csv->at = csv->end = 0;
-  int got = gzread(csv->stream, csv->buffer, BUFFER_BYTES), code = Z_OK;
+  int got = gzread(csv->stream, csv->own, BUFFER_BYTES), code = Z_OK;
   if (got > 0) {
     csv->end = (size_t)got;
     return DL_OK;
@@ -235,6 +236,59 @@ dl_status dl_csv_next(dl_csv *csv, dl_csv_field **fields, int *n) {
   return DL_OK;
 }
 
+/* ---- pieces of whole records ---- */
+
+/* The byte behind the last line end within [from, to) of a text of n bytes; 0: none. Of CR LF the LF ends the line. */
+static size_t behind_line_end(const char *text, size_t from, size_t to, size_t n) {
+  const char *end = to > from ? memrchr(text + from, '\n', to - from) : NULL;
+  if (end) return (size_t)(end - text) + 1;
+  if (to == n && to > from) to--; /* what follows the last byte is not known */
+  while (to > from && (end = memrchr(text + from, '\r', to - from))) {
+    to = (size_t)(end - text);
+    if (end[1] != '\n') return to + 1;
+  }
+  return 0;
+}
+
+/* Whether a quote at `at`, which is outside of quotes, begins a field. */
+static bool opens_field(const dl_csv *csv, const char *text, size_t at) {
+  size_t before = at;
+  while (before && is_blank(csv, text[before - 1])) before--;
+  if (!before || ends_line(text[before - 1])) return true;
+  return csv->delimiter == ' ' ? before < at : text[before - 1] == csv->delimiter;
+}
+
+/* Behind the quote that closes what was opened before `at`; n where there is none. */
+static size_t behind_quotes(const char *text, size_t at, size_t n) {
+  while (at < n) {
+    const char *quote = memchr(text + at, '"', n - at);
+    if (!quote) return n;
+    at = (size_t)(quote - text) + 1;
+    if (at == n || text[at] != '"') return at;
+    at++; /* a quote within quotes is written twice */
+  }
+  return n;
+}
+
+size_t dl_csv_cut(const dl_csv *csv, const char *text, size_t n) {
+  size_t best = 0, at = 0;
+  while (at < n) {
+    const char *quote = memchr(text + at, '"', n - at);
+    const size_t gap_end = quote ? (size_t)(quote - text) : n, end = behind_line_end(text, at, gap_end, n);
+    if (end) best = end;
+    at = !quote || !opens_field(csv, text, gap_end) ? gap_end + 1 : behind_quotes(text, gap_end + 1, n);
+  }
+  return best;
+}
+
+int64_t dl_csv_lines(const char *text, size_t n) {
+  int64_t lines = 0;
+  for (size_t i = 0; i < n; i++) lines += text[i] == '\n';
+  for (const char *p = text, *end = text + n; p < end && (p = memchr(p, '\r', (size_t)(end - p))); p++)
+    lines += p + 1 == end || p[1] != '\n';
+  return lines;
+}
+
 /* ---- opening ---- */
 
 /* Fields of the first records of the buffer when cut at `delimiter`; *alike where all have as many. */
@@ -283,8 +337,8 @@ static dl_status begin(dl_csv *csv, char delimiter) {
   csv->stream = gzopen(path, "rb");
   if (!csv->stream) return dl_fail_at(DL_ERR_DATA, path, 0, 0, "cannot be opened: %s", strerror(errno));
   gzbuffer(csv->stream, 1u << 17);
-  csv->buffer = dl_calloc(BUFFER_BYTES, 1);
-  if (!csv->buffer) return DL_ERR_NOMEM;
+  csv->buffer = csv->own = dl_calloc(BUFFER_BYTES, 1);
+  if (!csv->own) return DL_ERR_NOMEM;
   DL_TRY(fill(csv));
   if (csv->end >= 3 && !memcmp(csv->buffer, "\xef\xbb\xbf", 3)) csv->at = 3;
   csv->line_start = (int64_t)csv->at;
@@ -308,10 +362,32 @@ dl_status dl_csv_open(const char *path, char delimiter, dl_csv **out) {
   return status;
 }
 
+dl_status dl_csv_open_text(const char *path, int64_t line, const char *text, size_t bytes, char delimiter,
+                           dl_csv **out) {
+  dl_csv *csv = *out = dl_calloc(1, sizeof *csv);
+  if (!csv) return DL_ERR_NOMEM;
+  csv->path = path;
+  csv->line = line;
+  csv->buffer = (const unsigned char *)text;
+  csv->end = bytes;
+  csv->delimiter = delimiter;
+  return DL_OK;
+}
+
+dl_status dl_csv_read(dl_csv *csv, char *out, size_t most, size_t *got) {
+  *got = 0;
+  DL_TRY(fill(csv));
+  const size_t n = csv->end - csv->at < most ? csv->end - csv->at : most;
+  memcpy(out, csv->buffer + csv->at, n);
+  csv->at += n;
+  *got = n;
+  return DL_OK;
+}
+
 void dl_csv_close(dl_csv **csv) {
   if (!*csv) return;
   if ((*csv)->stream) gzclose((*csv)->stream);
-  free((*csv)->buffer);
+  free((*csv)->own);
   free((*csv)->text);
   free((*csv)->fields);
   free(*csv);

@@ -24,10 +24,21 @@ typedef struct dl_csv dl_csv;
 /* `delimiter`: 0 = the one of , ; tab | that cuts the first records alike (else runs of blanks, else a comma); ' ' =
  * runs of blanks. Errors of all functions are DL_ERR_DATA with file, line and column. `path` is borrowed. */
 dl_status dl_csv_open(const char *path, char delimiter, dl_csv **out);
+/* Records of a text in memory, which is borrowed; `line` is that of its first byte, which begins a line. */
+dl_status dl_csv_open_text(const char *path, int64_t line, const char *text, size_t bytes, char delimiter,
+                           dl_csv **out);
 void dl_csv_close(dl_csv **csv);
 
 /* The next record; *n = 0 at the end of the file. The fields live until the next call. */
 dl_status dl_csv_next(dl_csv *csv, dl_csv_field **fields, int *n);
+
+/* The same file as bytes, in place of records: up to `most`, 0 at the end. The lines of errors are not those of the
+ * file. */
+dl_status dl_csv_read(dl_csv *csv, char *out, size_t most, size_t *got);
+/* Of `n` bytes that begin with a record, those up to the end of the last record that ends in a line end; 0: none. */
+size_t dl_csv_cut(const dl_csv *csv, const char *text, size_t n);
+/* Line ends in whole records. */
+int64_t dl_csv_lines(const char *text, size_t n);
 
 char dl_csv_delimiter(const dl_csv *csv);
 /* Of the file as it lies on the disk: bytes read so far, and in all. */

@@ -1,97 +1,34 @@
-/* csv_table.c - one pass over all records decides what a column is: numbers while every value is one, else categories.
+/* csv_table.c - the header, the roles of columns, and what they are once all records have been looked at: numbers or
+ * categories, classes, splits.
  *
- * Both possibilities are kept open while there are few different values; a column with many of them can only hold
- * numbers, and its first text is an error at its place. So memory depends on the width of a record, not on their number
- * (but for a byte a row where a split file is given).
+ * The first member reads the header and keeps the splits; columns are the same on all members. Memory depends on the
+ * width of a record, not on their number (but for a byte a row where a split file is given).
  */
-#include "data/csv_check.h"
+#include "data/csv_table.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "core/config.h"
 #include "core/mem.h"
+#include "data/csv_check.h"
+#include "data/csv_column.h"
+#include "data/csv_rows.h"
 #include "data/utf8.h"
 
-enum { MOST_CATEGORIES = 1024, MOST_CLASSES = 65536, MOST_NAME = 255, AUTO_CLASSES = 50, PROGRESS_ROWS = 4096 };
+enum { AUTO_CLASSES = 50 };
 
-bool dl_csv_missing(const dl_csv_field *field) {
-  static const char *const words[] = {"", "?", "NA", "N/A", "NaN", "-NaN", "null"};
-  if (field->bytes > 4) return false;
-  for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-    if (!strcasecmp(field->text, words[i])) return true;
-  return false;
+static bool is_first(const dl_csv_table *table) { return !table->job->team || table->job->team->rank == 0; }
+static dl_status agree(const dl_csv_table *table, dl_status mine) {
+  return table->job->team ? dl_team_agree(table->job->team, mine) : mine;
 }
 
 dl_status dl_csv_fail(const dl_csv_table *table, int input, const dl_csv_field *field, const dl_csv_column *column,
                       const char *what) {
   return dl_fail_at(DL_ERR_DATA, table->job->inputs[input], field->line, field->column, "column '%.80s': '%.60s' %s",
                     column->name, field->text, what);
-}
-
-/* ---- passes ---- */
-
-static dl_status check_count(const dl_csv_table *table, const char *path, const dl_csv_field *fields, int n) {
-  if (n == table->n) return DL_OK;
-  dl_fail_at(DL_ERR_DATA, path, fields[0].line, 0, "%d field%s where the first record has %d", n, n == 1 ? "" : "s",
-             table->n);
-  return dl_hint("fields are cut at '%c'; another one is named with --delimiter",
-                 table->delimiter == '\t' ? ' ' : table->delimiter);
-}
-
-/* Whether the record is kept: with --missing drop it lacks nothing that is used. */
-static bool is_kept(const dl_csv_table *table, const dl_csv_field *fields) {
-  if (table->options->missing != DL_CSV_DROP) return true;
-  for (int i = 0; i < table->n; i++)
-    if (table->columns[i].role != DL_CSV_IGNORED && dl_csv_missing(&fields[i])) return false;
-  return true;
-}
-
-static dl_status check_header(const dl_csv_table *table, const char *path, const dl_csv_field *fields, int n) {
-  DL_TRY(check_count(table, path, fields, n));
-  for (int i = 0; i < n; i++)
-    if (fields[i].bytes && strncmp(fields[i].text, table->columns[i].name, MOST_NAME) != 0)
-      return dl_fail_at(DL_ERR_DATA, path, fields[i].line, fields[i].column,
-                        "the header names column %d '%.60s', but '%.60s' in '%.120s'", i + 1, fields[i].text,
-                        table->columns[i].name, table->job->inputs[0]);
-  return DL_OK;
-}
-
-static dl_status read_rows(dl_csv_table *table, dl_csv *csv, int input, const char *phase, dl_csv_row_fn each,
-                           void *context, int64_t *row) {
-  const char *path = table->job->inputs[input];
-  dl_csv_field *fields;
-  int n;
-  if (table->header) {
-    DL_TRY(dl_csv_next(csv, &fields, &n));
-    if (n && input) DL_TRY(check_header(table, path, fields, n));
-  }
-  for (;; (*row)++) {
-    DL_TRY(dl_csv_next(csv, &fields, &n));
-    if (!n) return DL_OK;
-    DL_TRY(check_count(table, path, fields, n));
-    if (is_kept(table, fields)) DL_TRY(each(table, fields, input, *row, context));
-    if (*row % PROGRESS_ROWS == 0) dl_import_progress(table->job, phase, dl_csv_position(csv), dl_csv_size(csv));
-  }
-}
-
-dl_status dl_csv_table_rows(dl_csv_table *table, const char *phase, dl_csv_row_fn each, void *context) {
-  int64_t row = 0;
-  dl_split_rule_begin(&table->rule);
-  for (int input = 0; input < table->job->n_inputs; input++) {
-    dl_csv *csv;
-    DL_TRY(dl_csv_open(table->job->inputs[input], table->delimiter, &csv));
-    dl_status status = read_rows(table, csv, input, phase, each, context, &row);
-    dl_csv_close(&csv);
-    DL_TRY(status);
-  }
-  if (table->rows && row != table->rows)
-    return dl_fail_at(DL_ERR_DATA, table->job->inputs[0], 0, 0, "changed while it was read");
-  table->rows = row;
-  return DL_OK;
 }
 
 /* ---- the header ---- */
@@ -125,10 +62,7 @@ static void take_target(dl_csv_table *table, int i) {
   table->targets[table->n_targets++] = i;
 }
 static void take_ignored(dl_csv_table *table, int i) { table->columns[i].role = DL_CSV_IGNORED; }
-static void take_categorical(dl_csv_table *table, int i) {
-  table->columns[i].numeric = false;
-  table->columns[i].named_categorical = true;
-}
+static void take_categorical(dl_csv_table *table, int i) { table->columns[i].named_categorical = true; }
 
 /* `list`: a name, or names between commas. */
 static dl_status for_columns(dl_csv_table *table, const char *option, const char *list, column_fn take) {
@@ -165,46 +99,52 @@ static bool looks_like_header(const dl_csv_table *table, const dl_csv_field *fir
   return numbers || named;
 }
 
-static dl_status fail_utf8(const dl_csv_table *table, int input, const dl_csv_field *field) {
-  dl_fail_at(DL_ERR_DATA, table->job->inputs[input], field->line, field->column, "the text is not UTF-8");
-  return dl_hint("convert the file: iconv -f LATIN1 -t UTF-8 (or what it is in)");
-}
+/* What the first member says of the header; the names follow, each with its 0 byte. */
+typedef struct heading {
+  int64_t bytes;
+  int32_t n;
+  char delimiter, header;
+} heading;
 
-static dl_status make_columns(dl_csv_table *table, const dl_csv_field *fields, int n) {
-  table->columns = dl_calloc((size_t)n, sizeof *table->columns);
-  if (!table->columns) return DL_ERR_NOMEM;
-  for (; table->n < n; table->n++) {
-    const int i = table->n;
+static dl_status write_names(const dl_csv_table *table, const dl_csv_field *fields, int n, dl_csv_bytes *out) {
+  for (int i = 0; i < n; i++) {
     const char *text = fields[i].text;
-    dl_csv_column *column = &table->columns[i];
-    if (table->header && !dl_utf8_valid(text, fields[i].bytes)) return fail_utf8(table, 0, &fields[i]);
-    *column = (dl_csv_column){.numeric = true, .whole = true, .least = INFINITY, .most = -INFINITY};
-    column->name = table->header && *text ? dl_strdup(text) : dl_asprintf("x%d", i + 1);
-    if (!column->name) return DL_ERR_NOMEM;
-    if (strlen(column->name) > MOST_NAME) column->name[MOST_NAME] = 0;
+    char name[DL_CSV_MOST_NAME + 1];
+    if (table->header && !dl_utf8_valid(text, fields[i].bytes)) return dl_csv_fail_utf8(table, 0, &fields[i]);
+    if (table->header && *text)
+      snprintf(name, sizeof name, "%s", text);
+    else
+      snprintf(name, sizeof name, "x%d", i + 1);
+    DL_TRY(dl_csv_bytes_put(out, name, strlen(name) + 1));
   }
   return DL_OK;
 }
 
-static dl_status begin_columns(dl_csv_table *table, dl_csv *csv, dl_csv *ahead) {
+/* By the first member: the delimiter, whether there is a header, and the names. */
+static dl_status read_heading(dl_csv_table *table, dl_csv *csv, dl_csv *ahead, heading *head, dl_csv_bytes *names) {
   dl_csv_field *first, *second;
   int n, n_second;
   DL_TRY(dl_csv_next(csv, &first, &n));
   if (!n) return dl_fail_at(DL_ERR_DATA, table->job->inputs[0], 0, 0, "holds no records");
   DL_TRY(dl_csv_next(ahead, &second, &n_second));
   DL_TRY(dl_csv_next(ahead, &second, &n_second));
-  table->delimiter = dl_csv_delimiter(csv);
   table->header = table->options->header == DL_CSV_HEADER_YES || (table->options->header == DL_CSV_HEADER_AUTO &&
                                                                   looks_like_header(table, first, n, second, n_second));
-  DL_TRY(make_columns(table, first, n));
+  DL_TRY(write_names(table, first, n, names));
+  *head = (heading){(int64_t)names->used, n, dl_csv_delimiter(csv), table->header};
+  return DL_OK;
+}
+
+static dl_status make_columns(dl_csv_table *table, const heading *head, const char *names) {
+  table->delimiter = head->delimiter;
+  table->header = head->header != 0;
+  table->columns = dl_calloc((size_t)head->n, sizeof *table->columns);
+  if (!table->columns) return DL_ERR_NOMEM;
+  for (; table->n < head->n; table->n++, names += strlen(names) + 1)
+    if (!(table->columns[table->n].name = dl_strdup(names))) return DL_ERR_NOMEM;
   DL_TRY(for_columns(table, "ignore", table->options->ignore, take_ignored));
   DL_TRY(for_columns(table, "categorical", table->options->categorical, take_categorical));
-  DL_TRY(for_columns(table, "target", table->options->target, take_target));
-  for (int i = 0; i < table->n; i++) {
-    dl_csv_column *column = &table->columns[i];
-    if (column->role != DL_CSV_IGNORED) DL_TRY(dl_text_table_new(&column->values));
-  }
-  return DL_OK;
+  return for_columns(table, "target", table->options->target, take_target);
 }
 
 static dl_status parse_delimiter(const char *text, char *out) {
@@ -219,97 +159,31 @@ static dl_status parse_delimiter(const char *text, char *out) {
   return dl_hint("one character, or comma, semicolon, tab, pipe, space (runs of blanks)");
 }
 
-static dl_status read_header(dl_csv_table *table) {
+static dl_status open_header(dl_csv_table *table, heading *head, dl_csv_bytes *names) {
   char delimiter = 0;
   dl_csv *csv = NULL, *ahead = NULL;
   DL_TRY(parse_delimiter(table->options->delimiter, &delimiter));
   if (!delimiter && table->options->decimal == DL_CSV_COMMA) delimiter = DL_CSV_FIND_NO_COMMA;
   dl_status status = dl_csv_open(table->job->inputs[0], delimiter, &csv);
   if (status == DL_OK) status = dl_csv_open(table->job->inputs[0], delimiter, &ahead);
-  if (status == DL_OK) status = begin_columns(table, csv, ahead);
+  if (status == DL_OK) status = read_heading(table, csv, ahead, head, names);
   dl_csv_close(&csv);
   dl_csv_close(&ahead);
   return status;
 }
 
-/* ---- values ---- */
-
-static dl_status count_value(dl_csv_column *column, const dl_csv_field *field, int most) {
-  int number;
-  if (field->bytes > MOST_NAME || dl_text_table_size(column->values) > most) {
-    dl_text_table_destroy(&column->values);
-    return DL_OK;
-  }
-  DL_TRY(dl_text_table_add(column->values, field->text, field->bytes, &number));
-  if (number >= column->counts) {
-    const int counts = column->counts ? 2 * column->counts : 16;
-    int64_t *more = dl_reallocarray(column->count, (size_t)counts, sizeof *more);
-    if (!more) return DL_ERR_NOMEM;
-    memset(more + column->counts, 0, (size_t)(counts - column->counts) * sizeof *more);
-    column->count = more;
-    column->counts = counts;
-  }
-  column->count[number]++;
-  return DL_OK;
-}
-
-static void note_number(dl_csv_column *column, double value) {
-  column->whole = column->whole && value == rint(value);
-  if (value < column->least) column->least = value;
-  if (value > column->most) column->most = value;
-}
-
-static dl_status fail_text(const dl_csv_table *table, int input, const dl_csv_column *column) {
-  if (!column->text_line)
-    return dl_fail_at(DL_ERR_DATA, table->job->inputs[input], 0, 0,
-                      "column '%.80s' has too many different values for categories", column->name);
-  dl_fail_at(DL_ERR_DATA, table->job->inputs[input], column->text_line, column->text_column,
-             "column '%.80s': '%.48s' is no number, and the column has too many different values for categories",
-             column->name, column->text);
-  return dl_hint("mend the value, or leave the column out: --ignore '%.80s'", column->name);
-}
-
-static dl_status note_value(const dl_csv_table *table, dl_csv_column *column, const dl_csv_field *field, int input) {
-  double value;
-  if (dl_csv_table_number(table, field->text, field->bytes, &value)) {
-    if (!isfinite(value)) return dl_csv_fail(table, input, field, column, "is larger than a float64 can be");
-    note_number(column, value);
-  } else {
-    if (!dl_utf8_valid(field->text, field->bytes)) return fail_utf8(table, input, field);
-    if (!column->text_line) {
-      column->text_input = input;
-      column->text_line = field->line;
-      column->text_column = field->column;
-      snprintf(column->text, sizeof column->text, "%s", field->text);
-    }
-    column->numeric = false;
-  }
-  if (column->values)
-    DL_TRY(count_value(column, field, column->role == DL_CSV_TARGET ? MOST_CLASSES : MOST_CATEGORIES));
-  return column->values || column->numeric ? DL_OK : fail_text(table, input, column);
-}
-
-static dl_status note_missing(const dl_csv_table *table, dl_csv_column *column, const dl_csv_field *field, int input) {
-  column->missing++;
-  const bool target = column->role == DL_CSV_TARGET;
-  if (!target && table->options->missing != DL_CSV_ERROR) return DL_OK;
-  dl_fail_at(DL_ERR_DATA, table->job->inputs[input], field->line, field->column,
-             "%scolumn '%.80s': the value is missing%s%s%s", target ? "target " : "", column->name,
-             field->bytes ? " ('" : "", field->text, field->bytes ? "')" : "");
-  return dl_hint(target ? "leave such rows out: --missing drop" : "say what to do: --missing mean, zero or drop");
-}
-
-static dl_status scan_row(dl_csv_table *table, const dl_csv_field *fields, int input, int64_t row, void *context) {
-  (void)context;
-  for (int i = 0; i < table->n; i++) {
-    dl_csv_column *column = &table->columns[i];
-    if (column->role == DL_CSV_IGNORED) continue;
-    DL_TRY(dl_csv_missing(&fields[i]) ? note_missing(table, column, &fields[i], input)
-                                      : note_value(table, column, &fields[i], input));
-  }
-  table->input_rows[input]++;
-  if (table->split_of && row < table->split_rows) table->size[table->split_of[row]]++;
-  return DL_OK;
+static dl_status read_header(dl_csv_table *table) {
+  dl_team *team = table->job->team;
+  heading head = {.n = 0};
+  dl_csv_bytes names = {NULL, 0, 0};
+  dl_status status = agree(table, is_first(table) ? open_header(table, &head, &names) : DL_OK);
+  if (status == DL_OK && team) status = dl_team_broadcast(team, &head, sizeof head, 0);
+  const bool room = status != DL_OK || is_first(table) || dl_csv_bytes_add(&names, (size_t)head.bytes);
+  if (status == DL_OK) status = agree(table, room ? DL_OK : DL_ERR_NOMEM);
+  if (status == DL_OK && team) status = dl_team_broadcast(team, names.bytes, (size_t)head.bytes, 0);
+  if (status == DL_OK) status = agree(table, make_columns(table, &head, names.bytes));
+  free(names.bytes);
+  return status;
 }
 
 /* ---- categories ---- */
@@ -418,21 +292,17 @@ static dl_status check_columns(const dl_csv_table *table) {
 
 /* ---- splits ---- */
 
+_Static_assert(DL_SPLIT_TRAIN == 0, "rows that no split file names are zeroes");
+
 static dl_status fail_split(const dl_csv_table *table, const dl_csv_field *field, const char *what) {
   return dl_fail_at(DL_ERR_DATA, table->options->split_file, field->line, field->column, "'%.40s' %s", field->text,
                     what);
 }
 
-static dl_status need_rows(dl_csv_table *table, int64_t rows) {
-  if (rows <= table->split_rows) return DL_OK;
-  int64_t most = table->split_rows ? table->split_rows : 4096;
-  while (most < rows) most *= 2;
-  unsigned char *more = dl_reallocarray(table->split_of, (size_t)most, 1);
-  if (!more) return DL_ERR_NOMEM;
-  memset(more + table->split_rows, DL_SPLIT_TRAIN, (size_t)(most - table->split_rows));
-  table->split_of = more;
-  table->split_rows = most;
-  return DL_OK;
+static dl_status fail_row(const dl_csv_table *table, const dl_csv_field *field) {
+  dl_fail_at(DL_ERR_DATA, table->options->split_file, field->line, field->column, "'%.40s' is for no row of '%.120s'",
+             field->text, table->job->inputs[0]);
+  return dl_hint("it has %lld; 0 is the first one", (long long)table->rows);
 }
 
 /* A word for each row, or the numbers of the rows of test. */
@@ -442,12 +312,12 @@ static dl_status read_split_line(dl_csv_table *table, const dl_csv_field *field,
   if (words != (split >= 0))
     return fail_split(table, field, words ? "is none of train, valid, test" : "is no row number");
   if (words) {
-    DL_TRY(need_rows(table, line + 1));
+    if (line >= table->rows) return fail_row(table, field);
     return table->split_of[line] = (unsigned char)split, DL_OK;
   }
-  if (!dl_csv_number(field->text, field->bytes, &number) || number != rint(number) || number < 0 || number > 1e12)
+  if (!dl_csv_number(field->text, field->bytes, &number) || number != rint(number) || number < 0)
     return fail_split(table, field, "is no row number (0 is the first)");
-  DL_TRY(need_rows(table, (int64_t)number + 1));
+  if (number >= (double)table->rows) return fail_row(table, field);
   if (table->split_of[(int64_t)number] == DL_SPLIT_TEST) return fail_split(table, field, "is named twice");
   return table->split_of[(int64_t)number] = DL_SPLIT_TEST, DL_OK;
 }
@@ -464,28 +334,21 @@ static dl_status read_split_lines(dl_csv_table *table, dl_csv *csv, int64_t *nam
   }
 }
 
-/* The rows are counted first: what the file names must be there. */
-static dl_status count_row(dl_csv_table *table, const dl_csv_field *fields, int input, int64_t row, void *context) {
-  (void)table, (void)fields, (void)input, (void)row, (void)context;
-  return DL_OK;
-}
-
+/* By the first member. The rows were counted before: what the file names must be there. */
 static dl_status read_split_file(dl_csv_table *table) {
   dl_csv *csv;
-  int64_t named = 0, last = 0;
+  int64_t named = 0;
   bool words = false;
-  DL_TRY(dl_csv_table_rows(table, "counting", count_row, NULL));
-  DL_TRY(need_rows(table, table->rows + 1));
+  table->split_rows = table->rows;
+  table->split_of = dl_calloc((size_t)table->rows + 1, 1);
+  if (!table->split_of) return DL_ERR_NOMEM;
   DL_TRY(dl_csv_open(table->options->split_file, ',', &csv));
   dl_status status = read_split_lines(table, csv, &named, &words);
   dl_csv_close(&csv);
   DL_TRY(status);
-  for (int64_t i = 0; i < table->split_rows; i++)
-    if (table->split_of[i] != DL_SPLIT_TRAIN) last = i;
-  if (words ? named != table->rows : last >= table->rows)
-    return dl_fail_at(DL_ERR_DATA, table->options->split_file, 0, 0, "names %lld rows, but '%.120s' has %lld",
-                      (long long)(words ? named : last + 1), table->job->inputs[0], (long long)table->rows);
-  return DL_OK;
+  if (!words || named == table->rows) return DL_OK;
+  return dl_fail_at(DL_ERR_DATA, table->options->split_file, 0, 0, "names %lld rows, but '%.120s' has %lld",
+                    (long long)named, table->job->inputs[0], (long long)table->rows);
 }
 
 static dl_status check_split_options(const dl_csv_table *table) {
@@ -500,29 +363,9 @@ static dl_status check_split_options(const dl_csv_table *table) {
   return DL_OK;
 }
 
-dl_split_kind dl_csv_table_split(dl_csv_table *table, const dl_csv_field *fields, int input, int64_t row) {
+dl_split_kind dl_csv_table_split(dl_csv_table *table, int class, int input, int64_t row) {
   if (table->split_of) return row < table->split_rows ? (dl_split_kind)table->split_of[row] : DL_SPLIT_TRAIN;
-  if (input) return DL_SPLIT_TEST;
-  const dl_csv_column *target = &table->columns[table->targets[0]];
-  int class = 0;
-  if (target->category) {
-    const dl_csv_field *field = &fields[table->targets[0]];
-    const int value = dl_text_table_find(target->values, field->text, field->bytes);
-    class = value < 0 ? 0 : target->code[value];
-  }
-  return dl_split_rule_next(&table->rule, class);
-}
-
-static dl_status count_split_row(dl_csv_table *table, const dl_csv_field *fields, int input, int64_t row,
-                                 void *context) {
-  (void)row;
-  int64_t *members = context;
-  const dl_csv_column *target = &table->columns[table->targets[0]];
-  if (input) return DL_OK;
-  const dl_csv_field *field = &fields[table->targets[0]];
-  const int value = dl_text_table_find(target->values, field->text, field->bytes);
-  if (value >= 0) members[target->code[value]]++;
-  return DL_OK;
+  return input ? DL_SPLIT_TEST : dl_split_rule_next(&table->rule, class);
 }
 
 static dl_status make_rule(dl_csv_table *table) {
@@ -531,15 +374,11 @@ static dl_status make_rule(dl_csv_table *table) {
   const int classes = target->category ? target->categories : 1;
   int64_t *members = dl_calloc((size_t)classes, sizeof *members);
   if (!members) return DL_ERR_NOMEM;
-  dl_status status = DL_OK;
-  if (!target->category)
-    members[0] = table->input_rows[0];
-  else if (table->job->n_inputs == 2) /* the classes of the first input alone are cut */
-    status = dl_csv_table_rows(table, "counting", count_split_row, members);
-  else
-    for (int i = 0; i < dl_text_table_size(target->values); i++) members[target->code[i]] += target->count[i];
-  if (status == DL_OK)
-    status = dl_split_rule_new((uint64_t)o->seed, o->test_fraction, o->valid_fraction, classes, members, &table->rule);
+  if (!target->category) members[0] = table->input_rows[0];
+  for (int i = 0; target->category && i < dl_text_table_size(target->values); i++)
+    members[target->code[i]] += target->count[i]; /* the first input alone is cut */
+  dl_status status =
+      dl_split_rule_new((uint64_t)o->seed, o->test_fraction, o->valid_fraction, classes, members, &table->rule);
   free(members);
   for (int c = 0; c < classes && status == DL_OK; c++) {
     table->size[DL_SPLIT_TEST] += table->rule.test[c];
@@ -550,37 +389,48 @@ static dl_status make_rule(dl_csv_table *table) {
   return status;
 }
 
-dl_status dl_csv_table_scan(dl_csv_table *table) {
-  DL_TRY(check_split_options(table));
-  DL_TRY(read_header(table));
-  if (table->options->split_file && *table->options->split_file) DL_TRY(read_split_file(table));
-  DL_TRY(dl_csv_table_rows(table, "reading", scan_row, NULL));
+/* By the first member: what only it has counted. */
+static dl_status check_rows(dl_csv_table *table) {
   const int64_t kept = table->input_rows[0] + table->input_rows[1];
   table->dropped = table->rows - kept;
-  if (!table->input_rows[0])
-    return dl_fail_at(DL_ERR_DATA, table->job->inputs[0], 0, 0,
-                      table->dropped ? "every row lacks a value" : "holds no rows");
-  DL_TRY(check_columns(table));
-  DL_TRY(choose_task(table));
-  DL_TRY(lay_out_features(table));
+  if (table->input_rows[0]) return DL_OK;
+  return dl_fail_at(DL_ERR_DATA, table->job->inputs[0], 0, 0,
+                    table->dropped ? "every row lacks a value" : "holds no rows");
+}
+
+static dl_status cut_splits(dl_csv_table *table) {
   if (!table->split_of) DL_TRY(make_rule(table));
   if (table->size[DL_SPLIT_TRAIN] == 0)
     return dl_fail_at(DL_ERR_DATA, table->job->inputs[0], 0, 0, "no row is left to train on");
   if (table->options->test_fraction > 0 && !table->size[DL_SPLIT_TEST])
     return dl_fail_at(DL_ERR_DATA, table->job->inputs[0], 0, 0, "--test-fraction %g of %lld rows is none",
-                      table->options->test_fraction, (long long)kept);
+                      table->options->test_fraction, (long long)(table->rows - table->dropped));
   return DL_OK;
 }
 
-void dl_csv_table_clear(dl_csv_table *table) {
-  for (int i = 0; table->columns && i < table->n; i++) {
-    dl_csv_column *column = &table->columns[i];
-    dl_text_table_destroy(&column->values);
-    free(column->name);
-    free(column->count);
-    free(column->code);
-    free(column->order);
+/* From the columns, which are the same on all members. */
+static dl_status find_kinds(dl_csv_table *table) {
+  DL_TRY(dl_csv_columns_check_texts(table));
+  DL_TRY(check_columns(table));
+  DL_TRY(choose_task(table));
+  return lay_out_features(table);
+}
+
+dl_status dl_csv_table_scan(dl_csv_table *table) {
+  DL_TRY(agree(table, check_split_options(table)));
+  DL_TRY(read_header(table));
+  if (table->options->split_file && *table->options->split_file) {
+    DL_TRY(dl_csv_rows_count(table));
+    DL_TRY(agree(table, is_first(table) ? read_split_file(table) : DL_OK));
   }
+  DL_TRY(dl_csv_rows_scan(table));
+  DL_TRY(agree(table, is_first(table) ? check_rows(table) : DL_OK));
+  DL_TRY(agree(table, find_kinds(table)));
+  return agree(table, is_first(table) ? cut_splits(table) : DL_OK);
+}
+
+void dl_csv_table_clear(dl_csv_table *table) {
+  for (int i = 0; table->columns && i < table->n; i++) dl_csv_column_clear(&table->columns[i]);
   free(table->columns);
   free(table->split_of);
   dl_split_rule_clear(&table->rule);

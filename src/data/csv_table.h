@@ -16,10 +16,11 @@ typedef struct dl_csv_column {
   dl_csv_role role;
   bool numeric; /* every value is a number (and it was not said to be categorical) */
   bool named_categorical;
-  bool whole;                             /* every number is a whole one */
-  double least, most;                     /* of the numbers */
-  int64_t missing;                        /* values */
-  dl_text_table *values;                  /* NULL where there are too many */
+  bool whole;            /* every number is a whole one */
+  double least, most;    /* of the numbers */
+  int64_t missing;       /* values */
+  dl_text_table *values; /* NULL where there are too many */
+  bool too_many;
   int64_t *count;                         /* of each value */
   int counts;                             /* allocated */
   int text_input, text_line, text_column; /* where the first text that is no number stands */
@@ -48,18 +49,14 @@ typedef struct dl_csv_table {
   dl_split_rule rule;
 } dl_csv_table;
 
-/* A record that is kept. `input`: 0 or 1; `row` from 0 among the records of the inputs. */
-typedef dl_status (*dl_csv_row_fn)(dl_csv_table *table, const dl_csv_field *fields, int input, int64_t row,
-                                   void *context);
-
-/* Reads the inputs once: names, roles, kinds, categories, rows and splits. */
+/* Reads the inputs: names, roles, kinds and categories, on all members; rows and splits, on the first one. Collective
+ * over the job's team, where there is one. */
 dl_status dl_csv_table_scan(dl_csv_table *table);
 void dl_csv_table_clear(dl_csv_table *table);
 
-/* Reads them again from the start. */
-dl_status dl_csv_table_rows(dl_csv_table *table, const char *phase, dl_csv_row_fn each, void *context);
-/* The split of a record: to be asked for each one kept, in order, once a pass. */
-dl_split_kind dl_csv_table_split(dl_csv_table *table, const dl_csv_field *fields, int input, int64_t row);
+/* The split of a record: to be asked for each one kept, in order, once a pass, on the first member. `row` counts from 0
+ * over the records of all inputs. */
+dl_split_kind dl_csv_table_split(dl_csv_table *table, int class, int input, int64_t row);
 
 bool dl_csv_missing(const dl_csv_field *field);
 dl_status dl_csv_fail(const dl_csv_table *table, int input, const dl_csv_field *field, const dl_csv_column *column,

@@ -88,6 +88,11 @@ dl_status dl_data_set_norm(dl_data *data, const dl_norm *norm);
 size_t dl_data_bytes(const dl_data *data);     /* memory per node */
 size_t dl_data_row_bytes(const dl_data *data); /* of x of a sample, as it is kept */
 
+/* Says that the process is dldist's own, not a program that uses HDF5 beside it: HDF5 then has no work left when the
+ * process exits, where it would tell of files that a full disk kept it from writing. Before any other function of this
+ * floor; once. */
+void dl_data_own_process(void);
+
 /* ---- batches. Not collective; no allocation, but for the first batch of a lane that is another member's. ---- */
 
 /* The order `data.shuffle: lanes` needs to know how a batch is cut: before training batches are read. Nothing for other

@@ -120,16 +120,23 @@ static void take_tokens(const dl_data *data, const void *row, int32_t *out) {
   }
 }
 
+static void see(const dl_data *data, const char *x, const dl_view *view, float *out) {
+  if (view)
+    convert_view(data, view, x, out);
+  else
+    convert_row(data, x, out);
+}
+
 /* `x`: the sample's row. `view`: NULL for x as it is. */
 static void take(const dl_data *data, const dl_part *part, int64_t sample, const char *x, const dl_view *view,
                  int64_t row, const dl_batch *out) {
   size_t s = (size_t)sample, r = (size_t)row, size = (size_t)data->plan.shape.x_size,
          y_size = (size_t)data->plan.shape.y_size;
-  if (out->x && view)
-    convert_view(data, view, x, out->x + r * size);
-  else if (out->x)
-    convert_row(data, x, out->x + r * size);
-  if (out->y) memcpy(out->y + r * y_size, part->y + s * y_size, y_size * sizeof(float));
+  if (out->x) see(data, x, view, out->x + r * size);
+  if (out->y && data->plan.y_is_x)
+    see(data, x, view, out->y + r * size);
+  else if (out->y)
+    memcpy(out->y + r * y_size, part->y + s * y_size, y_size * sizeof(float));
   if (out->label && data->task == DL_TASK_LANGUAGE_MODEL)
     take_tokens(data, x, out->label + r * size);
   else if (out->label)
@@ -145,9 +152,9 @@ static void take_trained(const dl_data *data, int64_t epoch, int64_t sample, con
   take(data, &data->part[DL_SPLIT_TRAIN], sample, x, data->augment ? &view : NULL, row, out);
 }
 
-/* Whether batches of this kind look at x: y is in memory whatever x is. */
+/* Whether batches of this kind look at x: y is in memory whatever x is, unless it is x. */
 static bool wants_x(const dl_data *data, const dl_batch *out) {
-  return out->x || (out->label && data->task == DL_TASK_LANGUAGE_MODEL);
+  return out->x || (out->y && data->plan.y_is_x) || (out->label && data->task == DL_TASK_LANGUAGE_MODEL);
 }
 
 /* What one leaf takes: samples [begin, end) of a batch, all of shard `lane`, whose first one is number `leaf` there. */

@@ -267,7 +267,7 @@ static dl_status load_piece(const dl_scan *scan, const dl_config *config, const 
   set.bad = bad;
   dl_status status = load_x(plan, &set, config->data.layout, part->x ? block + part->x + first * x_row : NULL);
   dl_h5_set_close(&set);
-  if (status == DL_OK && (part->y || part->labels)) {
+  if (status == DL_OK && ((part->y && !plan->y_is_x) || part->labels)) {
     DL_TRY(open_again(file, names->y, piece->rows, part->y ? plan->shape.y_size : 0, &set));
     set.bad = bad;
     status = part->labels ? load_labels(&set, check, (int32_t *)(void *)(block + part->labels) + first)

@@ -121,7 +121,7 @@ static const y_form y_forms[] = {
     [DL_TASK_CLASSIFICATION] = {"labels (N,) or (N, 1), or one-hot rows (N, C)", 2, false},
     [DL_TASK_BINARY] = {"one column of 0 and 1: (N,) or (N, 1)", 2, true},
     [DL_TASK_MULTILABEL] = {"rows of 0 and 1: (N, K)", 2, false},
-    [DL_TASK_REGRESSION] = {"values (N,) or (N, K)", 2, false},
+    [DL_TASK_REGRESSION] = {"values", DL_H5_MAX_DIMS, false}, /* a sample's as one row */
 };
 
 static dl_status check_y(dl_scan *scan, looked *seen, int split, const dl_h5_set *x, const dl_h5_set *y, int task) {
@@ -145,6 +145,11 @@ static dl_status check_y(dl_scan *scan, looked *seen, int split, const dl_h5_set
   if (scan->plan.shape.y_size && scan->plan.shape.y_size != size)
     return dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' has %lld values a sample, but another split has %lld", y->name,
                       (long long)size, (long long)scan->plan.shape.y_size);
+  const bool same = task == DL_TASK_REGRESSION && !strcmp(y->name, x->name);
+  if (scan->plan.shape.y_size && same != scan->plan.y_is_x)
+    return dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' is %s, unlike y of another split", y->name,
+                      same ? "x and y" : "not x itself");
+  scan->plan.y_is_x = same;
   scan->plan.shape.y_size = size;
   seen->y_values[split] = y->row_values;
   scan->y_sparse[split] = y->row_values == 1;
@@ -357,7 +362,8 @@ static dl_status lay_out(dl_scan *scan, const looked *seen, const dl_config *con
                      (long long)n, (long long)plan->shape.x_size);
     if (!plan->streamed) part->x = place(&end, n, plan->row_values * element);
     if (seen->has_y[s] && task == DL_TASK_CLASSIFICATION) part->labels = place(&end, n, sizeof(int32_t));
-    if (seen->has_y[s] && task != DL_TASK_CLASSIFICATION) part->y = place(&end, n, plan->shape.y_size * 4);
+    if (seen->has_y[s] && task != DL_TASK_CLASSIFICATION)
+      part->y = place(&end, n, plan->y_is_x ? 0 : plan->shape.y_size * 4);
     if (seen->has_weight[s]) part->weight = place(&end, n, sizeof(float));
     plan->samples[s] = n;
   }

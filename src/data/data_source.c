@@ -119,6 +119,13 @@ dl_status dl_source_valid_fraction(const dl_config *config, double *out) {
   return DL_OK;
 }
 
+/* An autoencoder's targets: where y of train is its x, so it is in splits of which nothing else is said. */
+static void follow_train(dl_source *source, const dl_node *const *nodes) {
+  const dl_split_names *train = &source->split[DL_SPLIT_TRAIN];
+  for (int s = 0; s < DL_SPLITS; s++)
+    if (!strcmp(train->x, train->y) && !dl_node_get(nodes[s], "y")) source->split[s].y = source->split[s].x;
+}
+
 static dl_status list_names(dl_source *source, const dl_config *config, unsigned need) {
   const dl_node *nodes[DL_SPLITS] = {config->data.train, config->data.valid, config->data.test};
   DL_TRY(dl_source_valid_fraction(config, &source->valid_fraction));
@@ -134,6 +141,7 @@ static dl_status list_names(dl_source *source, const dl_config *config, unsigned
     names->wanted = names->needed || !source->only_needed;
     names->needs_y = names->needed && !(need & DL_DATA_WITHOUT_Y);
   }
+  if (config->task == DL_TASK_REGRESSION) follow_train(source, nodes);
   if (scalar_valid) source->split[DL_SPLIT_VALID].wanted = source->split[DL_SPLIT_VALID].needed = false;
   return DL_OK;
 }

@@ -124,7 +124,7 @@ static dl_status copy_set(splitter *s, const dl_h5_set *set, const char *part) {
     status = make_pile(s, set, part, k, type, row_bytes, &piles[k]);
   if (status == DL_OK) status = deal(s, set, type, row_bytes, piles, values, block);
   for (int k = 0; k < DL_SPLITS; k++) {
-    dl_h5_target_close(&piles[k].to);
+    status = dl_h5_target_close(&piles[k].to, status);
     free(piles[k].values);
   }
   free(values);
@@ -165,7 +165,7 @@ static dl_status copy_tokens(splitter *s, const dl_h5_set *set) {
       if (status == DL_OK) status = dl_h5_target_write(&p.to, at, n, type, p.values);
     }
     first += s->size[k];
-    dl_h5_target_close(&p.to);
+    status = dl_h5_target_close(&p.to, status);
     free(p.values);
   }
   H5Tclose(type);

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "core/mem.h"
+#include "data/data.h"
 #include "data/hdf5_chunks.h"
 
 #define MOST_PACKED 1100            /* bytes in memory for each byte of the file */
@@ -40,6 +41,8 @@ void dl_h5_leave(dl_h5_turn *turn) {
   H5Eset_auto2(H5E_DEFAULT, turn->print, turn->context);
   pthread_mutex_unlock(&turn_lock);
 }
+
+void dl_data_own_process(void) { H5dont_atexit(); }
 
 /* ---- errors ---- */
 

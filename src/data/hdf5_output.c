@@ -141,9 +141,11 @@ dl_status dl_h5_target_write(const dl_h5_target *target, int64_t first, int64_t 
   return status;
 }
 
-void dl_h5_target_close(dl_h5_target *target) {
-  if (target->id >= 0) H5Dclose(target->id);
+dl_status dl_h5_target_close(dl_h5_target *target, dl_status status) {
+  if (target->id >= 0 && H5Dclose(target->id) < 0 && status == DL_OK)
+    status = dl_h5_fail(DL_ERR_SYSTEM, NULL, "data set '%s' cannot be written", target->name);
   target->id = -1;
+  return status;
 }
 
 /* ---- texts ---- */
@@ -176,7 +178,7 @@ dl_status dl_h5_write_texts(hid_t file, const char *name, const char *const *tex
   dl_status status = packed ? dl_h5_target_make(file, name, type, 1, &n, false, &target) : DL_ERR_NOMEM;
   for (int64_t i = 0; packed && i < n; i++) memcpy(packed + (size_t)i * width, texts[i], strlen(texts[i]));
   if (status == DL_OK) status = dl_h5_target_write(&target, 0, n, type, packed);
-  dl_h5_target_close(&target);
+  status = dl_h5_target_close(&target, status);
   H5Tclose(type);
   free(packed);
   return status;

@@ -29,7 +29,9 @@ dl_status dl_h5_target_make(hid_t file, const char *name, hid_t type, int dims, 
                             dl_h5_target *out);
 dl_status dl_h5_target_write(const dl_h5_target *target, int64_t first, int64_t rows, hid_t memory_type,
                              const void *values);
-void dl_h5_target_close(dl_h5_target *target);
+/* Values may wait in HDF5's buffers until now: returns `status`, or where that is DL_OK whether they could be written.
+ */
+dl_status dl_h5_target_close(dl_h5_target *target, dl_status status);
 
 /* `n` texts of a fixed length, padded with 0 bytes: h5py and numpy read them as they are. */
 dl_status dl_h5_write_texts(hid_t file, const char *name, const char *const *texts, int64_t n);

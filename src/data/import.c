@@ -28,7 +28,7 @@ static const dl_format formats[] = {
      dl_import_text, dl_text_rows, 2, sizeof(dl_text_options), false},
     {"csv", "FILE [TEST_FILE] --target COLUMN [OPTION]...",
      "a table of numbers and categories as text, plain or packed with gzip", 1, 2, dl_import_csv, dl_csv_rows,
-     DL_CSV_N_ROWS, sizeof(dl_csv_options), false},
+     DL_CSV_N_ROWS, sizeof(dl_csv_options), true},
     {"fann", "FILE [TEST_FILE]", "training files of FANN, the Fast Artificial Neural Network library", 1, 2,
      dl_import_fann, NULL, 0, 0, false},
     {"npy", "X.npy Y.npy [TEST_X.npy TEST_Y.npy]", "arrays of numpy, samples first: integers, floats and booleans", 2,

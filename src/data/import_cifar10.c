@@ -120,7 +120,7 @@ static dl_status write_labels(const split *s, hid_t file, const unsigned char *l
   dl_h5_target to;
   DL_TRY(dl_h5_target_make(file, s->y, H5T_STD_U8LE, 1, &s->all, true, &to));
   dl_status status = dl_h5_target_write(&to, 0, s->all, H5T_STD_U8LE, labels);
-  dl_h5_target_close(&to);
+  status = dl_h5_target_close(&to, status);
   return status;
 }
 
@@ -136,7 +136,7 @@ static dl_status copy_split(const split *s, hid_t file) {
   free(b.records);
   free(b.images);
   free(b.labels);
-  dl_h5_target_close(&to);
+  status = dl_h5_target_close(&to, status);
   return status;
 }
 

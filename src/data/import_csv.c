@@ -1,8 +1,9 @@
 /* import_csv.c - a table as text into features and targets.
  *
- * Three passes over the file, each in memory for some records: what the columns are (csv_table.c), the means that stand
- * for missing values (only where there are any, and of the training rows alone), and the values, which go to their
- * splits a chunk at a time. Rows keep their order within a split.
+ * Two or three passes over the file, each in memory for some records: what the columns are (csv_table.c), the means
+ * that stand for missing values (only where there are any, and of the training rows alone), and the values, which go to
+ * their splits a chunk at a time. Rows keep their order within a split. All members parse; the first one adds and
+ * writes, in the order of the file.
  */
 #include "data/import_csv.h"
 
@@ -15,6 +16,7 @@
 #include "core/config.h"
 #include "core/mem.h"
 #include "data/csv_check.h"
+#include "data/csv_rows.h"
 #include "data/hdf5_output.h"
 
 #define ROW(key_, type_, member, fallback_, choices_, least, largest, help_)                                      \
@@ -52,40 +54,67 @@ const dl_option dl_csv_rows[DL_CSV_N_ROWS] = {
 /* ---- means ---- */
 
 typedef struct mean_state {
-  double *sum, *lost; /* of each column; what rounding took (Neumaier) */
-  int64_t *n;
+  int *columns, n;    /* those with missing values */
+  double *sum, *lost; /* of each of them; what rounding took (Neumaier) */
+  int64_t *count;
 } mean_state;
 
-static dl_status add_to_means(dl_csv_table *table, const dl_csv_field *fields, int input, int64_t row, void *context) {
-  mean_state *state = context;
-  if (dl_csv_table_split(table, fields, input, row) != DL_SPLIT_TRAIN) return DL_OK;
-  for (int i = 0; i < table->n; i++) {
-    const dl_csv_column *column = &table->columns[i];
-    double value;
-    if (column->role != DL_CSV_FEATURE || column->category || !column->missing) continue;
-    if (!dl_csv_table_number(table, fields[i].text, fields[i].bytes, &value)) continue;
-    const double sum = state->sum[i] + value;
-    state->lost[i] +=
-        fabs(state->sum[i]) >= fabs(value) ? (state->sum[i] - sum) + value : (value - sum) + state->sum[i];
-    state->sum[i] = sum;
-    state->n[i]++;
+static dl_status pack_for_means(const dl_csv_table *table, const dl_csv_field *fields, int input, void *out,
+                                void *context) {
+  const mean_state *state = context;
+  (void)input;
+  for (int k = 0; k < state->n; k++) {
+    const dl_csv_field *field = &fields[state->columns[k]];
+    double value = NAN; /* missing */
+    if (!dl_csv_table_number(table, field->text, field->bytes, &value)) value = NAN;
+    memcpy((double *)out + k, &value, sizeof value);
   }
   return DL_OK;
 }
 
+static dl_status add_to_means(dl_csv_table *table, dl_split_kind split, int input, const void *packed, void *context) {
+  mean_state *state = context;
+  (void)table, (void)input;
+  for (int k = 0; k < state->n && split == DL_SPLIT_TRAIN; k++) {
+    double value;
+    memcpy(&value, (const double *)packed + k, sizeof value);
+    if (isnan(value)) continue;
+    const double sum = state->sum[k] + value;
+    state->lost[k] +=
+        fabs(state->sum[k]) >= fabs(value) ? (state->sum[k] - sum) + value : (value - sum) + state->sum[k];
+    state->sum[k] = sum;
+    state->count[k]++;
+  }
+  return DL_OK;
+}
+
+static dl_status sum_means(dl_csv_table *table, mean_state *state) {
+  dl_team *team = table->job->team;
+  const dl_csv_packing packing = {"means", (size_t)state->n * sizeof(double), pack_for_means, add_to_means, state};
+  DL_TRY(dl_csv_rows_pack(table, &packing));
+  for (int k = 0; k < state->n; k++)
+    if (state->count[k]) state->sum[k] = (state->sum[k] + state->lost[k]) / (double)state->count[k];
+  if (team) DL_TRY(dl_team_broadcast(team, state->sum, packing.bytes, 0));
+  for (int k = 0; k < state->n; k++) table->columns[state->columns[k]].mean = state->sum[k];
+  return DL_OK;
+}
+
 static dl_status find_means(dl_csv_table *table) {
-  bool wanted = false;
-  for (int i = 0; i < table->n; i++) wanted = wanted || (!table->columns[i].category && table->columns[i].missing);
-  if (!wanted || table->options->missing != DL_CSV_MEAN) return DL_OK;
-  mean_state state = {dl_calloc((size_t)table->n, sizeof(double)), dl_calloc((size_t)table->n, sizeof(double)),
-                      dl_calloc((size_t)table->n, sizeof(int64_t))};
-  dl_status status =
-      state.sum && state.lost && state.n ? dl_csv_table_rows(table, "means", add_to_means, &state) : DL_ERR_NOMEM;
-  for (int i = 0; i < table->n && status == DL_OK; i++)
-    if (state.n[i]) table->columns[i].mean = (state.sum[i] + state.lost[i]) / (double)state.n[i];
+  if (table->options->missing != DL_CSV_MEAN) return DL_OK;
+  const size_t n = (size_t)table->n;
+  mean_state state = {dl_calloc(n, sizeof(int)), 0, dl_calloc(n, sizeof(double)), dl_calloc(n, sizeof(double)),
+                      dl_calloc(n, sizeof(int64_t))};
+  dl_status status = state.columns && state.sum && state.lost && state.count ? DL_OK : DL_ERR_NOMEM;
+  if (table->job->team) status = dl_team_agree(table->job->team, status);
+  for (int i = 0; i < table->n && status == DL_OK; i++) {
+    const dl_csv_column *column = &table->columns[i];
+    if (column->role == DL_CSV_FEATURE && !column->category && column->missing) state.columns[state.n++] = i;
+  }
+  if (status == DL_OK && state.n) status = sum_means(table, &state);
+  free(state.columns);
   free(state.sum);
   free(state.lost);
-  free(state.n);
+  free(state.count);
   return status;
 }
 
@@ -94,13 +123,17 @@ static dl_status find_means(dl_csv_table *table) {
 /* One split on its way into the file, a chunk at a time. */
 typedef struct split_output {
   dl_h5_target x, y;
-  double *x_block, *y_block;
+  char *x_block; /* in the type of the file */
+  double *y_block;
   int64_t block, rows, written; /* rows a block, in the block, in the file */
 } split_output;
 
+/* A row in a packed form: x in the type of the file, then y as doubles. */
 typedef struct outputs {
-  split_output split[DL_SPLITS];
+  split_output split[DL_SPLITS]; /* on the first member */
   int64_t features, targets;
+  size_t x_bytes, y_bytes; /* of a row */
+  double *row;             /* (features), before it takes the type of the file */
 } outputs;
 
 static dl_status check_value(const dl_csv_table *table, int input, const dl_csv_field *field,
@@ -157,37 +190,62 @@ static dl_status put_target(const dl_csv_table *table, int input, const dl_csv_f
   return check_value(table, input, field, column, *y, true);
 }
 
-static dl_status flush(split_output *s) {
+static void convert_row(const dl_csv_table *table, const outputs *all, void *out) {
+  const int type = table->options->type;
+  if (type == DL_CSV_FLOAT64)
+    memcpy(out, all->row, all->x_bytes);
+  else if (type == DL_CSV_FLOAT32)
+    for (int64_t i = 0; i < all->features; i++) {
+      const float value = (float)all->row[i];
+      memcpy((char *)out + (size_t)i * sizeof value, &value, sizeof value);
+    }
+  else
+    for (int64_t i = 0; i < all->features; i++) ((unsigned char *)out)[i] = (unsigned char)all->row[i];
+}
+
+static dl_status pack_row(const dl_csv_table *table, const dl_csv_field *fields, int input, void *out, void *context) {
+  outputs *all = context;
+  for (int i = 0; i < table->n; i++)
+    if (table->columns[i].role == DL_CSV_FEATURE)
+      DL_TRY(put_feature(table, input, &fields[i], &table->columns[i], all->row));
+  convert_row(table, all, out);
+  for (int t = 0; t < table->n_targets; t++) {
+    const int i = table->targets[t];
+    double y;
+    DL_TRY(put_target(table, input, &fields[i], &table->columns[i], &y));
+    memcpy((char *)out + all->x_bytes + (size_t)t * sizeof y, &y, sizeof y);
+  }
+  return DL_OK;
+}
+
+/* In the file; of this machine. */
+static hid_t x_type(const dl_csv_table *table, bool in_memory) {
+  const int type = table->options->type;
+  if (in_memory)
+    return type == DL_CSV_UINT8 ? H5T_NATIVE_UINT8 : type == DL_CSV_FLOAT64 ? H5T_NATIVE_DOUBLE : H5T_NATIVE_FLOAT;
+  return type == DL_CSV_UINT8 ? H5T_STD_U8LE : type == DL_CSV_FLOAT64 ? H5T_IEEE_F64LE : H5T_IEEE_F32LE;
+}
+
+static dl_status flush(const dl_csv_table *table, split_output *s) {
   if (!s->rows) return DL_OK;
-  DL_TRY(dl_h5_target_write(&s->x, s->written, s->rows, H5T_NATIVE_DOUBLE, s->x_block));
+  DL_TRY(dl_h5_target_write(&s->x, s->written, s->rows, x_type(table, true), s->x_block));
   DL_TRY(dl_h5_target_write(&s->y, s->written, s->rows, H5T_NATIVE_DOUBLE, s->y_block));
   s->written += s->rows;
   s->rows = 0;
   return DL_OK;
 }
 
-static dl_status write_row(dl_csv_table *table, const dl_csv_field *fields, int input, int64_t row, void *context) {
+static dl_status take_row(dl_csv_table *table, dl_split_kind split, int input, const void *packed, void *context) {
   outputs *all = context;
-  split_output *s = &all->split[dl_csv_table_split(table, fields, input, row)];
+  split_output *s = &all->split[split];
   if (!s->block || s->written + s->rows >= s->x.dim[0])
     return dl_fail_at(DL_ERR_DATA, table->job->inputs[input], 0, 0, "changed while it was read");
-  double *x = s->x_block + s->rows * all->features, *y = s->y_block + s->rows * all->targets;
-  for (int i = 0; i < table->n; i++)
-    if (table->columns[i].role == DL_CSV_FEATURE) DL_TRY(put_feature(table, input, &fields[i], &table->columns[i], x));
-  for (int t = 0; t < table->n_targets; t++) {
-    const int i = table->targets[t];
-    DL_TRY(put_target(table, input, &fields[i], &table->columns[i], &y[t]));
-  }
-  return ++s->rows == s->block ? flush(s) : DL_OK;
+  memcpy(s->x_block + (size_t)s->rows * all->x_bytes, packed, all->x_bytes);
+  memcpy(s->y_block + s->rows * all->targets, (const char *)packed + all->x_bytes, all->y_bytes);
+  return ++s->rows == s->block ? flush(table, s) : DL_OK;
 }
 
 /* ---- the file ---- */
-
-static hid_t x_type(const dl_csv_table *table) {
-  return table->options->type == DL_CSV_UINT8     ? H5T_STD_U8LE
-         : table->options->type == DL_CSV_FLOAT64 ? H5T_IEEE_F64LE
-                                                  : H5T_IEEE_F32LE;
-}
 
 static hid_t y_type(const dl_csv_table *table) {
   const int classes = table->columns[table->targets[0]].categories;
@@ -201,35 +259,56 @@ static dl_status make_split(const dl_csv_table *table, int split, outputs *all) 
   split_output *s = &all->split[split];
   const int64_t rows = table->size[split];
   if (!rows) return DL_OK;
-  DL_TRY(dl_h5_target_make((hid_t)table->job->file, x_names[split], x_type(table), 2, (int64_t[]){rows, all->features},
-                           true, &s->x));
+  DL_TRY(dl_h5_target_make((hid_t)table->job->file, x_names[split], x_type(table, false), 2,
+                           (int64_t[]){rows, all->features}, true, &s->x));
   DL_TRY(dl_h5_target_make((hid_t)table->job->file, y_names[split], y_type(table), table->n_targets > 1 ? 2 : 1,
                            (int64_t[]){rows, all->targets}, true, &s->y));
   s->block = s->x.chunk_rows;
-  s->x_block = dl_calloc((size_t)(s->block * all->features), sizeof(double));
+  s->x_block = dl_calloc((size_t)s->block, all->x_bytes);
   s->y_block = dl_calloc((size_t)(s->block * all->targets), sizeof(double));
   return s->x_block && s->y_block ? DL_OK : DL_ERR_NOMEM;
 }
 
-static dl_status write_splits(dl_csv_table *table) {
-  outputs all = {.targets = table->n_targets};
-  dl_status status = DL_OK;
-  for (int i = 0; i < table->n; i++)
-    if (table->columns[i].role == DL_CSV_FEATURE) all.features += table->columns[i].width;
-  for (int s = 0; s < DL_SPLITS; s++) all.split[s] = (split_output){.x = {.id = -1}, .y = {.id = -1}};
-  for (int s = 0; s < DL_SPLITS && status == DL_OK; s++) status = make_split(table, s, &all);
-  if (status == DL_OK) status = dl_csv_table_rows(table, "writing", write_row, &all);
+/* On the first member. */
+static dl_status begin_splits(const dl_csv_table *table, outputs *all) {
+  for (int s = 0; s < DL_SPLITS; s++) DL_TRY(make_split(table, s, all));
+  return DL_OK;
+}
+
+static dl_status end_splits(const dl_csv_table *table, outputs *all, dl_status status) {
   for (int s = 0; s < DL_SPLITS; s++) {
-    split_output *out = &all.split[s];
-    if (status == DL_OK) status = flush(out);
+    split_output *out = &all->split[s];
+    if (status == DL_OK) status = flush(table, out);
     if (status == DL_OK && out->block && out->written != out->x.dim[0])
       status = dl_fail_at(DL_ERR_DATA, table->job->inputs[0], 0, 0, "changed while it was read");
-    dl_h5_target_close(&out->x);
-    dl_h5_target_close(&out->y);
+    status = dl_h5_target_close(&out->x, status);
+    status = dl_h5_target_close(&out->y, status);
     free(out->x_block);
     free(out->y_block);
   }
   return status;
+}
+
+static dl_status write_splits(dl_csv_table *table) {
+  dl_team *team = table->job->team;
+  outputs all = {.targets = table->n_targets};
+  for (int i = 0; i < table->n; i++)
+    if (table->columns[i].role == DL_CSV_FEATURE) all.features += table->columns[i].width;
+  for (int s = 0; s < DL_SPLITS; s++) all.split[s] = (split_output){.x = {.id = -1}, .y = {.id = -1}};
+  const int type = table->options->type;
+  all.x_bytes = (size_t)all.features * (type == DL_CSV_UINT8     ? 1
+                                        : type == DL_CSV_FLOAT64 ? sizeof(double)
+                                                                 : sizeof(float));
+  all.y_bytes = (size_t)all.targets * sizeof(double);
+  all.row = dl_calloc((size_t)all.features, sizeof *all.row);
+  dl_status status = all.row ? DL_OK : DL_ERR_NOMEM;
+  if (status == DL_OK && table->job->file >= 0) status = begin_splits(table, &all);
+  if (team) status = dl_team_agree(team, status);
+  const dl_csv_packing packing = {"writing", all.x_bytes + all.y_bytes, pack_row, take_row, &all};
+  if (status == DL_OK) status = dl_csv_rows_pack(table, &packing);
+  status = end_splits(table, &all, status);
+  free(all.row);
+  return team ? dl_team_agree(team, status) : status;
 }
 
 /* "age", or "color=red" for each category. */
@@ -301,14 +380,16 @@ static void say_what_was_found(const dl_csv_table *table) {
 
 dl_status dl_import_csv(const dl_import_job *job) {
   dl_csv_table *table = dl_calloc(1, sizeof *table);
+  dl_status status = table ? DL_OK : DL_ERR_NOMEM;
+  if (job->team) status = dl_team_agree(job->team, status);
   if (!table) return DL_ERR_NOMEM;
   table->job = job;
   table->options = job->options;
-  dl_status status = dl_csv_table_scan(table);
+  if (status == DL_OK) status = dl_csv_table_scan(table);
   if (status == DL_OK) status = find_means(table);
   if (status == DL_OK) status = write_splits(table);
-  if (status == DL_OK) status = write_names(table);
-  if (status == DL_OK) say_what_was_found(table);
+  if (status == DL_OK && job->file >= 0) status = write_names(table);
+  if (status == DL_OK && job->file >= 0) say_what_was_found(table);
   dl_csv_table_clear(table);
   free(table);
   return status;

@@ -119,8 +119,8 @@ static dl_status copy(fann_file *file, const char *x_name, const char *y_name) {
     status = dl_h5_target_make(out, y_name, H5T_IEEE_F32LE, file->outputs > 1 ? 2 : 1,
                                (int64_t[]){file->pairs, file->outputs}, true, &y);
   if (status == DL_OK) status = copy_pairs(file, &x, &y);
-  dl_h5_target_close(&x);
-  dl_h5_target_close(&y);
+  status = dl_h5_target_close(&x, status);
+  status = dl_h5_target_close(&y, status);
   return status;
 }
 

@@ -169,7 +169,7 @@ static dl_status copy(const idx_file *in, hid_t file, const char *name) {
   dl_h5_target to;
   DL_TRY(dl_h5_target_make(file, name, hdf5_type(in->type, false), in->dims, in->dim, true, &to));
   dl_status status = copy_rows(in, &to);
-  dl_h5_target_close(&to);
+  status = dl_h5_target_close(&to, status);
   return status;
 }
 

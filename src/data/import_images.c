@@ -367,6 +367,12 @@ static dl_status write_names_and_labels(const gallery *g, int split, int64_t fir
   return status;
 }
 
+static dl_status end_sets(const gallery *g, int split, int64_t first, split_sets *sets) {
+  dl_status status = write_names_and_labels(g, split, first, sets);
+  status = dl_h5_target_close(&sets->x, status);
+  return dl_h5_target_close(&sets->y, status);
+}
+
 static dl_status agree(const gallery *g, dl_status mine) {
   return g->job->team ? dl_team_agree(g->job->team, mine) : mine;
 }
@@ -392,9 +398,9 @@ static dl_status copy_split(gallery *g, int split, int64_t first) {
     if (status == DL_OK) status = agree(g, writes ? dl_h5_target_write(&sets.x, at, n, H5T_STD_U8LE, all) : DL_OK);
     if (status == DL_OK) dl_import_progress(g->job, "pictures", first + at + n, g->n);
   }
-  if (status == DL_OK) status = agree(g, write_names_and_labels(g, split, first, &sets));
-  dl_h5_target_close(&sets.x);
-  dl_h5_target_close(&sets.y);
+  if (status == DL_OK) status = agree(g, end_sets(g, split, first, &sets));
+  dl_h5_target_close(&sets.x, status); /* nothing is left of them but after a failure */
+  dl_h5_target_close(&sets.y, status);
   free(mine);
   free(all);
   return status;

@@ -77,7 +77,7 @@ static dl_status copy(const dl_import_job *job, dl_npy *npy, const char *name) {
   dl_h5_target to;
   DL_TRY(dl_h5_target_make((hid_t)job->file, name, dl_npy_file_type(npy), npy->dims, npy->dim, true, &to));
   dl_status status = npy->by_column ? copy_by_column(npy, &to, width) : copy_by_row(job, npy, &to, width);
-  dl_h5_target_close(&to);
+  status = dl_h5_target_close(&to, status);
   return status == DL_OK ? dl_npy_end(npy) : status;
 }
 

@@ -97,7 +97,7 @@ static dl_status write_vocabulary(const text *t, hid_t file) {
   if (status == DL_OK)
     status = dl_h5_target_make(file, "vocabulary", type, 1, (int64_t[]){t->n_vocabulary}, false, &target);
   if (status == DL_OK) status = dl_h5_target_write(&target, 0, t->n_vocabulary, type, texts);
-  dl_h5_target_close(&target);
+  status = dl_h5_target_close(&target, status);
   if (type >= 0) H5Tclose(type);
   free(texts);
   return status;
@@ -116,7 +116,7 @@ static dl_status write_tokens(const text *t, hid_t file, const char *name, int64
     status = dl_h5_target_write(&target, first, rows, H5T_NATIVE_INT32, tokens);
   }
   free(tokens);
-  dl_h5_target_close(&target);
+  status = dl_h5_target_close(&target, status);
   return status;
 }
 

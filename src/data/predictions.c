@@ -8,7 +8,7 @@ static dl_status write_set(hid_t file, const char *name, hid_t file_type, hid_t 
   dl_h5_target target;
   DL_TRY(dl_h5_target_make(file, name, file_type, dims, (int64_t[2]){rows, columns}, false, &target));
   dl_status status = rows ? dl_h5_target_write(&target, 0, rows, memory_type, values) : DL_OK;
-  dl_h5_target_close(&target);
+  status = dl_h5_target_close(&target, status);
   return status;
 }
 

@@ -339,6 +339,18 @@ static dl_status check_sequence(const dl_net_spec *spec, const dl_layer *last) {
   return dl_hint("make the last layer `dense: %lld`", (long long)spec->outputs);
 }
 
+/* Logits of several places or steps would be taken for one long row of classes. */
+static dl_status check_logits(const dl_layer *last) {
+  int wide = 0;
+  for (int i = 0; i < last->out.dims; i++) wide += last->out.dim[i] > 1;
+  if (wide <= 1) return DL_OK;
+  char shape[96];
+  dl_layer_fail(last, "a classification ends in one row of logits, but this is %s",
+                dl_shape_text(&last->out, shape, sizeof shape));
+  return dl_hint(
+      "put `flatten` or `global_avgpool2d` before the last `dense`; recurrent layers without return_sequences");
+}
+
 static dl_status check_end(const dl_net_spec *spec, const dl_net *net) {
   const dl_layer *last = &net->layers[net->n_layers - 1];
   const int made = dl_net_maker(net, net->n_layers - 1);
@@ -349,6 +361,7 @@ static dl_status check_end(const dl_net_spec *spec, const dl_net *net) {
     return dl_hint("take the %s out", maker->kind->name);
   }
   if (net->task == DL_TASK_LANGUAGE_MODEL) return check_sequence(spec, last);
+  if (net->task == DL_TASK_CLASSIFICATION) DL_TRY(check_logits(last));
   const int64_t outputs = dl_shape_size(&last->out);
   if (!spec->outputs || outputs == spec->outputs) return DL_OK;
   dl_node_fail(last->node, true, "the model ends in %lld output%s but the data set has %lld %s", (long long)outputs,

@@ -233,6 +233,41 @@ typedef struct verdict {
   bool stop, checkpoint;
 } verdict;
 
+/* What a step that was made adds to the figures of its line, its epoch and the run. */
+static void count_step(loop *l, const dl_sync_result *result, int64_t samples, double seconds, double lr) {
+  dl_model *m = l->model;
+  const double loss = result->sums[0] / result->sums[1];
+  if (l->run->step_seconds) l->run->step_seconds[m->at.step] = seconds;
+  l->all_s += seconds;
+  l->all_samples += samples;
+  if (l->steps_here++ >= STEPS_NOT_COUNTED) {
+    l->counted_s += seconds;
+    l->counted_samples += samples;
+  }
+  l->epoch_loss += result->sums[0];
+  l->epoch_weight += result->sums[1];
+  l->epoch_samples += samples;
+  l->epoch_s += seconds;
+  l->lr = lr;
+  m->at.step++;
+  m->at.step_in_epoch++;
+  if (m->at.step % m->config->log.every_steps == 0) {
+    l->pending = true;
+    l->line.epoch = m->at.epoch + 1;
+    l->line.step = m->at.step;
+    l->line.loss = loss;
+    l->line.lr = lr;
+    l->line.grad_norm = result->grad_norm;
+    l->line.sent_bytes = result->sent_bytes - l->sent_bytes;
+    l->sent_bytes = result->sent_bytes;
+    l->line.samples_per_s = seconds > 0 ? (double)samples / seconds : 0;
+  }
+  if (l->run->progress) {
+    dl_progress_state state = {m->at.epoch + 1, m->at.step_in_epoch, loss, samples_per_s(l)};
+    dl_progress_step(l->run->progress, &state, dl_now_s());
+  }
+}
+
 static dl_status run_step(loop *l, verdict *out) {
   dl_model *m = l->model;
   double start = dl_now_s(), notes[DL_SYNC_NOTES] = {0};
@@ -252,12 +287,14 @@ static dl_status run_step(loop *l, verdict *out) {
                              .notes = l->notes,
                              .weights_later = true,
                              .step = m->at.step,
+                             .save_due = l->notes[NOTE_CHECKPOINT_DUE] > 0,
                              .stop_flag = l->run->options->stop};
   dl_sync_result result;
   status = dl_sync_finish(m->sync, &request, &result);
   if (status != DL_OK && dl_sync_disputed(m->sync) >= 0) return settle_dispute(l, &cut, dl_sync_disputed(m->sync));
   DL_TRY(status);
-  *out = (verdict){result.stop, dl_sync_notes(m->sync)[NOTE_CHECKPOINT_DUE] > 0 && !result.partial};
+  const bool due = dl_sync_notes(m->sync)[NOTE_CHECKPOINT_DUE] > 0 || (result.save && l->run->checkpoints);
+  *out = (verdict){result.stop, due && !result.partial};
   l->deferred = write_line(l, dl_sync_notes(m->sync));
   if (result.abandoned) return result.partial ? fail_partial(l) : DL_OK;
   if (!result.finite) DL_TRY(dl_sync_settle(m->sync));
@@ -267,36 +304,7 @@ static dl_status run_step(loop *l, verdict *out) {
   notes[NOTE_UPDATE] = result.update_s;
   memcpy(l->notes, notes, sizeof notes);
   l->last_cut = cut;
-  double seconds = dl_now_s() - start, loss = result.sums[0] / result.sums[1];
-  if (l->run->step_seconds) l->run->step_seconds[m->at.step] = seconds;
-  l->all_s += seconds;
-  l->all_samples += samples;
-  if (l->steps_here++ >= STEPS_NOT_COUNTED) {
-    l->counted_s += seconds;
-    l->counted_samples += samples;
-  }
-  l->epoch_loss += result.sums[0];
-  l->epoch_weight += result.sums[1];
-  l->epoch_samples += samples;
-  l->epoch_s += seconds;
-  l->lr = lr;
-  m->at.step++;
-  m->at.step_in_epoch++;
-  if (m->at.step % m->config->log.every_steps == 0) {
-    l->pending = true;
-    l->line.epoch = m->at.epoch + 1;
-    l->line.step = m->at.step;
-    l->line.loss = loss;
-    l->line.lr = lr;
-    l->line.grad_norm = result.grad_norm;
-    l->line.sent_bytes = result.sent_bytes - l->sent_bytes;
-    l->sent_bytes = result.sent_bytes;
-    l->line.samples_per_s = seconds > 0 ? (double)samples / seconds : 0;
-  }
-  if (l->run->progress) {
-    dl_progress_state state = {m->at.epoch + 1, m->at.step_in_epoch, loss, samples_per_s(l)};
-    dl_progress_step(l->run->progress, &state, dl_now_s());
-  }
+  count_step(l, &result, samples, dl_now_s() - start, lr);
   return DL_OK;
 }
 
@@ -312,6 +320,7 @@ static dl_status save(loop *l) {
   double deadline = dl_team_be_patient(run->team);
   DL_TRY(dl_model_save(l->model, run->checkpoints, l->model->config->checkpoint.keep, run->fingerprint, &written));
   run->team->timeout_s = deadline;
+  DL_TRY(dl_sync_saved(l->model->sync, l->model->at.step));
   run->saved_step = l->model->at.step;
   l->last_checkpoint_s = dl_now_s();
   dl_status status = DL_OK;
@@ -453,6 +462,9 @@ dl_status dl_fit(dl_run *run) {
   run->team->timeout_s = run->model->config->sync.timeout;
   if (status == DL_OK) status = dl_guards_begin(run->model);
   if (status == DL_OK) status = dl_team_agree(run->team, dl_test_fault_read(run->model, &l.fault));
+  if (status == DL_OK)
+    status = dl_sync_log(run->model->sync, run->checkpoints ? run->folder : NULL, run->model->at.step,
+                         run->options->resume && !strcmp(run->options->resume, "never"));
   if (status == DL_OK) status = train(&l);
   if (status == DL_OK) status = final_test(&l);
   if (status == DL_OK) status = dl_model_digest(run->model, &run->digest);

@@ -215,7 +215,10 @@ static dl_status open_data(dl_model *model, const dl_model_source *source) {
   if (status == DL_OK) status = copy_norm(&model->norm, dl_data_norm(model->data));
   if (status == DL_OK)
     status = resolve_choice(model->config, "data.shuffle", DL_SHUFFLE_NAMES, dl_data_shuffle(model->data));
-  if (status == DL_OK) status = resolve_choice(model->config, "data.normalize", DL_NORMALIZE_NAMES, model->norm.kind);
+  /* What the user asked for stays, or a resume could not tell it from what the checkpoint holds. */
+  int normalize = model->config->data.normalize;
+  if (normalize == DL_NORMALIZE_AUTO) normalize = model->norm.kind;
+  if (status == DL_OK) status = resolve_choice(model->config, "data.normalize", DL_NORMALIZE_NAMES, normalize);
   return dl_team_agree(model->team, status);
 }
 
@@ -244,6 +247,11 @@ static dl_status check_classes(const dl_model *model) {
                    (long long)outputs);
   }
   DL_TRY(dl_data_check_labels(model->data, outputs));
+  if (classes > outputs) {
+    dl_fail(DL_ERR_DATA, "the data set's labels are one-hot rows of %lld columns, but the model has %lld outputs",
+            (long long)classes, (long long)outputs);
+    return dl_hint("make the last layer `dense: %lld`", (long long)classes);
+  }
   if (classes && classes < outputs && !model->n_class_names)
     dl_warn("classes", "the model has %lld outputs, but the data set has labels of %lld classes only",
             (long long)outputs, (long long)classes);
@@ -321,6 +329,13 @@ static void warn_of_looking_ahead(const dl_model *model) {
       dl_net_layer_text(model->net, layer, text, sizeof text));
 }
 
+static void warn_of_long_warmup(const dl_model *model, int64_t steps) {
+  const int64_t warmup = dl_schedule_warmup(model->schedule);
+  if (warmup >= steps && warmup > 0)
+    dl_warn("warmup", "schedule.warmup_steps: %lld, but the whole run has %lld steps: it ends before the warm-up does",
+            (long long)warmup, (long long)steps);
+}
+
 static dl_status check_trainable(const dl_model *model) {
   for (int i = 0; i < model->group.n_tensors; i++)
     if (model->group.tensors[i].trainable) return DL_OK;
@@ -345,6 +360,7 @@ static dl_status make_training(dl_model *model) {
     return dl_hint("set data.valid, for example to 0.1");
   }
   dl_optimizer_wire(model->optimizer, &model->group);
+  warn_of_long_warmup(model, epoch_steps * config->train.epochs);
   warn_of_looking_ahead(model);
   return DL_OK;
 }
@@ -400,7 +416,8 @@ static dl_status check_memory(const dl_model *model) {
   const int members = model->team->node_size;
   const double copy = (double)model->group.count * sizeof(float),
                copies = 1 + (double)model->group.n_slots * members / model->team->size;
-  const double own = copy + (double)dl_net_bytes(model->net), all = copies * copy + members * own;
+  const double kept = model->config->sync.compress == DL_COMPRESS_TOPK ? (double)model->shards / model->team->size : 0,
+               own = (1 + kept) * copy + (double)dl_net_bytes(model->net), all = copies * copy + members * own;
   char count[DL_FIGURE_BYTES];
   if (all <= (double)dl_memory_bytes()) return DL_OK;
   dl_fail(DL_ERR_NOMEM,
@@ -435,6 +452,8 @@ static dl_status build_training(dl_model *model, const dl_model_source *source) 
                              .overlap = model->config->sync.overlap,
                              .bucket_bytes = model->config->sync.bucket_mb * 1024 * 1024,
                              .compress = model->config->sync.compress,
+                             .topk = model->config->sync.topk,
+                             .batch = model->config->train.batch,
                              .ps = ps.role == DL_PS_NONE ? NULL : &ps};
   DL_TRY(dl_sync_new(model->team, &model->group, &options, &model->sync));
   model->weights = dl_sync_weights(model->sync);

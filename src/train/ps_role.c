@@ -23,6 +23,10 @@ dl_status dl_ps_check(const dl_config *config) {
   if (role == DL_PS_WORKER && !config->sync.key != !config->sync.server_key)
     return dl_config_fail(config, config->sync.key ? "sync.key" : "sync.server_key",
                           "a worker with a key needs both sync.key, its own, and sync.server_key, the server's .pub");
+  if ((role == DL_PS_SERVE || role == DL_PS_WORKER) && config->sync.compress == DL_COMPRESS_TOPK) {
+    dl_config_fail(config, "sync.compress", "what topk leaves behind cannot stay with workers that come and go");
+    return dl_hint("take bf16 or fp16, or sync.mode: ps in one job, without sync.connect and sync.bind");
+  }
   if (role != DL_PS_TEAM) return DL_OK;
   if (config->sync.consistency != DL_PS_BSP) {
     dl_config_fail(config, "sync.consistency", "ssp and asp are for workers that come and go");
@@ -50,7 +54,8 @@ static dl_status add_model(dl_sha256 *hash, const dl_model *model) {
   char text[256];
   const dl_data_shape *shape = dl_data_shape_of(model->data);
   for (int i = 0; i < dl_config_row_count; i++)
-    if (!dl_config_rows[i].neutral && strncmp(dl_config_rows[i].key, "sync.", 5))
+    if (!dl_config_rows[i].neutral &&
+        (strncmp(dl_config_rows[i].key, "sync.", 5) || !strcmp(dl_config_rows[i].key, "sync.compress")))
       DL_TRY(add_row(hash, model->config, &dl_config_rows[i]));
   snprintf(text, sizeof text, "%lld samples of %lld and %lld, %lld shards, %d tensors, %zu floats",
            (long long)dl_data_samples(model->data, DL_SPLIT_TRAIN), (long long)shape->x_size,
@@ -88,5 +93,7 @@ dl_status dl_ps_choose(const dl_model *model, dl_digest *digest, dl_ps_options *
   out->allow = config->sync.allow;
   out->consistency = config->sync.consistency;
   out->staleness = config->sync.staleness;
+  out->log = config->sync.log;
+  out->log_bytes = config->sync.log_mb << 20;
   return DL_OK;
 }

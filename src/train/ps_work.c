@@ -27,6 +27,8 @@ static dl_status open_worker(dl_run *run, const dl_config *config, dl_ps_worker 
                                   .key = config->sync.key,
                                   .server_key = config->sync.server_key,
                                   .timeout_s = config->sync.timeout,
+                                  .messages = config->sync.transport == DL_TRANSPORT_MPI,
+                                  .compress = config->sync.compress,
                                   .stop = run->options->stop};
   DL_TRY(dl_ps_check(config));
   return dl_ps_worker_open(&options, worker, shards);

@@ -277,8 +277,12 @@ static void show_header(const dl_run *run) {
                    dl_format_count(dl_data_samples(m->data, DL_SPLIT_TRAIN), samples), team->size,
                    team->processes > 1 ? "rank" : "thread", team->size == 1 ? "" : "s", nodes,
                    dl_sync_transport(m->sync), (long long)m->shards, m->shards == 1 ? "" : "s", where);
-  dl_progress_note(run->progress, "memory: %.1f MB a %s and %.1f MB a node, shared; run folder: %s",
-                   (double)(mine + dl_net_bytes(m->net)) / 1e6, team->processes > 1 ? "rank" : "thread",
+  char behind[96] = "";
+  if (dl_sync_residuals(m->sync))
+    snprintf(behind, sizeof behind, " (%.1f MB in all for what topk leaves behind)",
+             1e-6 * sizeof(float) * (double)m->group.count * (double)dl_sync_residuals(m->sync));
+  dl_progress_note(run->progress, "memory: %.1f MB a %s%s and %.1f MB a node, shared; run folder: %s",
+                   (double)(mine + dl_net_bytes(m->net)) / 1e6, team->processes > 1 ? "rank" : "thread", behind,
                    (double)(node + dl_data_bytes(m->data)) / 1e6, run->folder);
 }
 
@@ -313,7 +317,7 @@ static dl_status write_end(dl_run *run, dl_status status) {
   dl_json_put_int(event, "epochs", m->at.epoch);
   dl_json_put_real(event, "seconds", m->at.seconds);
   dl_run_put_speed(event, m, run->samples_per_s);
-  if (run->digest.hex[0]) dl_json_put_string(event, "weights_sha256", run->digest.hex);
+  dl_json_put_string(event, "weights_sha256", run->digest.hex[0] ? run->digest.hex : NULL); /* null: it failed */
   if (status != DL_OK) dl_json_put_string(event, "message", dl_error_last()->message);
   return dl_events_write(run->events, event);
 }

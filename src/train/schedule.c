@@ -241,6 +241,8 @@ void dl_schedule_destroy(dl_schedule **schedule) {
 
 const dl_schedule_kind *dl_schedule_kind_of(const dl_schedule *schedule) { return schedule->kind; }
 
+int64_t dl_schedule_warmup(const dl_schedule *schedule) { return schedule->warmup_steps; }
+
 void dl_schedule_observe(dl_schedule *s, double base_lr, double valid_loss) {
   if (s->kind->observe) s->kind->observe(s->options, &s->state, base_lr, valid_loss);
 }

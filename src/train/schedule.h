@@ -40,6 +40,9 @@ void dl_schedule_destroy(dl_schedule **schedule);
 
 const dl_schedule_kind *dl_schedule_kind_of(const dl_schedule *schedule);
 
+/* Steps of warm-up, 0: none. */
+int64_t dl_schedule_warmup(const dl_schedule *schedule);
+
 /* After each epoch, for kinds with `observe`; nothing for the others. */
 void dl_schedule_observe(dl_schedule *schedule, double base_lr, double valid_loss);
 const dl_schedule_state *dl_schedule_state_of(const dl_schedule *schedule);

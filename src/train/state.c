@@ -9,10 +9,13 @@
 
 #define STATE_VERSION 1
 
-/* Views of buffers: the weights, then each optimizer slot with its name in front. */
+/* Views of buffers: the weights, then each optimizer slot with its name in front, then what top-k compression has left
+ * behind of each shard, a tensor of the whole buffer's length. */
 typedef struct buffers {
-  float *values;         /* (1 + n_slots) x group->count, on member 0 */
-  dl_tensor_view *views; /* (1 + n_slots) x n_tensors */
+  int sets;              /* weights and slots */
+  int64_t residuals;     /* shards */
+  float *values;         /* (sets + residuals) x group->count, on member 0 */
+  dl_tensor_view *views; /* sets x n_tensors + residuals */
   dl_checkpoint checkpoint;
 } buffers;
 
@@ -21,19 +24,33 @@ static void buffers_free(buffers *b) {
   free(b->views);
 }
 
-static dl_status buffers_make(const dl_model *model, bool with_values, buffers *b) {
+static void view_residuals(const dl_model *model, buffers *b) {
+  const size_t count = model->group.count;
+  for (int64_t k = 0; k < b->residuals; k++) {
+    dl_tensor_view *view = &b->views[b->sets * model->group.n_tensors + k];
+    *view = (dl_tensor_view){.dims = 1,
+                             .shape = {(int64_t)count},
+                             .count = count,
+                             .values = b->values + ((size_t)b->sets + (size_t)k) * count};
+    snprintf(view->name, sizeof view->name, "residual.%lld", (long long)k);
+  }
+}
+
+/* `all`: not the weights alone. */
+static dl_status buffers_make(const dl_model *model, bool with_values, bool all, buffers *b) {
   const dl_param_group *group = &model->group;
-  *b = (buffers){0};
+  *b = (buffers){.sets = all ? 1 + group->n_slots : 1};
+  if (all && model->sync) b->residuals = dl_sync_residuals(model->sync);
   if (!with_values) return DL_OK;
-  int sets = 1 + group->n_slots;
-  b->values = dl_calloc_aligned((size_t)sets * group->count, sizeof(float));
-  b->views = dl_calloc((size_t)sets * (size_t)group->n_tensors, sizeof *b->views);
+  const size_t tensors = (size_t)b->sets * (size_t)group->n_tensors + (size_t)b->residuals;
+  b->values = dl_calloc_aligned(((size_t)b->sets + (size_t)b->residuals) * group->count, sizeof(float));
+  b->views = dl_calloc(tensors, sizeof *b->views);
   if (!b->values || !b->views) {
     buffers_free(b);
     *b = (buffers){0};
     return DL_ERR_NOMEM;
   }
-  for (int s = 0; s < sets; s++)
+  for (int s = 0; s < b->sets; s++)
     for (int t = 0; t < group->n_tensors; t++) {
       const dl_tensor *tensor = &group->tensors[t];
       dl_tensor_view *view = &b->views[s * group->n_tensors + t];
@@ -44,11 +61,17 @@ static dl_status buffers_make(const dl_model *model, bool with_values, buffers *
       snprintf(view->name, sizeof view->name, "%s%s%s", s ? dl_optimizer_slot_name(model->optimizer, s - 1) : "",
                s ? "." : "", tensor->name);
     }
+  view_residuals(model, b);
   b->checkpoint = (dl_checkpoint){.model = b->views,
                                   .n_model = group->n_tensors,
                                   .optimizer = b->views + group->n_tensors,
-                                  .n_optimizer = group->n_slots * group->n_tensors};
+                                  .n_optimizer = (int)(tensors - (size_t)group->n_tensors)};
   return DL_OK;
+}
+
+/* Buffer `i` of all of them; NULL but on member 0. */
+static float *buffer_at(const dl_model *model, const buffers *b, int64_t i) {
+  return b->values ? b->values + (size_t)i * model->group.count : NULL;
 }
 
 /* ---- state.json ---- */
@@ -130,8 +153,9 @@ static dl_status state_json(const dl_model *model, const dl_json *fingerprint, d
 /* ---- saving ---- */
 
 static dl_status get_buffers(dl_model *model, buffers *b) {
-  for (int s = 0; s <= model->group.n_slots; s++)
-    DL_TRY(dl_sync_get(model->sync, s - 1, b->values ? b->values + (size_t)s * model->group.count : NULL, 0));
+  for (int s = 0; s < b->sets; s++) DL_TRY(dl_sync_get(model->sync, s - 1, buffer_at(model, b, s), 0));
+  for (int64_t k = 0; k < b->residuals; k++)
+    DL_TRY(dl_sync_get_residual(model->sync, k, buffer_at(model, b, b->sets + k), 0));
   return DL_OK;
 }
 
@@ -139,7 +163,7 @@ dl_status dl_model_save(dl_model *model, const char *folder, int64_t keep, const
                         dl_checkpoint_written *out) {
   bool root = model->team->rank == 0;
   buffers b;
-  dl_status status = dl_team_agree(model->team, buffers_make(model, root, &b));
+  dl_status status = dl_team_agree(model->team, buffers_make(model, root, true, &b));
   if (status == DL_OK) status = get_buffers(model, &b);
   if (status == DL_OK && root) {
     status = state_json(model, fingerprint, &b.checkpoint.state);
@@ -152,7 +176,7 @@ dl_status dl_model_save(dl_model *model, const char *folder, int64_t keep, const
 
 dl_status dl_model_digest(dl_model *model, dl_digest *out) {
   buffers b;
-  dl_status status = dl_team_agree(model->team, buffers_make(model, model->team->rank == 0, &b));
+  dl_status status = dl_team_agree(model->team, buffers_make(model, model->team->rank == 0, false, &b));
   if (status == DL_OK && model->sync) status = dl_sync_get(model->sync, -1, b.values, 0);
   if (status == DL_OK && !model->sync && b.values)
     memcpy(b.values, model->weights, model->group.count * sizeof *b.values);
@@ -210,17 +234,23 @@ static dl_status read_schedule(const dl_model *model, const dl_json *state) {
   return DL_OK;
 }
 
+static dl_status set_buffers(dl_model *model, const buffers *b) {
+  for (int s = 0; s < b->sets; s++) DL_TRY(dl_sync_set(model->sync, s - 1, buffer_at(model, b, s), 0));
+  for (int64_t k = 0; k < b->residuals; k++)
+    DL_TRY(dl_sync_set_residual(model->sync, k, buffer_at(model, b, b->sets + k), 0));
+  return DL_OK;
+}
+
 dl_status dl_model_load(dl_model *model, const char *path, const dl_json *state) {
   bool root = model->team->rank == 0;
   buffers b = {0};
   dl_position at;
   dl_status status = read_position(model, state, &at);
   if (status == DL_OK) status = read_schedule(model, state);
-  if (status == DL_OK) status = buffers_make(model, root, &b);
+  if (status == DL_OK) status = buffers_make(model, root, true, &b);
   if (status == DL_OK && root) status = dl_checkpoint_read(path, &b.checkpoint);
   status = dl_team_agree(model->team, status);
-  for (int s = 0; s <= model->group.n_slots && status == DL_OK; s++)
-    status = dl_sync_set(model->sync, s - 1, root ? b.values + (size_t)s * model->group.count : NULL, 0);
+  if (status == DL_OK) status = set_buffers(model, &b);
   if (status == DL_OK) model->at = at;
   buffers_free(&b);
   return status;

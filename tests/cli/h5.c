@@ -6,6 +6,7 @@
  *       label                    one label of train is 10
  *       no_y                     train/y is missing
  *       short_y                  train/y has fewer samples than train/x
+ *       one_hot                  labels as one-hot rows of 5 columns, of which three come
  *       line                     regression: y = 2 x0 - x1 + 0.5
  *       part                     good, but 400 samples of train and 100 of test
  *       ignored                  part, and behind it samples that have the label -100
@@ -69,6 +70,13 @@ static int write_set(hid_t group, const char *name, hid_t type, int dims, const 
   return bad;
 }
 
+static int write_one_hot(hid_t group, const samples *s) {
+  static float hot[MOST][5];
+  memset(hot, 0, sizeof hot);
+  for (int i = 0; i < s->n; i++) hot[i][s->label[i]] = 1;
+  return write_set(group, "y", H5T_NATIVE_FLOAT, 2, (hsize_t[]){(hsize_t)s->n, 5}, hot);
+}
+
 static int write_split(hid_t file, const char *split, const samples *s, const char *kind) {
   hid_t group = H5Gcreate2(file, split, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
   hsize_t x_dim[] = {(hsize_t)s->n, FEATURES}, y_dim[] = {(hsize_t)s->n};
@@ -76,6 +84,8 @@ static int write_split(hid_t file, const char *split, const samples *s, const ch
   if (train && !strcmp(kind, "short_y")) y_dim[0] -= 7;
   if (!strcmp(kind, "line"))
     bad |= write_set(group, "y", H5T_NATIVE_FLOAT, 1, y_dim, s->value);
+  else if (!strcmp(kind, "one_hot"))
+    bad |= write_one_hot(group, s);
   else if (!train || strcmp(kind, "no_y"))
     bad |= write_set(group, "y", H5T_NATIVE_INT32, 1, y_dim, s->label);
   float weight[MOST];
@@ -86,8 +96,8 @@ static int write_split(hid_t file, const char *split, const samples *s, const ch
 }
 
 static int make(const char *kind, const char *path) {
-  static const char *const kinds[] = {"good", "nan",  "label",   "no_y",  "short_y",
-                                      "line", "part", "ignored", "twice", "weighted"};
+  static const char *const kinds[] = {"good", "nan",     "label", "no_y",     "short_y", "line",
+                                      "part", "ignored", "twice", "weighted", "one_hot"};
   static samples train, test;
   int known = 0;
   for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) known |= !strcmp(kind, kinds[i]);

@@ -21,6 +21,9 @@ check 'it trains to an accuracy above 0.9' yes "$(field accuracy evals | awk '{ 
 cp table.h5 before
 run r3 data import csv table.csv --target kind --ignore id --test-fraction 0.25 --seed 3 -o table.h5 --force
 holds 'three ranks write the same bytes' cmp before table.h5
+cp before first.h5
+run j3 data import csv table.csv --target kind --ignore id --test-fraction 0.25 --seed 3 -o table.h5 --force
+holds 'so do three threads' cmp first.h5 table.h5
 try alone data import csv table.csv --target kid -o other.h5
 check 'an unknown column' "2: dldist: error: table.csv: there is no column 'kid' (--target) (did you mean 'id'?)" "$code: $(cat err)"
 printf 'a,y\n1,2\n,3\n' >holes.csv
@@ -30,7 +33,7 @@ check 'a missing value' "3: dldist: error: holes.csv:3:1: column 'a': the value 
 holds 'nothing is left of it' test ! -e holes.h5
 
 say '== killed'
-awk 'BEGIN { for (i = 0; i < 2000000; i++) print i ",2,3.25," i % 2 }' >large.csv
+awk 'BEGIN { for (i = 0; i < 2000000; i++) print i ",2,3.25,\"a\nb\"," i % 2 }' >large.csv
 "$DLDIST" data import csv large.csv --target -1 -o large.h5 2>/dev/null &
 pid=$!
 for _ in $(seq 200); do
@@ -40,7 +43,19 @@ done
 kill -KILL "$pid" 2>/dev/null || true
 wait "$pid" 2>/dev/null || true
 check 'a killed import leaves no file of that name' '' "$(compgen -G 'large.h5' || true)"
-rm -f large.csv large.h5*
+# shellcheck disable=SC2016 # a rank's shell expands it
+timeout -k 5 60 mpirun -n 3 bash -c 'echo $$ >"pid-$OMPI_COMM_WORLD_RANK"; exec "$@"' rank \
+  "$DLDIST" data import csv large.csv --target -1 -o ranks.h5 2>/dev/null &
+pid=$!
+for _ in $(seq 400); do
+  if compgen -G 'ranks.h5.tmp-*' >/dev/null; then break; fi
+  sleep 0.01
+done
+kill -KILL "$(cat pid-2)"
+wait "$pid" 2>/dev/null && code=0 || code=$?
+holds 'a rank that is killed ends all, soon' test "$code" -ne 0 -a "$code" -ne 124
+check 'without a file of that name' '' "$(compgen -G 'ranks.h5' || true)"
+rm -f large.csv large.h5* ranks.h5*
 
 say '== verify and split'
 run alone data verify "$DIGITS"

@@ -83,7 +83,8 @@ say 'outside MPI'
 for servers_here in 1 2 3; do
   folder=out-$servers_here
   serve "$folder" digits.yaml --bind "ipc://$work/s$servers_here" -j "$servers_here"
-  for _ in $(seq $((4 - servers_here))); do work digits.yaml "ipc://$work/s$servers_here"; done
+  for _ in $(seq $((3 - servers_here))); do work digits.yaml "ipc://$work/s$servers_here"; done
+  work digits.yaml "ipc://$work/s$servers_here" --set sync.transport=mpi
   code=0 && wait "$server" || code=$?
   check "$servers_here servers, $((4 - servers_here)) workers: exit code" 0 "$code"
   check 'weights' "$(digest whole)" "$(digest "$folder")"
@@ -91,6 +92,21 @@ for servers_here in 1 2 3; do
   holds 'and every loss, norm and score' cmp whole.history other
   run alone eval --run "$folder" --json
 done
+
+say '16 bits: those of allreduce, as payload and in memory'
+run j2 train adam.yaml --set sync.compress=bf16 --run whole-half --quiet
+holds 'which are others than those of whole floats' test "$(digest whole-half)" != "$(digest whole-adam)"
+run r2 train adam.yaml --set sync.compress=bf16 --set sync.mode=ps --run team-half --quiet
+check 'in one job' "$(digest whole-half)" "$(digest team-half)"
+run r2 train adam.yaml --set sync.compress=bf16 --set sync.mode=ps --set sync.transport=mpi --run team-half-sent --quiet
+check 'in one job, by messages' "$(digest whole-half)" "$(digest team-half-sent)"
+serve half adam.yaml --set sync.compress=bf16 --bind "ipc://$work/h" -j 2
+try alone train adam.yaml --set sync.mode=ps --set "sync.connect='ipc://$work/h'" -j 1
+check 'a worker that does not round is refused' 2 "$code"
+work adam.yaml "ipc://$work/h" --set sync.compress=bf16
+work adam.yaml "ipc://$work/h" --set sync.compress=bf16 --set sync.transport=mpi
+code=0 && wait "$server" || code=$?
+check 'outside MPI' "$(digest whole-half)" "$(digest half)"
 
 say 'workers are killed and join, at random'
 RANDOM=20240607
@@ -190,6 +206,9 @@ try alone ps serve digits.yaml --bind somewhere --run mistake
 check 'no address' 2 "$code"
 try alone ps serve digits.yaml --set sync.consistency=asp --bind "ipc://$work/m" --run mistake
 check 'LAMB needs whole tensors' 2 "$code"
+try alone ps serve digits.yaml --set sync.compress=topk --bind "ipc://$work/m" --run mistake
+check 'what topk leaves behind has no home' 2 "$code"
+contains 'says what to take' 'bf16 or fp16' err
 try alone ps sevre
 check 'an unknown action' 2 "$code"
 contains 'the nearest' "did you mean 'serve'" err

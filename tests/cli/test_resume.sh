@@ -88,6 +88,10 @@ check 'once' 1 "$(grep -c '^dldist: error:' err)"
 sed 's/lr: 0.003/lr: 0.004/' digits.yaml >changed.yaml
 try alone train changed.yaml --run digits
 contains 'with its place in the file' 'dldist: error: changed.yaml:4:29: optimizer.lr differs' err
+try r2 train digits.yaml --run digits --set data.normalize=per_feature
+check 'so is an explicit choice where the run began with auto' 2 "$code"
+contains 'that is another one' "data.normalize differs from the run that digits holds: 'per_feature' now, " err
+run alone train digits.yaml --run digits --set "data.normalize=$(sed -n 's/.*normalize: \([a-z]*\).*/\1/p' digits/config.yaml)"
 try alone train digits.yaml --run digits --set 'model=[flatten, {dense: 32}, relu, {dropout: 0.3}, {dense: 10}]'
 check 'so is a changed layer' 2 "$code"
 contains 'that names it' "model[3].dropout.rate differs from the run that digits holds: '0.3' now, '0.2' then" err

@@ -56,13 +56,13 @@ for optimizer in '{name: sgd, lr: 0.1, momentum: 0.9}' '{name: lamb, lr: 0.01}';
   shape "clipped-${#optimizer}-3+1" n1:3,n2:1 clipped.yaml
 done
 
-say 'sums in 16 bits: other weights, but the same ones everywhere'
-for half in bf16 fp16; do
-  run alone train plain.yaml --set "sync.compress=$half" -j 1 --run "one-$half" --quiet
-  alone=one-$half
-  shape "$half-2x2" n1:2,n2:2 plain.yaml --set "sync.compress=$half"
-  shape "$half-3+1" n1:3,n2:1 plain.yaml --set "sync.compress=$half"
-  holds "$half is not none" test "$(end_of one-rank weights_sha256)" != "$(end_of "one-$half" weights_sha256)"
+say 'compressed sums: other weights, but the same ones everywhere'
+for form in bf16 fp16 topk; do
+  run alone train plain.yaml --set "sync.compress=$form" -j 1 --run "one-$form" --quiet
+  alone=one-$form
+  shape "$form-2x2" n1:2,n2:2 plain.yaml --set "sync.compress=$form"
+  shape "$form-3+1" n1:3,n2:1 plain.yaml --set "sync.compress=$form"
+  holds "$form is not none" test "$(end_of one-rank weights_sha256)" != "$(end_of "one-$form" weights_sha256)"
 done
 
 say 'a run that was stopped on two hosts goes on on three'

@@ -53,6 +53,8 @@ typedef struct sync_case {
   dl_param_group group;
   float lr;
   int compress;
+  double topk;
+  int64_t batch; /* whole, for residuals */
 } sync_case;
 
 static void momentum_apply(void *context, const dl_tensor *tensor, size_t n, float *restrict weights,
@@ -126,6 +128,10 @@ static inline void make_case(sync_case *c, uint64_t seed, int transport) {
   bool averages = false;
   for (int t = 0; t < c->group.n_tensors; t++) averages |= c->tensors[t].running > 0;
   c->compress = seed % 5 == 2 ? DL_COMPRESS_BF16 : seed % 5 == 4 && !averages ? DL_COMPRESS_FP16 : DL_COMPRESS_NONE;
+  static const double shares[] = {0.01, 0.1, 0.5, 1};
+  if (draw_below(seed, 11, 3) == 0) c->compress = DL_COMPRESS_TOPK;
+  c->topk = shares[draw_below(seed, 12, 4)];
+  c->batch = draw_below(seed, 13, 3) ? c->shards + 100 : 0;
 }
 
 /* Ragged, tiny and whole batches. */
@@ -160,6 +166,7 @@ static inline void leaf_sums(const sync_case *c, int step, int64_t sample, doubl
 
 typedef struct oracle {
   float *weights, *state[CASE_SLOTS], *mean, *leaves; /* leaves: n x count */
+  float *residuals;                                   /* shards x count */
   double *leaf_sums;
   double sums[DL_LEAF_SUMS], norm;
   bool finite;
@@ -172,7 +179,7 @@ static inline int64_t split_of(int64_t n) {
 }
 /* Every node rounded where the case asks for it. */
 static inline float rounded(int compress, float x) {
-  if (compress) dl_half_of(compress)->round(&x, 1);
+  if (compress && compress != DL_COMPRESS_TOPK) dl_half_of(compress)->round(&x, 1);
   return x;
 }
 static inline float tree_rounded(int compress, const float *x, size_t stride, int64_t n) {
@@ -231,6 +238,42 @@ static inline void oracle_apply(const sync_case *c, const dl_tensor *tensor, flo
   ratio_apply(context, tensor, &sums, tensor->count, weights, mean, state);
 }
 
+typedef struct ranked_element {
+  float magnitude; /* infinite for what is not a number */
+  size_t place;
+} ranked_element;
+static inline int larger_first(const void *a, const void *b) {
+  const ranked_element *x = a, *y = b;
+  if (x->magnitude != y->magnitude) return x->magnitude < y->magnitude ? 1 : -1;
+  return x->place < y->place ? -1 : 1;
+}
+
+/* Which of n elements are the `keep` first by magnitude, then place, and not 0. */
+static inline void choose_kept(const float *x, size_t n, size_t keep, bool *kept) {
+  ranked_element order[1024];
+  for (size_t i = 0; i < n; i++) order[i] = (ranked_element){isnan(x[i]) ? INFINITY : fabsf(x[i]), i};
+  qsort(order, n, sizeof *order, larger_first);
+  for (size_t k = 0; k < n; k++) kept[order[k].place] = k < keep && order[k].magnitude > 0;
+}
+
+static inline void oracle_thin(const sync_case *c, int64_t samples, float *leaf, float *residual) {
+  const float scale = c->batch && samples != c->batch ? (float)((double)samples / (double)c->batch) : 1,
+              back = 1 / scale;
+  for (int t = 0; t < c->group.n_tensors; t++)
+    for (size_t at = 0; c->tensors[t].trainable && at < c->tensors[t].count; at += 1024) {
+      const size_t left = c->tensors[t].count - at, n = left < 1024 ? left : 1024;
+      const size_t share = (size_t)ceil(c->topk * (double)n), keep = share < 1 ? 1 : share > n ? n : share;
+      float *x = leaf + c->tensors[t].offset + at, *r = residual + c->tensors[t].offset + at, all[1024];
+      for (size_t i = 0; i < n; i++) all[i] = x[i] + r[i] * scale;
+      bool kept[1024];
+      choose_kept(all, n, keep, kept);
+      for (size_t i = 0; i < n; i++) {
+        x[i] = kept[i] ? all[i] : 0;
+        r[i] = kept[i] ? 0 : all[i] * back;
+      }
+    }
+}
+
 static inline void oracle_step(const sync_case *c, int step, oracle *o) {
   size_t count = c->group.count;
   int64_t samples = case_samples(c, step), n = 0;
@@ -239,6 +282,8 @@ static inline void oracle_step(const sync_case *c, int step, oracle *o) {
     if (begin == end) continue;
     leaf_gradient(c, step, begin, o->leaves + (size_t)n * count);
     leaf_sums(c, step, begin, o->leaf_sums + n * DL_LEAF_SUMS);
+    if (c->compress == DL_COMPRESS_TOPK)
+      oracle_thin(c, samples, o->leaves + (size_t)n * count, o->residuals + (size_t)shard * count);
     n++;
   }
   for (int k = 0; k < DL_LEAF_SUMS; k++) o->sums[k] = tree_double(o->leaf_sums + k, DL_LEAF_SUMS, n);
@@ -372,6 +417,20 @@ static inline dl_status exchange_buffers(sync_case *c, dl_team *team, dl_sync *s
     if (!set && team->rank == root) EXPECT(same_bits(out, expected, c->group.count * sizeof *out));
     if (set && slot < 0) EXPECT(same_bits(dl_sync_weights(sync), expected, c->group.count * sizeof *out));
   }
+  const int64_t residuals = c->compress == DL_COMPRESS_TOPK ? c->shards : 0;
+  EXPECT(dl_sync_residuals(sync) == residuals);
+  for (int64_t shard = 0; shard < residuals; shard++) {
+    float *expected = o->residuals + (size_t)shard * c->group.count;
+    for (int t = 0; set && t < c->group.n_tensors; t++)
+      for (size_t i = c->tensors[t].offset; c->tensors[t].trainable && i < c->tensors[t].offset + c->tensors[t].count;
+           i++)
+        expected[i] = draw_float(c->seed, 600, (uint64_t)shard, i);
+    if (set)
+      DL_TRY(dl_sync_set_residual(sync, shard, team->rank == root ? expected : NULL, root));
+    else
+      DL_TRY(dl_sync_get_residual(sync, shard, team->rank == root ? out : NULL, root));
+    if (!set && team->rank == root) EXPECT(same_bits(out, expected, c->group.count * sizeof *out));
+  }
   free(out);
   return DL_OK;
 }
@@ -398,11 +457,11 @@ static inline dl_status sync_property(dl_team *team, uint64_t seed, int transpor
   dl_sync *sync = NULL;
   dl_status wrong = DL_OK;
   make_case(&c, seed, transport);
-  if (transport == BY_PARAMETER_SERVERS) c.compress = DL_COMPRESS_NONE;
   size_t count = c.group.count;
   oracle o = {.weights = calloc(count, sizeof(float)),
               .mean = calloc(count, sizeof(float)),
               .leaves = calloc(count * (size_t)c.shards, sizeof(float)),
+              .residuals = calloc(count * (size_t)c.shards, sizeof(float)),
               .leaf_sums = calloc((size_t)c.shards * DL_LEAF_SUMS, sizeof(double))};
   for (int k = 0; k < CASE_SLOTS; k++) o.state[k] = calloc(count, sizeof(float));
   dl_ps_options ps = {.role = DL_PS_TEAM, .servers = (int)draw_below(seed, 600, team->size)};
@@ -413,11 +472,13 @@ static inline dl_status sync_property(dl_team *team, uint64_t seed, int transpor
                              .recompute_every = draw_below(seed, 10, 3),
                              .seed = seed,
                              .compress = c.compress,
+                             .topk = c.topk,
+                             .batch = c.batch,
                              .overlap = draw_below(seed, 8, 3) > 0,
                              .bucket_bytes = seed % 2 ? 8192 : 0};
   if (transport == BY_PARAMETER_SERVERS) {
     options.ps = &ps;
-    options.transport = DL_TRANSPORT_AUTO;
+    options.transport = seed % 3 ? DL_TRANSPORT_AUTO : DL_TRANSPORT_MPI; /* in memory, or as messages */
   }
   DL_TRY(dl_sync_new(team, &c.group, &options, &sync));
   const char *expected = transport == BY_PARAMETER_SERVERS ? "ps" : expected_transport(team, transport);
@@ -430,6 +491,7 @@ static inline dl_status sync_property(dl_team *team, uint64_t seed, int transpor
   free(o.weights);
   free(o.mean);
   free(o.leaves);
+  free(o.residuals);
   free(o.leaf_sums);
   return wrong;
 }

@@ -161,6 +161,7 @@ static int times_said(const char *text, const char *what) {
   return n;
 }
 
+#define HANGS_S 100 /* far more than a loaded machine takes, far less than the waits of 300 s */
 #define MPIRUN(ranks, name) \
   outcome o;                \
   run_under_mpirun(ranks, name, "", "", &o)
@@ -188,7 +189,7 @@ static void test_a_rank_that_fails_alone_ends_the_job_with_one_message(void) {
   CU_ASSERT_EQUAL(o.exit_code, 3);
   CU_ASSERT_EQUAL(times_said(o.out, "dldist: "), 1);
   CU_ASSERT_EQUAL(times_said(o.out, "rank 1 tripped"), 1);
-  CU_ASSERT(o.seconds < 10);
+  CU_ASSERT(o.seconds < HANGS_S);
 }
 
 static void test_an_agreed_failure_ends_all_ranks_in_order(void) {
@@ -196,7 +197,7 @@ static void test_an_agreed_failure_ends_all_ranks_in_order(void) {
   CU_ASSERT_EQUAL(o.exit_code, 0);
   CU_ASSERT_EQUAL(times_said(o.out, "told 3: rank 1 cannot read it"), 3);
   CU_ASSERT_EQUAL(times_said(o.out, "dldist: "), 0);
-  CU_ASSERT(o.seconds < 5);
+  CU_ASSERT(o.seconds < HANGS_S);
 }
 
 /* mpirun kills the others at the first exit with a failure. */
@@ -218,7 +219,7 @@ static void test_a_rank_that_does_not_come_is_named_and_the_job_ends(void) {
   CU_ASSERT_EQUAL(o.exit_code, 4);
   CU_ASSERT_EQUAL(times_said(o.out, "in phase breakfast"), 1);
   CU_ASSERT_EQUAL(times_said(o.out, "dldist: rank 2 on "), 1);
-  CU_ASSERT(o.seconds < 10);
+  CU_ASSERT(o.seconds < HANGS_S);
 }
 
 static void test_a_rank_that_does_not_end_its_step_is_named(void) {
@@ -226,7 +227,7 @@ static void test_a_rank_that_does_not_end_its_step_is_named(void) {
   CU_ASSERT_EQUAL(o.exit_code, 4);
   CU_ASSERT_EQUAL(times_said(o.out, "in step 3, phase gradients"), 1);
   CU_ASSERT_EQUAL(times_said(o.out, "dldist: rank 2 on "), 1);
-  CU_ASSERT(o.seconds < 10);
+  CU_ASSERT(o.seconds < HANGS_S);
 }
 
 static void test_ranks_with_unequal_threads_are_refused(void) {

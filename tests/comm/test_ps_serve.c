@@ -16,6 +16,7 @@
 #include "comm/ps_frame.h"
 #include "comm/ps_keys.h"
 #include "comm/ps_link.h"
+#include "comm/ps_share.h"
 #include "comm/ps_worker.h"
 #include "comm/sync.h"
 #include "dltest.h"
@@ -125,6 +126,7 @@ typedef struct worker_run {
   bool dies; /* without a word, with a task in its hands */
   useconds_t slow;
   bool of_weights; /* gradients depend on the weights */
+  bool messages;   /* it shares no memory with its servers */
   double timeout_s;
   dl_status status;
   char message[800];
@@ -155,6 +157,7 @@ static dl_status work(worker_run *run) {
   dl_ps_worker_options options = {.address = run->address,
                                   .key = run->key,
                                   .server_key = run->server_key,
+                                  .messages = run->messages,
                                   .timeout_s = run->timeout_s > 0 ? run->timeout_s : 20};
   dl_status status = weights ? dl_ps_worker_open(&options, &worker, &shards) : DL_ERR_NOMEM;
   if (status == DL_OK && shards != SHARDS) status = dl_fail(DL_ERR_INTERNAL, "%lld shards", (long long)shards);
@@ -226,7 +229,8 @@ static void test_bsp_has_the_bits_of_the_tree_at_any_number_of_workers_and_serve
     for (int workers = 1; workers <= 4; workers++) {
       server_run *server = calloc(1, sizeof *server);
       worker_run w[4] = {0};
-      for (int i = 0; i < workers; i++) w[i] = (worker_run){.tasks = -1, .slow = 2000, .of_weights = true};
+      for (int i = 0; i < workers; i++)
+        w[i] = (worker_run){.tasks = -1, .slow = 2000, .of_weights = true, .messages = i % 2};
       if (!server) abort();
       server->servers = servers;
       run_all(server, w, workers, 0);
@@ -390,6 +394,88 @@ static void test_strangers_on_an_open_socket_change_nothing(void) {
   free(server);
 }
 
+/* Who has joined (on an open socket that is anybody) and says that it shares memory: what it does not, and then pushes
+ * as if it had. `job` and `life` come with WELCOME. */
+static void liar_message(void *socket, uint64_t *state, const dl_ps_frame *welcome, const dl_ps_share *small) {
+  unsigned char header[DL_PS_HEADER_BYTES], payload[DL_PS_TICKET_BYTES + 90] = DIGEST "liar";
+  static const int kinds[] = {DL_PS_JOIN, DL_PS_SHARE, DL_PS_SHARE, DL_PS_PUSH, DL_PS_PUSH, DL_PS_PULL};
+  dl_ps_frame frame = *welcome;
+  frame.kind = kinds[mixed(state) % 6];
+  frame.sequence = mixed(state) % 1000;
+  frame.step = welcome->step + (int64_t)(mixed(state) % 2);
+  frame.node = (dl_tree_node){(int32_t)(mixed(state) % 3), (int64_t)(mixed(state) % 8)};
+  frame.samples = 20;
+  frame.status = frame.kind == DL_PS_JOIN ? 0 : DL_PS_VIEW;
+  frame.payload_bytes = frame.kind == DL_PS_JOIN ? strlen(DIGEST "liar") : 0;
+  frame.form = frame.kind == DL_PS_PUSH ? DL_PS_IN_MEMORY : DL_PS_FLOATS;
+  if (frame.kind == DL_PS_SHARE) {
+    frame.payload_bytes = DL_PS_TICKET_BYTES;
+    dl_ps_share_ticket(small, payload);
+    payload[mixed(state) % DL_PS_TICKET_BYTES] ^= (unsigned char)(mixed(state) % 256);
+    if (mixed(state) % 2)
+      payload[24] = (unsigned char)(FLOATS * 4), payload[25] = (FLOATS * 4 >> 8) & 255, payload[26] = 2;
+  }
+  frame.payload_crc = frame.payload_bytes ? dl_ps_crc(payload, frame.payload_bytes) : 0;
+  dl_ps_frame_write(&frame, header);
+  zmq_send(socket, header, sizeof header, ZMQ_SNDMORE | ZMQ_DONTWAIT);
+  zmq_send(socket, payload, frame.payload_bytes, ZMQ_DONTWAIT);
+}
+
+static _Atomic int liar_heard[DL_PS_KINDS];
+
+static void *be_a_liar(void *argument) {
+  const dl_ps_link_options options = {.address = argument, .max_bytes = FLOATS * sizeof(float)};
+  dl_ps_link *link = NULL;
+  const dl_ps_share *small = dl_ps_share_new(1000);
+  dl_ps_frame welcome = {0}, hello = {.kind = DL_PS_HELLO};
+  dl_ps_mail mail;
+  uint64_t state = 7;
+  void *context = zmq_ctx_new(), *socket = zmq_socket(context, ZMQ_DEALER);
+  int none = 0;
+  zmq_setsockopt(socket, ZMQ_LINGER, &none, sizeof none);
+  zmq_connect(socket, argument);
+  if (dl_ps_link_connect(&options, &link) != DL_OK || !small) abort();
+  dl_ps_link_send(link, NULL, &hello, NULL);
+  for (int i = 0; atomic_load(&strangers_go); i++) {
+    dl_ps_link_wait(link, welcome.life ? 0 : 100);
+    for (; dl_ps_link_receive(link, &mail); dl_ps_mail_done(&mail))
+      if (mail.frame.kind == DL_PS_WELCOME) welcome = mail.frame;
+    for (zmq_msg_t part; zmq_msg_init(&part) == 0 && zmq_msg_recv(&part, socket, ZMQ_DONTWAIT) >= 0;
+         zmq_msg_close(&part))
+      if (zmq_msg_size(&part) == DL_PS_HEADER_BYTES)
+        atomic_fetch_add(&liar_heard[((unsigned char *)zmq_msg_data(&part))[6] % DL_PS_KINDS], 1);
+    if (welcome.life) liar_message(socket, &state, &welcome, small);
+    if (i % 5 == 0) dl_ps_link_send(link, NULL, &hello, NULL), usleep(300);
+  }
+  zmq_close(socket);
+  zmq_ctx_term(context);
+  dl_ps_link_close(&link, 0);
+  dl_ps_share_close(&small);
+  return NULL;
+}
+
+static void test_who_lies_about_memory_changes_nothing(void) {
+  server_run *server = calloc(1, sizeof *server);
+  worker_run w[2] = {{.tasks = -1, .slow = 3000, .of_weights = true}, {.tasks = -1, .slow = 3000, .of_weights = true}};
+  pthread_t liar;
+  char where[128];
+  if (!server) abort();
+  server->servers = 1;
+  snprintf(where, sizeof where, "ipc://%s/lies", folder);
+  server->ps.bind = where;
+  atomic_store(&strangers_go, true);
+  CU_ASSERT_EQUAL(pthread_create(&liar, NULL, be_a_liar, where), 0);
+  run_all(server, w, 2, 0);
+  atomic_store(&strangers_go, false);
+  pthread_join(liar, NULL);
+  CU_ASSERT(atomic_load(&liar_heard[DL_PS_JOINED]) > 0);
+  CU_ASSERT(atomic_load(&liar_heard[DL_PS_SHARED]) > 0);
+  expect_bits(server);
+  DL_ASSERT_OK(w[0].status);
+  DL_ASSERT_OK(w[1].status);
+  free(server);
+}
+
 /* ---- keys ---- */
 
 static void key_files(const char *name, char *key, char *pub, size_t size) {
@@ -474,6 +560,7 @@ static const dl_test tests[] = {
     DL_TEST(test_ssp_of_staleness_zero_is_bsp),
     DL_TEST(test_a_worker_that_computes_something_else_is_refused),
     DL_TEST(test_strangers_on_an_open_socket_change_nothing),
+    DL_TEST(test_who_lies_about_memory_changes_nothing),
     DL_TEST(test_only_keys_on_the_list_are_let_in),
     DL_TEST(test_what_others_can_reach_needs_keys),
     DL_TEST(test_key_files_that_others_can_read_are_refused),

@@ -22,7 +22,7 @@ static float recursive(const float *v, int64_t n) {
 }
 
 enum { MOST = 300 };
-static int freed;
+static int freed, kept;
 static void count_freed(void *p) {
   freed++;
   free(p);
@@ -38,16 +38,54 @@ static dl_ps_sum sum_of(const float *leaves, dl_tree_node node, int64_t n) {
   return (dl_ps_sum){.node = node, .values = values, .sums = {(double)(end - begin)}, .owner = values};
 }
 
-/* Workers come, go, are late and deliver twice, in random order: the sum has the bits of the tree, every leaf counts
- * once, and no sum is lost or freed twice. */
+static bool keep_copy(void *context, dl_ps_sum *sum) {
+  float *values = malloc(sizeof *values);
+  if (!values) abort();
+  *values = sum->values[0];
+  sum->values = sum->owner = values;
+  sum->borrowed = false;
+  kept++;
+  (void)context;
+  return true;
+}
+
+/* The sum as it is read in a worker's own memory, which the worker may want back first. */
+static void lend(dl_ps_collect *collect, dl_ps_sum *sum, float *memory, bool waits) {
+  CU_ASSERT(dl_ps_collect_own(collect, memory));
+  *memory = sum->values[0];
+  count_freed(sum->owner);
+  *sum = (dl_ps_sum){.node = sum->node, .values = memory, .sums = {sum->sums[0]}, .borrowed = true};
+  if (waits) sum->lender = memory;
+}
+
+/* What is left to add, as the caller does it. */
+static float finish(dl_ps_collect *collect) {
+  int merges[DL_PS_COLLECT_MOST], depth = 0;
+  float stack[DL_PS_COLLECT_MOST];
+  const int n = dl_ps_collect_plan(collect, merges);
+  CU_ASSERT(n > 0);
+  for (int i = 0; i < n; i++) {
+    stack[depth++] = collect->waiting[i].values[0];
+    for (int m = 0; m < merges[i]; m++, depth--) stack[depth - 2] += stack[depth - 1];
+  }
+  CU_ASSERT_EQUAL(depth, 1);
+  return stack[0];
+}
+
+/* Workers come, go, are late and deliver twice, in random order; their sums are given, lent until somebody wants them
+ * back, or may be read for a moment alone: the sum has the bits of the tree, every leaf counts once, and no sum is lost
+ * or freed twice. */
 static void one_history(int64_t n) {
   float leaves[MOST];
   dl_ps_collect collect;
   dl_ps_units units = {0};
   int made = 0;
+  float lent[6];
+  kept = 0;
   freed = 0;
   for (int64_t i = 0; i < n; i++) leaves[i] = (float)(int64_t)(word() >> 40) / (float)(1 << word() % 20);
   dl_ps_collect_init(&collect, 1, count_freed);
+  collect.keep = keep_copy;
   dl_ps_collect_begin(&collect, n);
   CU_ASSERT_EQUAL(dl_ps_units_open(&units, 5, n), DL_OK);
   int workers = 1 + (int)(word() % 6);
@@ -62,22 +100,25 @@ static void one_history(int64_t n) {
     for (uint64_t times = word() % 3; times; times--) {      /* … and delivers never, once or twice */
       dl_ps_sum sum = sum_of(leaves, got.node, n);
       made++;
+      const uint64_t how = word() % 3;
+      if (how) lend(&collect, &sum, &lent[w], how == 1);
       dl_ps_added added = dl_ps_collect_add(&collect, &sum);
       CU_ASSERT(added == DL_PS_ADDED || added == DL_PS_TWICE);
-      if (added != DL_PS_ADDED) count_freed(sum.owner);
+      if (added != DL_PS_ADDED && sum.owner) count_freed(sum.owner);
+      if (how == 2) lent[w] = NAN;
       dl_ps_done done = dl_ps_units_done(&units, got.step, got.node);
       CU_ASSERT_EQUAL(done == DL_PS_DONE_NOW, added == DL_PS_ADDED);
     }
     CU_ASSERT_EQUAL(dl_ps_collect_missing(&collect) == 0, dl_ps_units_complete(&units, 5));
   }
-  const dl_ps_sum *root = dl_ps_collect_root(&collect);
-  CU_ASSERT_PTR_NOT_NULL(root);
-  float expected = recursive(leaves, n);
-  CU_ASSERT(root && memcmp(root->values, &expected, sizeof expected) == 0);
-  CU_ASSERT(root && root->sums[0] == (double)n);
+  double sums[DL_LEAF_SUMS] = {0};
+  float expected = recursive(leaves, n), found = finish(&collect);
+  CU_ASSERT(memcmp(&found, &expected, sizeof expected) == 0);
+  CU_ASSERT(dl_ps_collect_sums(&collect, sums));
+  CU_ASSERT_EQUAL(sums[0], (double)n);
   dl_ps_collect_clear(&collect);
   dl_ps_units_clear(&units);
-  CU_ASSERT_EQUAL(freed, made);
+  CU_ASSERT_EQUAL(freed, made + kept);
 }
 
 static void test_random_histories_give_the_bits_of_the_tree(void) {
@@ -177,7 +218,10 @@ static void test_nodes_that_overlap_are_no_nodes(void) {
     CU_ASSERT_EQUAL(dl_ps_collect_add(&collect, &sum), DL_PS_NOT_A_NODE);
   }
   CU_ASSERT_EQUAL(dl_ps_collect_missing(&collect), 6);
-  CU_ASSERT_PTR_NULL(dl_ps_collect_root(&collect));
+  int merges[DL_PS_COLLECT_MOST];
+  double sums[DL_LEAF_SUMS];
+  CU_ASSERT_EQUAL(dl_ps_collect_plan(&collect, merges), 0);
+  CU_ASSERT_FALSE(dl_ps_collect_sums(&collect, sums));
   dl_ps_collect_clear(&collect);
 }
 

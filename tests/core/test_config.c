@@ -102,15 +102,21 @@ static void test_unknown_keys_are_refused_with_the_nearest_name(void) {
   expect_bind_error("{name: a, out_features: 3}", "c.yaml:1:11: unknown key 'out_features' (did you mean 'units'?)");
   expect_bind_error("optimizer: {name: a, decay: {step: 3}}",
                     "c.yaml:1:30: unknown key 'step' in optimizer decay (did you mean 'steps'?)");
+  expect_bind_error("{name: a, activation: relu}",
+                    "c.yaml:1:11: unknown key 'activation' (an activation is a layer of its own: write it, like `- "
+                    "relu`, on the next line)");
   expect_bind_error("{name: a, zzzzzzzz: 3}",
-                    "c.yaml:1:11: unknown key 'zzzzzzzz' (known here: see `dldist help train` and `dldist list`)");
+                    "c.yaml:1:11: unknown key 'zzzzzzzz' (known here: name, lr, momentum, nesterov, units, shards, "
+                    "kernel, mode, comment, extra, given, decay)");
   expect_bind_error("{name: a, decay.steps: 3}",
-                    "c.yaml:1:11: unknown key 'decay.steps' (known here: see `dldist help train` and `dldist list`)");
+                    "c.yaml:1:11: unknown key 'decay.steps' (known here: name, lr, momentum, nesterov, units, shards, "
+                    "kernel, mode, comment, extra, given, decay)");
 }
 
 static void test_wrong_types_are_refused_at_the_value(void) {
   expect_bind_error("{name: a, lr: fast}", "c.yaml:1:15: lr must be a number, not 'fast'");
-  expect_bind_error("{name: a, lr: '1'}", "c.yaml:1:15: lr must be a number, not '1'");
+  expect_bind_error("{name: a, lr: '1'}",
+                    "c.yaml:1:15: lr must be a number, not '1' (quotes make it a text: leave them out)");
   expect_bind_error("{name: a, lr: .nan}", "c.yaml:1:15: lr must be a number, not '.nan'");
   expect_bind_error("{name: a, units: 3.0}", "c.yaml:1:18: units must be a whole number, not '3.0'");
   expect_bind_error("{name: a, units: {x: 1}}", "c.yaml:1:18: units must be a whole number, not a map");
@@ -127,6 +133,17 @@ static void test_wrong_types_are_refused_at_the_value(void) {
   expect_bind_error("{name: a, decay: 3}", "c.yaml:1:18: decay must be a map, not '3'");
   expect_bind_error("[1, 2]", "c.yaml:1:1: the configuration must be a map of options, not a list");
   expect_bind_error("optimizer: [adam]", "c.yaml:1:12: optimizer must be a map of options, not a list");
+}
+
+static void test_booleans_are_those_of_yaml_and_kept_in_one_form(void) {
+  static const char *const words[] = {"true", "True", "TRUE", "false", "False", "FALSE"};
+  for (int i = 0; i < 6; i++) {
+    char text[64];
+    snprintf(text, sizeof text, "{name: a, nesterov: %s}", words[i]);
+    DL_ASSERT_OK(bind(text));
+    CU_ASSERT_EQUAL(sample.nesterov, i < 3);
+    CU_ASSERT_STRING_EQUAL(dl_node_get(document.root, "nesterov")->text, i < 3 ? "true" : "false");
+  }
 }
 
 static void test_values_out_of_range_are_refused(void) {
@@ -418,6 +435,7 @@ static const dl_test tests[] = {
     DL_TEST(test_defaults_are_bound_and_put_into_the_map),
     DL_TEST(test_unknown_keys_are_refused_with_the_nearest_name),
     DL_TEST(test_wrong_types_are_refused_at_the_value),
+    DL_TEST(test_booleans_are_those_of_yaml_and_kept_in_one_form),
     DL_TEST(test_values_out_of_range_are_refused),
     DL_TEST(test_a_required_key_is_asked_for_with_its_help),
     DL_TEST(test_several_tables_serve_one_map),

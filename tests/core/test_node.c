@@ -144,7 +144,7 @@ static void test_scalars_have_the_types_that_they_look_like_and_quotes_make_text
       "9223372036854775807, 9223372036854775808, 3 4, abc, '', null]");
   /* int, real, bool */
   static const char wanted[][4] = {"ir-", "ir-", "ir-", "-r-", "-r-", "-r-", "---", "---", "---", "--b", "---",
-                                   "---", "---", "---", "---", "ir-", "-r-", "---", "---", "---", "---"};
+                                   "--b", "---", "---", "---", "ir-", "-r-", "---", "---", "---", "---"};
   int64_t i;
   double x;
   bool b;
@@ -162,6 +162,8 @@ static void test_scalars_have_the_types_that_they_look_like_and_quotes_make_text
   expect_error(dl_node_int(dl_node_find(d.root, "3"), "epochs", &i),
                "c.yaml:1:13: epochs must be a whole number, not '3.0'");
   expect_error(dl_node_real(d.root, "lr", &x), "c.yaml:1:1: lr must be a number, not a list");
+  expect_error(dl_node_real(dl_node_find(d.root, "8"), "lr", &x),
+               "c.yaml:1:42: lr must be a number, not '3' (quotes make it a text: leave them out)");
   expect_error(dl_node_bool(dl_node_find(d.root, "20"), "on", &b),
                "c.yaml:1:141: on must be true or false, not nothing");
   dl_document_destroy(&d);

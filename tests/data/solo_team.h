@@ -70,10 +70,23 @@ static dl_status test_gather(dl_team *team, const void *send, const size_t *coun
   return DL_OK;
 }
 
+typedef struct test_outbox {
+  const dl_message *sends;
+  int n;
+} test_outbox;
+
 static dl_status test_exchange(dl_team *team, const dl_message *sends, int n_sends, const dl_message *receives,
                                int n_receives) {
-  (void)team, (void)sends, (void)n_sends, (void)receives, (void)n_receives;
-  return dl_fail(DL_ERR_INTERNAL, "the data floor exchanges no messages");
+  const test_outbox mine = {sends, n_sends};
+  test_post(team, &mine);
+  for (int i = 0; i < n_receives; i++) {
+    const test_outbox *from = test_posted(team, receives[i].peer);
+    for (int k = 0; k < from->n; k++)
+      if (from->sends[k].peer == team->rank && from->sends[k].tag == receives[i].tag)
+        memcpy(receives[i].data, from->sends[k].data, receives[i].bytes);
+  }
+  test_wait(team);
+  return DL_OK;
 }
 
 static dl_status test_shared_new(dl_team *team, size_t bytes, const char *what, dl_shared *out) {

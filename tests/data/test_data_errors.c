@@ -139,7 +139,6 @@ static void test_targets_that_do_not_fit_the_task_are_named_with_their_row(void)
   expect_y("multilabel", DIMS(6, 2), (double[12]){0, 1, 1, 0.5}, "has 0.5 in row 1|multilabel wants 0 or 1");
   expect_y("regression", DIMS(6), (double[6]){0, NAN}, "'train/y' has NaN in row 1");
   expect_y("regression", DIMS(6), (double[6]){0, 0, 1e300}, "infinite as float32 in row 2");
-  expect_y("regression", DIMS(6, 1, 2), (double[12]){0}, "shape (6, 1, 2)");
 }
 
 static void test_a_label_beyond_the_class_names_is_an_error_of_the_data(void) {

@@ -237,6 +237,62 @@ static void test_the_other_tasks_deliver_values(void) {
   }
 }
 
+static void test_targets_of_regression_may_be_images(void) {
+  float x[3] = {0, 1, 2}, y[18], got[18];
+  for (int i = 0; i < 18; i++) y[i] = (float)(i * i);
+  hid_t file = make_file("targets.h5");
+  make_floats(file, "train/x", DIMS(3), x);
+  make_floats(file, "train/y", DIMS(3, 1, 2, 3), y);
+  H5Fclose(file);
+  dl_data *data;
+  DL_ASSERT_OK(open_text("task: regression\ndata: {file: targets.h5}", &data));
+  if (!data) return;
+  CU_ASSERT_EQUAL(dl_data_shape_of(data)->y_size, 6);
+  dl_batch batch = {.y = got};
+  DL_ASSERT_OK(dl_data_read(data, DL_SPLIT_TRAIN, 0, 3, &batch));
+  CU_ASSERT_EQUAL(memcmp(got, y, sizeof y), 0);
+  dl_data_destroy(&data);
+}
+
+/* An autoencoder: y is x as the network reads it, in every split. */
+static void test_where_y_is_x_the_targets_are_what_the_network_reads(void) {
+  static const char *const more[] = {"normalize: none", "normalize: unit", "normalize: per_channel, layout: nhwc",
+                                     "augment: [flip_horizontal]", "shuffle: lanes"};
+  double values[6 * 2 * 3 * 2];
+  for (int i = 0; i < 72; i++) values[i] = (double)(i * 37 % 251);
+  hid_t file = make_file("auto.h5");
+  make_set(file, "train/x", H5T_STD_U8LE, H5T_NATIVE_DOUBLE, DIMS(6, 2, 3, 2), H5P_DEFAULT, values);
+  make_set(file, "test/x", H5T_STD_U8LE, H5T_NATIVE_DOUBLE, DIMS(2, 2, 3, 2), H5P_DEFAULT, values + 48);
+  make_labels(file, "test/y", 2, labels6);
+  H5Fclose(file);
+  for (int i = 0; i < 5; i++) {
+    char text[200];
+    snprintf(text, sizeof text, "task: regression\ndata: {file: auto.h5, train: {y: train/x}, %s}", more[i]);
+    dl_data *data;
+    DL_ASSERT_OK(open_text(text, &data));
+    if (!data) continue;
+    CU_ASSERT_EQUAL(dl_data_shape_of(data)->y_size, 12);
+    CU_ASSERT(dl_data_has_y(data, DL_SPLIT_TEST));
+    float x[48], y[48];
+    dl_batch both = {.x = x, .y = y}, alone = {.y = y};
+    DL_ASSERT_OK(dl_data_read(data, DL_SPLIT_TEST, 0, 2, &both));
+    CU_ASSERT_EQUAL(memcmp(x, y, 24 * sizeof *x), 0);
+    if (i == 0)
+      for (int k = 0; k < 24; k++) CU_ASSERT_EQUAL(y[k], (float)values[48 + k]);
+    memset(y, 0, sizeof y);
+    DL_ASSERT_OK(dl_data_read(data, DL_SPLIT_TEST, 0, 2, &alone));
+    CU_ASSERT_EQUAL(memcmp(x, y, 24 * sizeof *x), 0);
+    if (i < 4) { /* lanes want an order first */
+      DL_ASSERT_OK(dl_data_read_step(data, 1, 4, 0, 0, 4, &both));
+      CU_ASSERT_EQUAL(memcmp(x, y, sizeof x), 0);
+    }
+    dl_data_destroy(&data);
+  }
+  dl_data *data;
+  CU_ASSERT_EQUAL(open_text("task: regression\ndata: {file: auto.h5, train: {y: train/x}, test: {y: test/y}}", &data),
+                  DL_ERR_DATA);
+}
+
 static void test_class_names_are_read_from_both_kinds_of_strings(void) {
   float x[6] = {0};
   for (int variable = 0; variable < 2; variable++) {
@@ -506,6 +562,8 @@ static const dl_test tests[] = {
     DL_TEST(test_chunked_packed_and_checksummed_sets_read_as_plain_ones),
     DL_TEST(test_labels_may_be_integers_whole_floats_columns_or_one_hot),
     DL_TEST(test_the_other_tasks_deliver_values),
+    DL_TEST(test_targets_of_regression_may_be_images),
+    DL_TEST(test_where_y_is_x_the_targets_are_what_the_network_reads),
     DL_TEST(test_class_names_are_read_from_both_kinds_of_strings),
     DL_TEST(test_many_names_lie_in_several_heaps),
     DL_TEST(test_several_files_are_one_data_set_in_order),

@@ -263,12 +263,14 @@ static void test_a_split_file_says_who_is_test(void) {
   expect_set("train/x", 1, 1, (double[]){1});
   expect_set("valid/x", 1, 1, (double[]){3});
   expect_set("test/x", 1, 1, (double[]){0});
-  const char *const wrong[][2] = {{"4\n", "names 5 rows, but"},
+  const char *const wrong[][2] = {{"4\n", "wrong:1:1: '4' is for no row of"},
+                                  {"1\n999999999999\n", "wrong:2:1: '999999999999' is for no row"},
+                                  {"train\ntest\ntrain\nvalid\ntest\n", "wrong:5:1: 'test' is for no row"},
                                   {"1\n1\n", "wrong:2:1: '1' is named twice"},
                                   {"1\ntrain\n", "wrong:2:1: 'train' is no row number"},
                                   {"train\ntest\n", "names 2 rows"},
                                   {"-1\n", "is no row number"}};
-  for (int i = 0; i < 5; i++) {
+  for (int i = 0; i < 7; i++) {
     write_text("wrong", wrong[i][0]);
     expect_error(text, SET({"target", "y"}, {"missing", "drop"}, {"split-file", keep("wrong")}), DL_ERR_DATA,
                  wrong[i][1]);

@@ -90,3 +90,55 @@ def strings(h):
 hdf5("plain", plain)
 hdf5("chunked", chunked)
 hdf5("strings", strings)
+
+# ---- what a run reads back ----
+import hashlib
+import json
+
+model = "model: [{conv2d: {filters: 2, kernel: 3}}, relu, {maxpool2d: 2}, flatten, {dense: 4}]\n"
+put("config", "image", b"\3" + (model + "optimizer: {name: adam, lr: 1e-3}\ntrain: {epochs: 2, batch: 8}\n").encode())
+put("config", "row", b"\0" + b"name: r\ndata: {file: [a.h5, b.h5], valid: 0.1}\nloss: mse\ntask: regression\nmodel:\n  - dense: 8\n  - residual: {layers: [{dense: 8}, tanh]}\n  - {dense: {units: 1, init: he_normal}}\n")
+put("config", "anchors", b"\0" + b"a: &x [1, 2]\nb: *x\nschedule: {name: cosine, warmup_steps: 3}\n")
+
+
+def tensors(**arrays):
+    header, data = {}, b""
+    for name, a in arrays.items():
+        header[name] = {"dtype": "F32", "shape": list(a.shape), "data_offsets": [len(data), len(data) + a.nbytes]}
+        data += a.astype("<f4").tobytes()
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + data
+
+
+two = {"layers.0.weight": np.eye(2, dtype="f4"), "layers.0.bias": np.zeros(2, "f4")}
+put("safetensors", "two", tensors(**two))
+put("safetensors", "none", struct.pack("<Q", 2) + b"{}")
+put("safetensors", "long", struct.pack("<Q", 1 << 62) + b"{}")
+state = {"version": 1, "x_shape": [3, 8, 8], "outputs": 2, "epoch": 1, "step": 4, "step_in_epoch": 0, "train_samples": 9,
+         "normalize": {"kind": "unit", "shift": [0], "scale": [1]}, "class_names": ["a", "b"], "config": model}
+empty = {"state.json": b'{"x_shape": [2], "outputs": 2, "config": "model: [{dense: 2}]"}', "model.safetensors": struct.pack("<Q", 2) + b"{}",
+         "optimizer.safetensors": struct.pack("<Q", 2) + b"{}"}
+files = {name: {"bytes": len(b), "sha256": hashlib.sha256(b).hexdigest()} for name, b in empty.items()}
+put("checkpoint", "manifest", b"\0" + json.dumps({"version": 1, "files": files}).encode())
+put("checkpoint", "manifest_out", b"\0" + json.dumps({"files": {"../../etc/passwd": files["state.json"], **files}}).encode())
+put("checkpoint", "state", b"\1" + json.dumps(state).encode())
+put("checkpoint", "model", b"\2" + tensors(**two))
+
+events = [{"event": "start", "time": 0, "step": 0, "version": "1", "ranks": 2, "hosts": ["a"], "threads": 1, "shards": 8, "parameters": 10}]
+events += [{"event": "step", "time": i, "step": i, "epoch": 1, "loss": 1 / i, "lr": 1e-3, "grad_norm": 1.0, "samples_per_s": 5,
+            "read": [0, 0, 0], "forward": {"min": 0, "median": 1, "max": 2}} for i in (1, 2, 3)]
+events += [{"event": "eval", "time": 4, "step": 3, "split": "valid", "epoch": 1, "samples": 9, "loss": 0.5, "accuracy": 0.5,
+            "confusion": [[1, 2], [3, 4]]}, {"event": "warning", "time": 4, "step": 3, "code": "c", "message": "<b>&"},
+           {"event": "checkpoint", "time": 5, "step": 3, "path": "p", "seconds": 1, "bytes": 9},
+           {"event": "end", "time": 6, "step": 3, "status": "completed", "steps": 3, "epochs": 1, "seconds": 6}]
+lines = "".join(json.dumps(e) + "\n" for e in events).encode()
+put("run_log", "whole", b"\0" + lines)
+put("run_log", "torn", b"\0" + lines[:-9])
+put("run_log", "two_runs", b"\x42" + lines)
+put("run_log", "config", b"\1" + model.encode())
+put("run_log", "evaluation", b"\2" + json.dumps({"test": {"accuracy": 0.5, "confusion": [[1, 0], [0, 1]]}}).encode())
+
+put("ps_frame", "short", b"\0" + b"DLPS")
+put("ps_frame", "unsealed", b"\0" + b"DLPS" + struct.pack("<HH", 1, 2) + bytes(176) + b"payload")
+put("ps_frame", "fields", b"\1" + struct.pack("<i4xQQQqq", 3, 1, 2, 3, 4, 5) + bytes(200) + b"payload")

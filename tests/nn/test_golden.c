@@ -188,7 +188,8 @@ static void test_wrong_optimizers_are_told_at_their_place(void) {
       {"adma", "c.yaml:2:12: unknown optimizer 'adma' (did you mean 'adam'?)"},
       {"{name: adam, learnig_rate: 1}", "c.yaml:2:25: unknown key 'learnig_rate' in optimizer (did you mean 'lr'?)"},
       {"{name: adam, momentum: 1}",
-       "c.yaml:2:25: unknown key 'momentum' in optimizer (known here: see `dldist help train` and `dldist list`)"},
+       "c.yaml:2:25: unknown key 'momentum' in optimizer (known here: name, lr, weight_decay, decay_biases, l1, l2, "
+       "beta1, beta2, eps)"},
       {"{name: sgd, lr: -1}", "c.yaml:2:28: lr must be at least 0, not -1"},
       {"{name: sgd, nesterov: true}", "c.yaml:2:24: nesterov needs a momentum above 0 (for example momentum: 0.9)"},
       {"{name: [adam]}", "c.yaml:2:19: optimizer: name must be a text, not a list"},

@@ -410,7 +410,8 @@ static void test_wrong_models_are_told_at_their_line_with_what_to_do(void) {
       {"loss: {name: cross_entropy, label_smoothing: 2}\nmodel: [{dense: 10}]\n", 1, 10,
        "c.yaml:1:46: label_smoothing must lie within 0 and 1, not 2"},
       {"loss: {name: cross_entropy, delta: 2}\nmodel: [{dense: 10}]\n", 1, 10,
-       "c.yaml:1:29: unknown key 'delta' in cross_entropy (known here: see `dldist help train` and `dldist list`)"},
+       "c.yaml:1:29: unknown key 'delta' in cross_entropy (known here: name, label_smoothing, class_weights, "
+       "ignore_index)"},
       {"model: [{dropout: 1.5}, {dense: 10}]\n", 1, 10, "c.yaml:1:19: rate must lie within 0 and 1, not 1.5"},
       {"model: [relu, flatten]\n", 1, 10,
        "c.yaml:1:1: the model has no weights to train (add a layer such as `dense: 10`)"},

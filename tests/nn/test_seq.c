@@ -340,6 +340,9 @@ static void test_wrong_sequence_models_are_told_at_their_line_with_what_to_do(vo
        "c.yaml:2:38: layer 'a' does not stand above: the graph would have a cycle (a layer reads layers that stand "
        "above "
        "it in the list)"},
+      {"model:\n  - embedding: {vocabulary: 4, size: 6}\n  - lstm: {units: 3, return_sequences: true}\n  - dense: 2\n",
+       "c.yaml:4:5: layers.2 (dense): a classification ends in one row of logits, but this is (6, 2) (put `flatten` or "
+       "`global_avgpool2d` before the last `dense`; recurrent layers without return_sequences)"},
       {"task: language_model\nmodel:\n  - embedding: {vocabulary: 4, size: 6}\n  - lstm: 3\n  - dense: 4\n",
        "c.yaml:5:5: layers.2 (dense): a language model ends in a row of logits for each of the 6 steps, but this is "
        "(4) "

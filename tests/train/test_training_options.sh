@@ -99,6 +99,11 @@ try j2 train big.yaml "${plateau[@]}" --set data.valid=null --run no-valid --qui
 check 'without a validation split it is an error of use' 2 "$code"
 contains 'that says what to do' 'set data.valid' err
 
+# ---- a warm-up that outlasts the run ----
+
+run j2 train big.yaml --set train.epochs=1 --set 'schedule={name: cosine, warmup_steps: 100000}' --run warm --quiet
+check 'a warm-up longer than the run is a warning, said once' 1 "$(events warning warm | grep -c '"warmup"')"
+
 # ---- not finite ----
 
 for how in j1 j3 r2-mpi; do

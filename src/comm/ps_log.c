@@ -1,0 +1,285 @@
+/* Fields are written and read one by one, as in frames (ps_frame.c). An entry is handed to the system by one writev,
+ * header and floats together; a short or failed write is cut off again, so that the file never has a hole. */
+#include "comm/ps_log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "comm/ps_crc.h"
+#include "core/file.h"
+#include "core/mem.h"
+
+#define FILE_MAGIC 0x31474f4c53504c44u /* "DLPSLOG1" */
+#define ENTRY_MAGIC 0x48535550u        /* "PUSH" */
+#define BASE_BYTES 48
+#define ENTRY_BYTES 232
+#define MOST_FLOATS ((size_t)1 << 40)
+
+struct dl_ps_log {
+  char *path;
+  int fd;
+  bool synced, has_base;
+  dl_ps_log_base base;
+  dl_ps_log_entry *entry;
+  int64_t n, room;
+  int64_t end, torn;
+};
+
+/* ---- bytes ---- */
+
+static void put(unsigned char **to, uint64_t value, int bytes) {
+  for (int b = 0; b < bytes; b++) *(*to)++ = (unsigned char)(value >> 8 * b);
+}
+static uint64_t take(const unsigned char **from, int bytes) {
+  uint64_t value = 0;
+  for (int b = 0; b < bytes; b++) value |= (uint64_t) * (*from)++ << 8 * b;
+  return value;
+}
+
+static void write_base(const dl_ps_log_base *base, unsigned char out[BASE_BYTES]) {
+  unsigned char *p = out;
+  put(&p, FILE_MAGIC, 8);
+  put(&p, base->job, 8);
+  put(&p, (uint64_t)base->step, 8);
+  put(&p, base->begin, 8);
+  put(&p, base->end, 8);
+  put(&p, base->weights_crc, 4);
+  put(&p, dl_ps_crc(out, BASE_BYTES - 4), 4);
+}
+
+static bool read_base(const unsigned char bytes[BASE_BYTES], dl_ps_log_base *out) {
+  const unsigned char *p = bytes, *crc = bytes + BASE_BYTES - 4;
+  if (take(&p, 8) != FILE_MAGIC || take(&crc, 4) != dl_ps_crc(bytes, BASE_BYTES - 4)) return false;
+  out->job = take(&p, 8);
+  out->step = (int64_t)take(&p, 8);
+  out->begin = take(&p, 8);
+  out->end = take(&p, 8);
+  out->weights_crc = (uint32_t)take(&p, 4);
+  return out->step >= 0 && out->begin <= out->end && out->end < MOST_FLOATS;
+}
+
+static void write_entry(const dl_ps_log_entry *e, uint32_t values_crc, unsigned char out[ENTRY_BYTES]) {
+  unsigned char *p = out;
+  put(&p, ENTRY_MAGIC, 4);
+  put(&p, (uint64_t)e->node.level, 4);
+  put(&p, (uint64_t)e->node.index, 8);
+  put(&p, (uint64_t)e->at, 8);
+  put(&p, (uint64_t)e->step, 8);
+  put(&p, (uint64_t)e->samples, 8);
+  put(&p, e->incarnation, 8);
+  put(&p, e->sequence, 8);
+  put(&p, (uint64_t)e->updates, 8);
+  put(&p, (uint64_t)e->ahead, 8);
+  memcpy(p, e->sums, sizeof e->sums);
+  p += sizeof e->sums;
+  memset(p, 0, ENTRY_BYTES - 8 - (size_t)(p - out));
+  memcpy(p, e->worker, sizeof e->worker);
+  p = out + ENTRY_BYTES - 8;
+  put(&p, values_crc, 4);
+  put(&p, dl_ps_crc(out, ENTRY_BYTES - 4), 4);
+}
+_Static_assert(4 + 4 + 8 * 8 + DL_LEAF_SUMS * 8 + DL_PS_NAME_BYTES + 8 <= ENTRY_BYTES,
+               "an entry's header is too short");
+
+static bool read_entry(const unsigned char bytes[ENTRY_BYTES], dl_ps_log_entry *out, uint32_t *values_crc) {
+  const unsigned char *p = bytes, *tail = bytes + ENTRY_BYTES - 8;
+  *out = (dl_ps_log_entry){0};
+  *values_crc = (uint32_t)take(&tail, 4);
+  if (take(&tail, 4) != dl_ps_crc(bytes, ENTRY_BYTES - 4) || take(&p, 4) != ENTRY_MAGIC) return false;
+  out->node.level = (int32_t)take(&p, 4);
+  out->node.index = (int64_t)take(&p, 8);
+  out->at = (int64_t)take(&p, 8);
+  out->step = (int64_t)take(&p, 8);
+  out->samples = (int64_t)take(&p, 8);
+  out->incarnation = take(&p, 8);
+  out->sequence = take(&p, 8);
+  out->updates = (int64_t)take(&p, 8);
+  out->ahead = (int64_t)take(&p, 8);
+  memcpy(out->sums, p, sizeof out->sums);
+  memcpy(out->worker, p + sizeof out->sums, sizeof out->worker);
+  return !out->worker[sizeof out->worker - 1] && out->at >= 0 && out->step >= out->at && out->samples > 0 &&
+         out->node.level >= 0 && out->node.level < 62 && out->node.index >= 0 && out->node.index < (int64_t)1 << 40;
+}
+
+/* ---- the file ---- */
+
+static dl_status fail_log(const dl_ps_log *log, const char *what) {
+  const bool full = errno == ENOSPC || errno == EDQUOT;
+  dl_fail_at(DL_ERR_SYSTEM, log->path, 0, 0, "the log of pushes cannot be %s: %s", what, strerror(errno));
+  return full ? dl_hint("free some space and give the command again, or set sync.log: none") : DL_ERR_SYSTEM;
+}
+
+static size_t values_bytes(const dl_ps_log *log) { return (log->base.end - log->base.begin) * sizeof(float); }
+
+/* All of them, or false: the file ends before (or cannot be read, which is the same for who asks). */
+static bool read_at(int fd, void *data, size_t bytes, int64_t place) {
+  char *p = data;
+  while (bytes) {
+    ssize_t n = pread(fd, p, bytes < (1u << 30) ? bytes : (1u << 30), place);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return false;
+    p += n;
+    place += n;
+    bytes -= (size_t)n;
+  }
+  return true;
+}
+
+static dl_status keep(dl_ps_log *log, const dl_ps_log_entry *entry) {
+  if (log->n == log->room) {
+    int64_t room = log->room ? 2 * log->room : 64;
+    dl_ps_log_entry *more = dl_reallocarray(log->entry, (size_t)room, sizeof *more);
+    if (!more) return DL_ERR_NOMEM;
+    log->entry = more;
+    log->room = room;
+  }
+  log->entry[log->n] = *entry;
+  log->entry[log->n++].place = log->end + ENTRY_BYTES;
+  log->end += (int64_t)(ENTRY_BYTES + values_bytes(log));
+  return DL_OK;
+}
+
+/* Whole entries in the order in which they were applied. */
+static dl_status find_entries(dl_ps_log *log) {
+  unsigned char bytes[ENTRY_BYTES];
+  dl_ps_log_entry entry;
+  uint32_t crc;
+  if (!read_at(log->fd, bytes, BASE_BYTES, 0) || !read_base(bytes, &log->base)) return DL_OK;
+  log->has_base = true;
+  log->end = BASE_BYTES;
+  const int64_t size = lseek(log->fd, 0, SEEK_END), whole = (int64_t)(ENTRY_BYTES + values_bytes(log));
+  if (size - log->end < whole) return DL_OK;
+  float *values = dl_calloc(log->base.end - log->base.begin + 1, sizeof *values);
+  if (!values) return DL_ERR_NOMEM;
+  dl_status status = DL_OK;
+  while (status == DL_OK && read_at(log->fd, bytes, ENTRY_BYTES, log->end) && read_entry(bytes, &entry, &crc) &&
+         entry.at >= log->base.step && read_at(log->fd, values, values_bytes(log), log->end + ENTRY_BYTES) &&
+         dl_ps_crc(values, values_bytes(log)) == crc)
+    status = keep(log, &entry);
+  free(values);
+  return status;
+}
+
+dl_status dl_ps_log_open(const char *path, bool synced, dl_ps_log **out) {
+  dl_ps_log *log = *out = dl_calloc(1, sizeof *log);
+  if (!log) return DL_ERR_NOMEM;
+  log->synced = synced;
+  log->fd = -1;
+  log->path = dl_strdup(path);
+  dl_status status = log->path ? DL_OK : DL_ERR_NOMEM;
+  if (status == DL_OK) log->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
+  if (status == DL_OK && log->fd < 0) status = fail_log(log, "opened");
+  if (status == DL_OK) status = find_entries(log);
+  if (status == DL_OK) {
+    int64_t size = lseek(log->fd, 0, SEEK_END);
+    log->torn = size > log->end ? size - log->end : 0;
+    if (log->torn && ftruncate(log->fd, log->end)) status = fail_log(log, "cut");
+  }
+  if (status != DL_OK) dl_ps_log_close(out);
+  return status;
+}
+
+void dl_ps_log_close(dl_ps_log **log) {
+  dl_ps_log *l = *log;
+  if (!l) return;
+  if (l->fd >= 0) close(l->fd);
+  free(l->entry);
+  free(l->path);
+  free(l);
+  *log = NULL;
+}
+
+const dl_ps_log_base *dl_ps_log_base_of(const dl_ps_log *log) { return log->has_base ? &log->base : NULL; }
+const dl_ps_log_entry *dl_ps_log_entries(const dl_ps_log *log, int64_t *n) { return *n = log->n, log->entry; }
+int64_t dl_ps_log_bytes(const dl_ps_log *log) { return log->end; }
+int64_t dl_ps_log_torn(const dl_ps_log *log) { return log->torn; }
+
+dl_status dl_ps_log_values(const dl_ps_log *log, const dl_ps_log_entry *entry, float *out) {
+  if (read_at(log->fd, out, values_bytes(log), entry->place)) return DL_OK;
+  return dl_fail_at(DL_ERR_SYSTEM, log->path, 0, 0, "the log of pushes can no longer be read");
+}
+
+/* ---- writing ---- */
+
+static bool write_whole(int fd, struct iovec *part, int n, int64_t place) {
+  while (n) {
+    ssize_t wrote = pwritev(fd, part, n, place);
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote <= 0) return false;
+    place += wrote;
+    while (n && (size_t)wrote >= part->iov_len) wrote -= (ssize_t)part++->iov_len, n--;
+    if (n) part->iov_base = (char *)part->iov_base + wrote, part->iov_len -= (size_t)wrote;
+  }
+  return true;
+}
+
+dl_status dl_ps_log_append(dl_ps_log *log, const dl_ps_log_entry *entry, const float *values) {
+  unsigned char header[ENTRY_BYTES];
+  write_entry(entry, dl_ps_crc(values, values_bytes(log)), header);
+  struct iovec part[2] = {{header, sizeof header}, {(void *)(uintptr_t)values, values_bytes(log)}};
+  if (!write_whole(log->fd, part, part[1].iov_len ? 2 : 1, log->end) || (log->synced && fdatasync(log->fd))) {
+    dl_status status = fail_log(log, "written");
+    if (ftruncate(log->fd, log->end)) return status; /* its tail will be seen to be torn */
+    return status;
+  }
+  return keep(log, entry);
+}
+
+/* The entries from `from` on, byte for byte. */
+static dl_status copy_tail(dl_ps_log *log, int64_t from, dl_writer *writer) {
+  enum { PIECE = 1 << 20 };
+  int64_t place = from < log->n ? log->entry[from].place - ENTRY_BYTES : log->end;
+  char *piece = dl_calloc(PIECE, 1);
+  dl_status status = piece ? DL_OK : DL_ERR_NOMEM;
+  for (; status == DL_OK && place < log->end; place += PIECE) {
+    size_t bytes = log->end - place < PIECE ? (size_t)(log->end - place) : PIECE;
+    if (!read_at(log->fd, piece, bytes, place)) status = fail_log(log, "read");
+    if (status == DL_OK) status = dl_writer_write(writer, piece, bytes);
+  }
+  free(piece);
+  return status;
+}
+
+/* The file under `name` takes the log's place. */
+static dl_status take_place(dl_ps_log *log, const char *name) {
+  char *folder = dl_path_dirname(log->path);
+  int fd = folder ? open(name, O_RDWR | O_CLOEXEC) : -1;
+  dl_status status = folder ? DL_OK : DL_ERR_NOMEM;
+  if (status == DL_OK && (fd < 0 || rename(name, log->path))) status = fail_log(log, "put in place");
+  if (status == DL_OK) {
+    if (log->fd >= 0) close(log->fd);
+    log->fd = fd;
+    fd = -1;
+    status = dl_dir_sync(folder);
+  }
+  if (fd >= 0) close(fd);
+  free(folder);
+  return status;
+}
+
+dl_status dl_ps_log_restart(dl_ps_log *log, const dl_ps_log_base *base, int64_t from) {
+  unsigned char bytes[BASE_BYTES];
+  char *name = dl_asprintf("%s.new", log->path);
+  dl_writer *writer = NULL;
+  write_base(base, bytes);
+  dl_status status = name ? dl_writer_open(name, &writer) : DL_ERR_NOMEM;
+  if (status == DL_OK) status = dl_writer_write(writer, bytes, sizeof bytes);
+  if (status == DL_OK) status = copy_tail(log, from, writer);
+  dl_status closed = dl_writer_close(&writer);
+  if (status == DL_OK) status = closed;
+  if (status == DL_OK) status = take_place(log, name);
+  free(name);
+  if (status != DL_OK) return status;
+  const int64_t first = from < log->n ? from : log->n, kept = log->n - first;
+  log->base = *base;
+  log->has_base = true;
+  log->n = 0;
+  log->end = BASE_BYTES;
+  for (int64_t i = 0; i < kept; i++) DL_TRY(keep(log, &log->entry[first + i]));
+  return DL_OK;
+}

@@ -82,6 +82,7 @@ typedef struct dl_nodes {
   dl_flow *flow;
   int next_send;
   int64_t flow_step;
+  size_t piece;         /* floats of a message, at most */
   int *weights_missing; /* n_buckets: messages */
   char *packed;         /* max_roots x what dl_nodes_packed_bytes says of count: sums on their way; NULL: as they lie */
   char *unread;         /* the same of others, as they came: as many as `received`; NULL: where they are to be */

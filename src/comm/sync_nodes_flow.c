@@ -3,6 +3,10 @@
  * the tree when all has come. As many bytes as recursive halving sends, in one stage instead of one for each doubling.
  * Weights go back in the same way, from where the optimizer wrote them to where the other nodes read them.
  *
+ * Parts travel in pieces that MPI sends without asking first (at most 64 KiB over TCP). A larger message asks, and the
+ * answer waits behind whatever goes the same way: with both nodes sending, one direction then idles while the other is
+ * busy. Large models do ask, as their pieces would be too many, and packed sums, whose length is not known before.
+ *
  * Open MPI moves nothing by itself. A thread of the process that sleeps between its turns does, where MPI allows calls
  * from a second thread, and only while something is on its way; the wire's lock keeps it from the leader. */
 #include <stdlib.h>
@@ -19,7 +23,10 @@
 #define DRAIN_S 2.0
 #define SLICE_NS 100000u       /* the shortest that Linux gives */
 #define TIMER_SLACK_NS 10000ul /* 50 us otherwise */
-#define TURN_NS 200000L        /* at 1 Gbit/s 25 KB, which a socket holds many times; a turn costs a few microseconds */
+#define PIECE_FLOATS ((size_t)15 * DL_BLOCK)
+#define MOST_PIECES 2048        /* of a model; every turn looks at all that are on their way */
+#define SHORTEST_NAP_NS 500000L /* at 1 Gbit/s 63 KB, which a socket holds many times */
+#define LONGEST_NAP_NS 2000000L /* where nothing moves: a turn takes 20 us from who computes there */
 
 static size_t floats_of(const dl_sync *sync, dl_block_range part, size_t *begin) {
   *begin = dl_sync_block_offset(sync, part.first);
@@ -36,6 +43,25 @@ static int packed_id(const dl_nodes *own, int bucket, int node, int root) {
 }
 
 /* ---- what is posted ---- */
+
+/* The floats of the piece that begins at `at`; a part of none has no piece. */
+static size_t piece(const dl_nodes *own, size_t floats, size_t at) {
+  return floats - at < own->piece ? floats - at : own->piece;
+}
+static int pieces_of(const dl_nodes *own, size_t floats) { return (int)((floats + own->piece - 1) / own->piece); }
+
+/* Pieces of one tag arrive in the order of posting. */
+static dl_status receive_pieces(dl_nodes *own, float *to, size_t floats, int node, int tag, int id) {
+  for (size_t at = 0; at < floats; at += own->piece)
+    DL_TRY(dl_flow_receive(own->flow, to + at, piece(own, floats, at) * sizeof *to, process_of(own, node), tag, id));
+  return DL_OK;
+}
+
+static dl_status send_pieces(dl_nodes *own, const float *from, size_t floats, int node, int tag) {
+  for (size_t at = 0; at < floats; at += own->piece)
+    DL_TRY(dl_flow_send(own->flow, from + at, piece(own, floats, at) * sizeof *from, process_of(own, node), tag, -1));
+  return DL_OK;
+}
 
 /* Where a sum of another node goes, and where it comes in before it is unpacked: 16 bits into the upper half of its
  * place, what may be longer than that into memory of its own. */
@@ -61,10 +87,12 @@ static dl_status receive_gradients(dl_sync *sync, dl_nodes *own, int bucket) {
   for (int k = 0; k < own->n_nodes; k++)
     for (int r = 0; k != own->node && r < own->roots_of[k]; r++) {
       const arrival to = arrival_of(sync, bucket, k, r);
-      const bool packed = own->packed != NULL;
-      DL_TRY(dl_flow_receive(own->flow, packed ? to.unread : (void *)to.floats,
-                             packed ? dl_nodes_packed_bytes(sync, floats) : floats * sizeof(float), process_of(own, k),
-                             gradient_tag(own, bucket, r), packed ? packed_id(own, bucket, k, r) : -1));
+      const int tag = gradient_tag(own, bucket, r);
+      if (own->packed) /* as long as it turns out, so it is one message */
+        DL_TRY(dl_flow_receive(own->flow, to.unread, dl_nodes_packed_bytes(sync, floats), process_of(own, k), tag,
+                               packed_id(own, bucket, k, r)));
+      else
+        DL_TRY(receive_pieces(own, to.floats, floats, k, tag, -1));
     }
   return DL_OK;
 }
@@ -75,14 +103,15 @@ static dl_status send_gradients(dl_sync *sync, dl_nodes *own, int bucket) {
     const dl_block_range part = dl_nodes_part(sync, bucket, own->process, k);
     size_t begin, floats = floats_of(sync, part, &begin);
     for (int r = 0; floats && r < own->n_roots; r++) {
-      const void *from = dl_nodes_root_at(sync, r, begin);
-      size_t bytes = floats * sizeof(float);
+      const float *from = dl_nodes_root_at(sync, r, begin);
+      const int tag = gradient_tag(own, bucket, r);
       if (own->packed) {
         void *out = own->packed + dl_nodes_packed_bytes(sync, (size_t)r * sync->group->count + begin);
-        bytes = dl_nodes_pack(sync, out, from, part);
-        from = out;
+        const size_t bytes = dl_nodes_pack(sync, out, from, part);
+        DL_TRY(dl_flow_send(own->flow, out, bytes, process_of(own, k), tag, -1));
+      } else {
+        DL_TRY(send_pieces(own, from, floats, k, tag));
       }
-      DL_TRY(dl_flow_send(own->flow, from, bytes, process_of(own, k), gradient_tag(own, bucket, r), -1));
     }
   }
   return DL_OK;
@@ -113,14 +142,12 @@ static dl_status swap_weights(dl_sync *sync, dl_nodes *own, int bucket) {
   for (int k = 0; k < own->n_nodes; k++) {
     floats = floats_of(sync, dl_nodes_part(sync, bucket, own->process, k), &begin);
     if (k == own->node || !floats) continue;
-    own->weights_missing[bucket]++;
-    DL_TRY(dl_flow_receive(own->flow, sync->weights + begin, floats * sizeof(float), process_of(own, k),
-                           weight_tag(own, bucket), bucket));
+    own->weights_missing[bucket] += pieces_of(own, floats);
+    DL_TRY(receive_pieces(own, sync->weights + begin, floats, k, weight_tag(own, bucket), bucket));
   }
   floats = floats_of(sync, dl_nodes_part(sync, bucket, own->process, own->node), &begin);
-  for (int i = 1; floats && i < own->n_nodes; i++)
-    DL_TRY(dl_flow_send(own->flow, sync->weights + begin, floats * sizeof(float),
-                        process_of(own, (own->node + i) % own->n_nodes), weight_tag(own, bucket), -1));
+  for (int i = 1; i < own->n_nodes; i++)
+    DL_TRY(send_pieces(own, sync->weights + begin, floats, (own->node + i) % own->n_nodes, weight_tag(own, bucket)));
   if (!own->weights_missing[bucket]) weights_arrived(own, bucket);
   return DL_OK;
 }
@@ -185,13 +212,18 @@ static void *run_thread(void *context) {
   ask_for_short_slices();
   dl_sync *sync = context;
   dl_nodes *own = dl_nodes_of(sync);
+  long nap_ns = SHORTEST_NAP_NS;
   while (wait_for_work(own)) {
+    bool moved = false;
+    nanosleep(&(struct timespec){0, nap_ns}, NULL); /* who gave it work has just moved what could be moved */
     if (dl_wire_try_claim(own->wire)) {
+      const int pending = dl_flow_pending(own->flow), next = own->next_send;
       guarded_turn(sync);
+      moved = dl_flow_pending(own->flow) != pending || own->next_send != next;
       if (is_idle(own)) set_work(own, false);
       dl_wire_release(own->wire);
     }
-    nanosleep(&(struct timespec){0, TURN_NS}, NULL);
+    nap_ns = moved ? SHORTEST_NAP_NS : 2 * nap_ns < LONGEST_NAP_NS ? 2 * nap_ns : LONGEST_NAP_NS;
   }
   return NULL;
 }
@@ -207,6 +239,18 @@ static dl_status start_thread(dl_sync *sync, dl_nodes *own) {
 
 /* ---- life ---- */
 
+/* The most pieces that a part of this process's column has. */
+static int most_pieces(const dl_sync *sync, const dl_nodes *own) {
+  int most = 1;
+  for (int b = 0; b < own->n_buckets; b++)
+    for (int k = 0; k < own->n_nodes; k++) {
+      size_t begin;
+      const int pieces = pieces_of(own, floats_of(sync, dl_nodes_part(sync, b, own->process, k), &begin));
+      if (pieces > most) most = pieces;
+    }
+  return most;
+}
+
 static dl_status make_room_to_pack(dl_sync *sync, dl_nodes *own) {
   if (!sync->half && !sync->topk) return DL_OK;
   const size_t roots = (size_t)own->max_roots, packed = dl_nodes_packed_bytes(sync, roots * sync->group->count),
@@ -220,8 +264,10 @@ static dl_status make_room_to_pack(dl_sync *sync, dl_nodes *own) {
 dl_status dl_nodes_flow_new(dl_sync *sync, bool with_thread) {
   dl_nodes *own = dl_nodes_of(sync);
   size_t others = (size_t)own->n_nodes - 1, doubles = (size_t)own->widest * 2;
-  size_t room = (size_t)own->n_buckets * others * (2 * (size_t)own->max_roots + 2);
   if (!dl_nodes_has_column(sync)) return DL_OK;
+  own->piece = sync->group->count > MOST_PIECES * PIECE_FLOATS ? sync->group->count : PIECE_FLOATS;
+  const size_t parts = (size_t)own->n_buckets * others, gradients = parts * (size_t)own->max_roots;
+  const size_t room = 2 * (gradients + parts) * (size_t)most_pieces(sync, own);
   if ((int64_t)own->n_buckets * (own->max_roots + 1) + 2 > dl_wire_tag_limit(own->wire))
     return dl_fail(DL_ERR_USAGE, "sync.bucket_mb: %d buckets are more than this MPI's tags allow for", own->n_buckets);
   own->next_send = own->n_buckets;

@@ -3,7 +3,9 @@
 
 #include "comm/sync_nodes.h"
 
-#define MOST_BUCKETS 256 /* more are no gain, and each has its messages */
+#define MOST_BUCKETS 256                /* more are no gain, and each has its messages */
+#define FEWEST_BUCKETS 8                /* a small model too travels while it is computed ... */
+#define SMALL_BUCKET ((size_t)16 << 10) /* ... but not in buckets below so many floats */
 #define EXACT_SHARDS 2048
 
 static void *keep(dl_sync *sync, size_t count, size_t size) {
@@ -43,6 +45,9 @@ static int64_t share(const dl_sync *sync, int64_t first, int64_t end, int64_t i,
 
 static dl_status cut_buckets(dl_sync *sync, dl_nodes *own) {
   size_t floats = (size_t)(sync->options.bucket_bytes / (double)sizeof(float));
+  size_t few = sync->group->count / FEWEST_BUCKETS;
+  if (few < SMALL_BUCKET) few = SMALL_BUCKET;
+  if (floats > few) floats = few;
   if (floats < DL_BLOCK) floats = DL_BLOCK;
   size_t n = (sync->group->count + floats - 1) / floats;
   own->n_buckets = n < 1 ? 1 : n > MOST_BUCKETS ? MOST_BUCKETS : (int)n;

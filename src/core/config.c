@@ -83,7 +83,7 @@ const dl_option dl_config_rows[] = {
     {"sync.topk", DL_OPTION_REAL, AT(sync.topk), 1e-4, 1, "0.01", NULL,
      "compress: topk: the share of a leaf's gradients that is sent, of each block of 1,024", false},
     {"sync.bucket_mb", DL_OPTION_REAL, AT(sync.bucket_mb), 0.001, 1024, "1", NULL,
-     "between nodes: MiB of parameters that travel as one; the bits are the same", true},
+     "between nodes: MiB of parameters that travel as one, at most; the bits are the same", true},
     {"sync.servers", DL_OPTION_INT, AT(sync.servers), 0, 1e4, "0", NULL,
      "ps under mpirun or in threads: the last so many ranks serve and do not compute; 0: every rank does both", true},
     {"sync.connect", DL_OPTION_STRING, AT(sync.connect), 0, 0, "", NULL,

@@ -25,6 +25,7 @@ rank=$OMPI_COMM_WORLD_RANK
 case $1 in
   say) printf '%s/%s <%s> <%s>\n' "$rank" "$OMPI_COMM_WORLD_SIZE" "$2" "${3-}" ;;
   exit) exit "$2" ;;
+  die) [ "$rank" = 0 ] || kill -KILL $$ && sleep 20 ;;
   input) cat ;;
   terminal) printf '%s\n' "${DLDIST_TERMINAL-none}" ;;
   wait) # until told to stop, as training does
@@ -63,6 +64,7 @@ for code in 0 2 3 4 75; do
   check "exit code $code is handed on" "$code" "$(code_of launchers/local -n 2 exit "$code")"
   check 'and mpirun has nothing to say about it' '' "$(cat "$work/said")"
 done
+check 'a rank that was killed is a rank that was lost' 4 "$(code_of launchers/local -n 2 die)"
 check 'a wrong -n is wrong usage' 2 "$(code_of launchers/local -n two say x)"
 check 'and says so' "local: -n wants a number of ranks, not 'two'" "$(cat "$work/said")"
 check 'a -n without a number is wrong usage' 2 "$(code_of launchers/local -n)"

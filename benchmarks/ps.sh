@@ -5,7 +5,7 @@
 # usage: benchmarks/ps.sh [ROUNDS]       rounds of each training, interleaved (default 3); the median of rounds is reported
 #
 # Training: Fashion-MNIST (launchers/dataset fashion-mnist), 784-512-512-10, Adam, batches of 256 in 2 shards, 2 workers beside one
-# server on this host. The slow worker is stopped for 20 of every 30 ms. A figure is the median of the steps' samples_per_s in the
+# server on this host, one worker a core. The slow worker is stopped for 20 of every 30 ms. A figure is the median of the steps' samples_per_s in the
 # second half of the run (with a slow worker: their mean over it). Nothing else should run meanwhile.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
@@ -44,15 +44,22 @@ stutter() {
   done
 }
 
+# on CORE COMMAND...: in this process, so that it can be stopped.
+on() {
+  local core=$1
+  shift
+  if command -v taskset >/dev/null; then exec taskset -c "$core" "$@"; else exec "$@"; fi
+}
+
 # serve RUN SLOW ARGUMENTS...: a server and two workers, the first of which is slow (1) or not (0).
 serve() {
   local run=$1 slow=$2 address="ipc://$work/$1.socket" first server helper=''
   shift 2
   "$dldist" ps serve "$work/mlp.yaml" --bind "$address" --run "$work/$run" --quiet "$@" &
   server=$!
-  "$dldist" train "$work/mlp.yaml" --set sync.mode=ps --set "sync.connect='$address'" -j 1 --quiet &
+  on 0 "$dldist" train "$work/mlp.yaml" --set sync.mode=ps --set "sync.connect='$address'" -j 1 --quiet &
   first=$!
-  "$dldist" train "$work/mlp.yaml" --set sync.mode=ps --set "sync.connect='$address'" -j 1 --quiet &
+  on 1 "$dldist" train "$work/mlp.yaml" --set sync.mode=ps --set "sync.connect='$address'" -j 1 --quiet &
   if [ "$slow" = 1 ]; then
     stutter "$first" &
     helper=$!
@@ -72,11 +79,12 @@ for ((i = 0; i < rounds; i++)); do
   serve "bsp$i" 0
   serve "slow-bsp$i" 1
   serve "slow-asp$i" 1 --set sync.consistency=asp
+  serve "slow-bare$i" 1 --set sync.consistency=asp --set sync.log=none
   for who in allreduce team bsp; do reading[$who]+="$(typical "$work/$who$i") "; done
-  for who in slow-bsp slow-asp; do reading[$who]+="$(overall "$work/$who$i") "; done
+  for who in slow-bsp slow-asp slow-bare; do reading[$who]+="$(overall "$work/$who$i") "; done
 done
 declare -A m
-for who in allreduce team bsp slow-bsp slow-asp; do m[$who]=$(tr ' ' '\n' <<<"${reading[$who]}" | sed '/^$/d' | median); done
+for who in allreduce team bsp slow-bsp slow-asp slow-bare; do m[$who]=$(tr ' ' '\n' <<<"${reading[$who]}" | sed '/^$/d' | median); done
 over() { awk -v a="$1" -v b="$2" 'BEGIN {printf "%.2f", a / b}'; }
 printf '%-44s %9s\n' 'samples/s, 2 workers (median of rounds)' ''
 printf '%-44s %9.0f\n' 'allreduce' "${m[allreduce]}"
@@ -84,3 +92,4 @@ printf '%-44s %9.0f   a step takes %s of it\n' 'sync.mode: ps, one job' "${m[tea
 printf '%-44s %9.0f   a step takes %s of it\n' 'dldist ps serve, bsp' "${m[bsp]}" "$(over "${m[allreduce]}" "${m[bsp]}")"
 printf '%-44s %9.0f\n' 'one worker at a third of its speed: bsp' "${m[slow-bsp]}"
 printf '%-44s %9.0f   %s of bsp\n' 'one worker at a third of its speed: asp' "${m[slow-asp]}" "$(over "${m[slow-asp]}" "${m[slow-bsp]}")"
+printf '%-44s %9.0f   %s of bsp\n' 'the same without a log of pushes' "${m[slow-bare]}" "$(over "${m[slow-bare]}" "${m[slow-bsp]}")"

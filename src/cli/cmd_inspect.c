@@ -27,7 +27,6 @@ static dl_status list(const char *folder, const char *name, dl_safetensors_entry
 }
 
 static dl_status load(const char *path, content *c) {
-  DL_TRY(dl_checkpoint_verify(path));
   DL_TRY(dl_checkpoint_state(path, &c->state));
   DL_TRY(list(path, "model.safetensors", &c->model, &c->n_model, &c->digest));
   return list(path, "optimizer.safetensors", &c->optimizer, &c->n_optimizer, NULL);
@@ -105,24 +104,15 @@ static dl_status print_table(const char *path, const content *c) {
 }
 
 static dl_status run(const dl_command *command, const dl_args *args) {
-  const char *path = args->positional[0];
+  char *path;
   content c = {0};
-  if (!dl_path_is_dir(path)) {
-    dl_fail_at(DL_ERR_DATA, path, 0, 0, "is no checkpoint's folder");
-    return dl_hint("for example dldist inspect runs/NAME/checkpoints/latest");
-  }
-  /* A run's folder stands for its newest checkpoint. */
-  char *checkpoints = dl_path_join(path, "checkpoints"), *newest = NULL;
-  dl_status status = checkpoints ? DL_OK : DL_ERR_NOMEM;
-  if (status == DL_OK && dl_path_is_dir(checkpoints)) status = dl_checkpoint_newest(checkpoints, &newest);
-  if (newest) path = newest;
-  if (status == DL_OK) status = load(path, &c);
+  DL_TRY(dl_checkpoint_find(args->positional[0], &path));
+  dl_status status = load(path, &c);
   if (status == DL_OK) status = dl_option_of(command, args, "--json") ? print_json(path, &c) : print_table(path, &c);
   dl_json_destroy(&c.state);
   free(c.model);
   free(c.optimizer);
-  free(newest);
-  free(checkpoints);
+  free(path);
   return status;
 }
 

@@ -14,7 +14,7 @@
 
 static const dl_arg eval_args[] = {
     {"--run", NULL, "DIR", "a run's folder: its newest checkpoint is taken"},
-    {"--checkpoint", NULL, "DIR", "a checkpoint's folder"},
+    {"--checkpoint", NULL, "DIR", "a checkpoint's folder (a run's stands for its newest)"},
     {"--data", NULL, "FILE.h5", "another data set than the one the model was trained with"},
     {"--split", NULL, "train|valid|test",
      "which split; default: test, or without --data what is there of test, valid, train"},
@@ -24,7 +24,7 @@ static const dl_arg eval_args[] = {
 };
 static const dl_arg predict_args[] = {
     {"--run", NULL, "DIR", "a run's folder: its newest checkpoint is taken"},
-    {"--checkpoint", NULL, "DIR", "a checkpoint's folder"},
+    {"--checkpoint", NULL, "DIR", "a checkpoint's folder (a run's stands for its newest)"},
     {"--data", NULL, "FILE.h5", "the data set; y is not needed"},
     {"--split", NULL, "train|valid|test",
      "which split; default: test, or without --data what is there of test, valid, train"},

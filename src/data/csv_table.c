@@ -68,20 +68,29 @@ static void take_target(dl_csv_table *table, int i) {
 static void take_ignored(dl_csv_table *table, int i) { table->columns[i].role = DL_CSV_IGNORED; }
 static void take_categorical(dl_csv_table *table, int i) { table->columns[i].named_categorical = true; }
 
+/* A name that several columns have says nothing. */
+static dl_status take_column(dl_csv_table *table, const char *option, const char *word, column_fn take) {
+  const int i = find_column(table, word);
+  if (i < 0) return fail_column(table, option, word);
+  for (int k = i + 1; k < table->n; k++)
+    if (!strcmp(table->columns[k].name, word)) {
+      dl_fail_at(DL_ERR_USAGE, table->job->inputs[0], 0, 0, "columns %d and %d are both named '%.60s' (--%s)", i + 1,
+                 k + 1, word, option);
+      return dl_hint("name it by its number: 1 is the first of %d, -1 the last", table->n);
+    }
+  take(table, i);
+  return DL_OK;
+}
+
 /* `list`: a name, or names between commas. */
 static dl_status for_columns(dl_csv_table *table, const char *option, const char *list, column_fn take) {
   if (!list || !*list) return DL_OK;
-  const int whole = find_column(table, list);
-  if (whole >= 0) return take(table, whole), DL_OK;
+  if (find_column(table, list) >= 0) return take_column(table, option, list, take);
   char *copy = dl_strdup(list), *rest = copy;
   dl_status status = copy ? DL_OK : DL_ERR_NOMEM;
   for (char *word; status == DL_OK && (word = strsep(&rest, ","));) {
     word += strspn(word, " ");
-    const int i = find_column(table, word);
-    if (i < 0)
-      status = fail_column(table, option, word);
-    else
-      take(table, i);
+    status = take_column(table, option, word, take);
   }
   free(copy);
   return status;

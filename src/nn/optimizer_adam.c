@@ -13,7 +13,7 @@ typedef struct adam_options {
       DL_OPTIMIZER_REAL(adam_options, beta1, 0, 0.999999999, "0.9", "how slowly the mean of gradients moves"), \
       DL_OPTIMIZER_REAL(adam_options, beta2, 0, 0.999999999, "0.999",                                          \
                         "how slowly the mean of squared gradients moves"),                                     \
-      DL_OPTIMIZER_REAL(adam_options, eps, 0, 1e6, "1e-08", "added to the denominator")
+      DL_OPTIMIZER_REAL(adam_options, eps, 0, 1e6, "1.0e-8", "added to the denominator")
 
 static const dl_option adam_rows[] = {ADAM_ROWS("0", DL_DECAY_AS_GRADIENT)};
 static const dl_option adamw_rows[] = {ADAM_ROWS("0.01", "weights shrink by lr times this in each step")};

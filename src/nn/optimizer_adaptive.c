@@ -13,7 +13,7 @@ static const dl_option adagrad_rows[] = {
     DL_OPTIMIZER_COMMON("0.01", "0", DL_DECAY_AS_GRADIENT),
     DL_OPTIMIZER_REAL(adagrad_options, lr_decay, 0, 1e6, "0", "lr is divided by 1 + this * (t - 1) at step t"),
     DL_OPTIMIZER_REAL(adagrad_options, initial_accumulator, 0, 1e30, "0", "what the sums of squares start from"),
-    DL_OPTIMIZER_REAL(adagrad_options, eps, 0, 1e6, "1e-10", "added to the denominator"),
+    DL_OPTIMIZER_REAL(adagrad_options, eps, 0, 1e6, "1.0e-10", "added to the denominator"),
 };
 
 static void adagrad_apply(void *context, const dl_tensor *tensor, size_t n, float *restrict weights,
@@ -48,7 +48,7 @@ typedef struct rmsprop_options {
 static const dl_option rmsprop_rows[] = {
     DL_OPTIMIZER_COMMON("0.01", "0", DL_DECAY_AS_GRADIENT),
     DL_OPTIMIZER_REAL(rmsprop_options, alpha, 0, 1, "0.99", "how slowly the mean of squared gradients moves"),
-    DL_OPTIMIZER_REAL(rmsprop_options, eps, 0, 1e6, "1e-08", "added to the denominator"),
+    DL_OPTIMIZER_REAL(rmsprop_options, eps, 0, 1e6, "1.0e-8", "added to the denominator"),
     DL_OPTIMIZER_REAL(rmsprop_options, momentum, 0, 1, "0", "share of the last step that is kept"),
     DL_OPTIMIZER_BOOL(rmsprop_options, centered, "false", "whether the squared mean of gradients is taken off first"),
 };

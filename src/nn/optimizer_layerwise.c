@@ -72,7 +72,7 @@ static const dl_option lamb_rows[] = {
     DL_OPTIMIZER_COMMON("0.001", "0.01", "this times the weights is added to the update"),
     DL_OPTIMIZER_REAL(lamb_options, beta1, 0, 0.999999999, "0.9", "how slowly the mean of gradients moves"),
     DL_OPTIMIZER_REAL(lamb_options, beta2, 0, 0.999999999, "0.999", "how slowly the mean of squared gradients moves"),
-    DL_OPTIMIZER_REAL(lamb_options, eps, 0, 1e6, "1e-06", "added to the denominator"),
+    DL_OPTIMIZER_REAL(lamb_options, eps, 0, 1e6, "1.0e-6", "added to the denominator"),
 };
 
 enum { INVERSE_BIAS1, INVERSE_SQRT_BIAS2 };

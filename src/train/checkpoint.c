@@ -305,3 +305,24 @@ dl_status dl_checkpoint_read(const char *path, const dl_checkpoint *checkpoint) 
   free(optimizer);
   return status;
 }
+
+/* A folder without checkpoints within may be one itself. */
+dl_status dl_checkpoint_find(const char *path, char **out) {
+  *out = NULL;
+  if (!dl_path_is_dir(path)) {
+    dl_fail_at(DL_ERR_DATA, path, 0, 0, "is no checkpoint's folder");
+    return dl_hint(
+        "a checkpoint is a folder such as runs/NAME/checkpoints/latest; runs/NAME stands for its newest one");
+  }
+  char *manifest = dl_path_join(path, "MANIFEST.json"), *within = dl_path_join(path, "checkpoints");
+  dl_status status = manifest && within ? DL_OK : DL_ERR_NOMEM;
+  if (status == DL_OK && !dl_path_exists(manifest))
+    status = dl_checkpoint_newest(dl_path_is_dir(within) ? within : path, out);
+  if (status == DL_OK && !*out) {
+    *out = dl_strdup(path);
+    status = *out ? dl_checkpoint_verify(path) : DL_ERR_NOMEM;
+  }
+  free(manifest);
+  free(within);
+  return status;
+}

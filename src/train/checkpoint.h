@@ -30,6 +30,10 @@ typedef struct dl_checkpoint_written {
 dl_status dl_checkpoint_write(const char *folder, int64_t step, int64_t keep, const dl_checkpoint *checkpoint,
                               dl_checkpoint_written *out);
 
+/* The checkpoint that `path` stands for: itself, the newest of a run's folder or of its folder of checkpoints (a path
+ * freed by the caller), checked as by dl_checkpoint_verify. */
+dl_status dl_checkpoint_find(const char *path, char **out);
+
 /* Checks MANIFEST.json: every file there, its size and SHA-256. */
 dl_status dl_checkpoint_verify(const char *path);
 

@@ -12,14 +12,7 @@
 
 /* Member 0: the checkpoint's folder, whole. */
 static dl_status find_path(const dl_judge_options *o, char **out) {
-  if (o->checkpoint) {
-    if (!dl_path_is_dir(o->checkpoint))
-      return dl_fail_at(DL_ERR_DATA, o->checkpoint, 0, 0, "is no checkpoint's folder");
-    char *latest = dl_path_join(o->checkpoint, "latest"); /* of a folder that holds checkpoints */
-    *out = latest && dl_path_is_dir(latest) ? dl_strdup(latest) : dl_strdup(o->checkpoint);
-    free(latest);
-    return *out ? dl_checkpoint_verify(*out) : DL_ERR_NOMEM;
-  }
+  if (o->checkpoint) return dl_checkpoint_find(o->checkpoint, out);
   if (!dl_path_is_dir(o->run)) return dl_fail_at(DL_ERR_DATA, o->run, 0, 0, "is no run's folder");
   char *folder = dl_path_join(o->run, "checkpoints");
   dl_status status = folder ? dl_checkpoint_newest(folder, out) : DL_ERR_NOMEM;

@@ -152,13 +152,7 @@ static dl_status find_checkpoint(const dl_run *run, char **out) {
   *out = NULL;
   if (!strcmp(resume, "never")) return DL_OK;
   if (!strcmp(resume, "auto")) return run->options->folder ? dl_checkpoint_newest(run->checkpoints, out) : DL_OK;
-  if (!dl_path_is_dir(resume)) {
-    dl_fail_at(DL_ERR_DATA, resume, 0, 0, "is no checkpoint's folder");
-    return dl_hint("--resume takes auto, never or a folder such as runs/NAME/checkpoints/latest");
-  }
-  DL_TRY(dl_checkpoint_verify(resume));
-  *out = dl_strdup(resume);
-  return *out ? DL_OK : DL_ERR_NOMEM;
+  return dl_checkpoint_find(resume, out);
 }
 
 typedef struct kept {

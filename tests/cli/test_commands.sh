@@ -72,6 +72,8 @@ run r3 eval --run demo
 check 'the same on 3 ranks' "$(cat table)" "$(cat out)"
 run r5 eval --checkpoint demo/checkpoints/latest
 check 'and from the checkpoint itself' "$(cat table)" "$(cat out)"
+run j2 eval --checkpoint demo
+check 'for which its run may stand' "$(cat table)" "$(cat out)"
 events eval demo | tail -n 1 | sed 's/.*"split"/{"split"/' >expected
 for how in j1 j3 r1 r3; do
   run "$how" eval --run demo --json

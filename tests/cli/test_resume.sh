@@ -62,7 +62,7 @@ check 'gone on with, it has the same weights' "$whole" "$(end_of killed weights_
 check 'and each step once' "1-$steps each once" "$(steps_of killed)"
 
 say '--resume CHECKPOINT'
-run j3 train images.yaml --run elsewhere --resume fork/checkpoints/latest --quiet
+run j3 train images.yaml --run elsewhere --resume fork --quiet
 check 'goes on in another folder to the same weights' "$whole" "$(end_of elsewhere weights_sha256)"
 try alone train images.yaml --run elsewhere --resume nowhere
 check 'which must be there: bad data' 3 "$code"

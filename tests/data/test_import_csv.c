@@ -381,6 +381,7 @@ static void test_what_is_wrong_is_named_by_line_and_column(void) {
       {"", "holds no records", DL_ERR_DATA},
       {"a,y\n", "holds no rows", DL_ERR_DATA},
       {"a,b\n1,2\n", "there is no column 'y'", DL_ERR_USAGE},
+      {"y,a,y\n1,2,3\n", "columns 1 and 3 are both named 'y'", DL_ERR_USAGE},
       {"a,y\n1e999,2\n", "in.csv:2:1: column 'a': '1e999' is larger than a float64", DL_ERR_DATA},
       {"a,y\n1e39,2\n", "in.csv:2:1: column 'a': '1e39' is larger than a float32", DL_ERR_DATA},
   };

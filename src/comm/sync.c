@@ -430,6 +430,13 @@ static bool read_headers(dl_sync *sync, dl_sync_result *result) {
   return failed;
 }
 
+/* All adopt the lowest one's record. Who received what had changed before it was sent speaks after who wrote it: both
+ * have found it in the same step. */
+static dl_status agree_on_failure(dl_sync *sync, dl_status mine, bool received) {
+  DL_TRY(dl_team_agree(sync->team, received ? DL_OK : mine));
+  return dl_team_agree(sync->team, received ? dl_audit_pending(sync) : DL_OK);
+}
+
 static dl_status meet(dl_sync *sync, const dl_sync_request *request, dl_sync_result *result) {
   double begin = dl_now_s();
   *result = (dl_sync_result){.grad_norm = NAN, .bad_tensor = -1};
@@ -438,6 +445,7 @@ static dl_status meet(dl_sync *sync, const dl_sync_request *request, dl_sync_res
   dl_sync_set_phase(sync, "gradients");
   sync->request = request;
   dl_status mine = request->status;
+  const bool received = mine == DL_OK && dl_audit_pends_elsewhere(sync);
   if (mine == DL_OK) mine = dl_audit_pending(sync);
   if (mine == DL_OK) mine = dl_sync_await(sync, sync->group->count);
   if (mine == DL_OK) mine = check_leaves(sync);
@@ -445,7 +453,7 @@ static dl_status meet(dl_sync *sync, const dl_sync_request *request, dl_sync_res
     mine = dl_fail(DL_ERR_INTERNAL, "clipping needs the norm first");
   write_header(sync, request, mine);
   DL_TRY(sync->ops->publish(sync));
-  if (read_headers(sync, result)) return dl_team_agree(sync->team, mine); /* all adopt the lowest one's record */
+  if (read_headers(sync, result)) return agree_on_failure(sync, mine, received);
   DL_TRY(dl_recompute_check(sync));
   if (dl_audit_is_due(sync)) DL_TRY(dl_audit_copies(sync));
   result->abandoned = dl_sync_header(sync, 0)->abandoned != 0;
@@ -483,7 +491,8 @@ dl_status dl_sync_set(dl_sync *sync, int slot, const float *values, int root) {
 
 dl_status dl_sync_get(dl_sync *sync, int slot, float *values, int root) {
   dl_status status = check_slot(sync, slot);
-  DL_TRY(dl_team_agree(sync->team, status == DL_OK ? dl_audit_pending(sync) : status));
+  const bool received = status == DL_OK && dl_audit_pends_elsewhere(sync);
+  DL_TRY(agree_on_failure(sync, status == DL_OK ? dl_audit_pending(sync) : status, received));
   if (slot < 0) DL_TRY(dl_audit_copies(sync));
   return sync->ops->get(sync, slot, values, root);
 }

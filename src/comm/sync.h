@@ -157,7 +157,8 @@ dl_status dl_sync_settle_dispute(dl_sync *sync, const double sums[DL_LEAF_SUMS])
 /* For members that are not alike. Not collective, but called by all. */
 void dl_sync_stop_recomputing(dl_sync *sync);
 /* Between steps: no hash, audit or second computation until they are told to work again, which takes weights as they
- * are then. To measure what they cost. Not collective, but called by all. */
+ * are then: all of them must have come (dl_sync_settle). To measure what they cost. Not collective, but called by all.
+ */
 void dl_sync_rest_guards(dl_sync *sync, bool rest);
 
 /* The table of synchronisers, for `dldist list sync`. */

@@ -273,6 +273,11 @@ void dl_audit_rewritten(dl_sync *sync) {
   audit->known = true;
 }
 
+bool dl_audit_pends_elsewhere(const dl_sync *sync) {
+  const dl_audit *audit = sync->audit;
+  return audit && audit->pending.block < sync->n_blocks && audit->owner[audit->pending.block] != sync->team->rank;
+}
+
 dl_status dl_audit_pending(const dl_sync *sync) {
   const dl_audit *audit = sync->audit;
   char place[256], copy[128] = "";
@@ -345,6 +350,14 @@ static tally count_copies(const dl_sync *sync, uint64_t written) {
   return t;
 }
 
+/* Whether the owner's copy changed before it was sent to some: these have what it has now, and others what it wrote. */
+static bool was_sent_on(const dl_sync *sync, const tally *t, int owner, uint64_t written) {
+  const report *all = sync->audit->reports;
+  int same = 0;
+  for (int r = 0; r < sync->team->size; r++) same += all[r].copy == r && all[r].hash == all[owner].hash;
+  return all[owner].hash != written && same == t->wrong && same > 1 && same < t->copies;
+}
+
 /* The same reports on all members give the same words. */
 static dl_status judge(const dl_sync *sync, int64_t block) {
   const report *all = sync->audit->reports;
@@ -358,6 +371,9 @@ static dl_status judge(const dl_sync *sync, int64_t block) {
   name_place(sync, &all[t.first].at, place, sizeof place);
   if (t.copies == 1)
     snprintf(who, sizeof who, ", since rank %d on %s wrote them", owner, all[owner].host);
+  else if (was_sent_on(sync, &t, owner, written))
+    snprintf(who, sizeof who, ", since rank %d on %s wrote them, and were sent so: %d of %d copies have them", owner,
+             all[owner].host, t.wrong, t.copies);
   else if (is_majority(sync, written, written))
     snprintf(who, sizeof who, ", in %d of %d copies, first in that of rank %d on %s; most are what rank %d on %s wrote",
              t.wrong, t.copies, t.first, all[t.first].host, owner, all[owner].host);

@@ -148,6 +148,8 @@ void dl_audit_rewritten(dl_sync *sync);
 void dl_audit_before_exchange(dl_sync *sync);
 /* What this member found changed before it wrote. Not collective. */
 dl_status dl_audit_pending(const dl_sync *sync);
+/* Whether that is a copy of what another node wrote. */
+bool dl_audit_pends_elsewhere(const dl_sync *sync);
 /* All copies of the weights against the hashes of their owners. Collective, while nobody writes. */
 dl_status dl_audit_copies(dl_sync *sync);
 bool dl_audit_is_due(const dl_sync *sync);

@@ -298,7 +298,7 @@ static dl_status reduce(dl_sync *sync, float factor, double clip_norm, dl_sync_r
   take_means(sync, factor, !norm_first);
   if (!norm_first) dl_audit_before_exchange(sync);
   result->update_s = dl_now_s() - begin;
-  DL_TRY(swap_words(sync, sync->block_sumsq, 1, sync->block_hashes, "norm"));
+  DL_TRY(swap_words(sync, sync->block_sumsq, 1, sync->audit ? sync->block_hashes : NULL, "norm"));
   if (norm_first) dl_audit_before_exchange(sync);
   result->grad_norm = dl_sync_norm(sync);
   result->finite = isfinite(result->grad_norm);

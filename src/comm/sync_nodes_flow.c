@@ -9,6 +9,7 @@
  *
  * Open MPI moves nothing by itself. A thread of the process that sleeps between its turns does, where MPI allows calls
  * from a second thread, and only while something is on its way; the wire's lock keeps it from the leader. */
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -194,7 +195,7 @@ static void set_work(dl_nodes *own, bool works) {
 }
 
 /* Few microseconds when they are due are worth more than a share of a core: a short slice lets a thread that wakes go
- * before one that computes (Linux 6.12; elsewhere it is as it was). */
+ * before one that computes (Linux 6.12; elsewhere it is as it was). A class that the user chose stays. */
 static void ask_for_short_slices(void) {
   const int nice_now = getpriority(PRIO_PROCESS, 0);
   struct {
@@ -205,6 +206,7 @@ static void ask_for_short_slices(void) {
     uint64_t runtime_ns, deadline, period;
   } attributes = {.size = sizeof attributes, .nice = nice_now, .runtime_ns = SLICE_NS};
   prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS);
+  if (sched_getscheduler(0) != SCHED_OTHER) return;
   (void)!syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
 
@@ -276,7 +278,7 @@ dl_status dl_nodes_flow_new(dl_sync *sync, bool with_thread) {
   own->swap_received = dl_calloc_aligned(doubles * (size_t)own->n_nodes, sizeof(double));
   if (!own->weights_missing || !own->swap_send || !own->swap_received) return DL_ERR_NOMEM;
   DL_TRY(make_room_to_pack(sync, own));
-  sync->member_bytes += room * 2 * sizeof(int) + room * sizeof(void *) + doubles * 8 * (size_t)(own->n_nodes + 1);
+  sync->member_bytes += dl_flow_bytes(room) + doubles * sizeof(double) * (size_t)(own->n_nodes + 1);
   DL_TRY(dl_flow_new(own->wire, (int)room, message_done, sync, &own->flow));
   return with_thread && dl_wire_any_thread(own->wire) ? start_thread(sync, own) : DL_OK;
 }

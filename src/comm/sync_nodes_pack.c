@@ -61,5 +61,6 @@ dl_status dl_nodes_unpack(const dl_sync *sync, float *to, const void *in, size_t
   else if (sound)
     unpack_halves(sync, to, in, floats);
   if (sound) return DL_OK;
-  return dl_fail(DL_ERR_SYSTEM, "%zu bytes from node %d are no gradients of %zu parameters", bytes, node, floats);
+  dl_fail(DL_ERR_SYSTEM, "%zu bytes from node %d are no gradients of %zu parameters", bytes, node, floats);
+  return dl_hint("look at the memory of that machine and of this one, and at the network between them");
 }

@@ -17,6 +17,8 @@ struct dl_flow {
   MPI_Status *statuses;
 };
 
+size_t dl_flow_bytes(size_t room) { return room * (sizeof(MPI_Request) + 2 * sizeof(int) + sizeof(MPI_Status)); }
+
 dl_status dl_flow_new(dl_wire *wire, int room, dl_flow_done done, void *context, dl_flow **out) {
   dl_flow *flow = dl_calloc(1, sizeof *flow);
   *out = flow;

@@ -14,7 +14,8 @@ typedef struct dl_flow dl_flow;
  * it had. A failure ends the turn in which it happens. */
 typedef dl_status (*dl_flow_done)(void *context, int id, size_t bytes);
 
-/* `room` messages may be on their way at once. */
+/* `room` messages may be on their way at once, which take so many bytes. */
+size_t dl_flow_bytes(size_t room);
 dl_status dl_flow_new(dl_wire *wire, int room, dl_flow_done done, void *context, dl_flow **out);
 void dl_flow_destroy(dl_flow **flow); /* what is still on its way is given up */
 

@@ -13,13 +13,15 @@
 /* A limit of one folder; 0: none. */
 typedef double (*limit_fn)(const char *folder);
 
+/* Below 0: no limit. */
 static double number_in(const char *folder, const char *name) {
-  char path[4200], line[128];
+  char path[4200], line[128], *end = line;
+  double value = -1;
   snprintf(path, sizeof path, "%s/%s", folder, name);
   FILE *file = fopen(path, "re");
-  double value = file && fgets(line, sizeof line, file) ? atof(line) : 0; /* "max" is no number: no limit */
+  if (file && fgets(line, sizeof line, file)) value = strtod(line, &end);
   if (file) fclose(file);
-  return value > 0 ? value : 0;
+  return end > line && value >= 0 ? value : -1; /* "max" is no number */
 }
 
 static double cores_v2(const char *folder) {
@@ -34,7 +36,7 @@ static double cores_v2(const char *folder) {
 
 static double cores_v1(const char *folder) {
   double quota = number_in(folder, "cpu.cfs_quota_us"), period = number_in(folder, "cpu.cfs_period_us");
-  return period > 0 ? quota / period : 0;
+  return quota > 0 && period > 0 ? quota / period : 0;
 }
 
 static double machine_swap(void) {
@@ -42,19 +44,19 @@ static double machine_swap(void) {
   return sysinfo(&info) ? 0 : (double)info.totalswap * info.mem_unit;
 }
 
-/* Limits of memory, of swap and of both together (0: none), as one of both. */
+/* Limits of memory, of swap and of both together (below 0: none), as one of both. No swap at all is a limit. */
 static double memory_of(double memory, double swap, double both) {
-  if (memory == 0) return both;
-  const double sum = memory + (swap > 0 ? swap : machine_swap());
+  if (memory < 0) return both;
+  const double sum = memory + (swap >= 0 ? swap : machine_swap());
   return both > 0 && both < sum ? both : sum;
 }
 
 static double memory_v2(const char *folder) {
-  return memory_of(number_in(folder, "memory.max"), number_in(folder, "memory.swap.max"), 0);
+  return memory_of(number_in(folder, "memory.max"), number_in(folder, "memory.swap.max"), -1);
 }
 
 static double memory_v1(const char *folder) { /* where there is no limit: about 2^63 */
-  return memory_of(number_in(folder, "memory.limit_in_bytes"), 0, number_in(folder, "memory.memsw.limit_in_bytes"));
+  return memory_of(number_in(folder, "memory.limit_in_bytes"), -1, number_in(folder, "memory.memsw.limit_in_bytes"));
 }
 
 typedef struct limit {

@@ -18,8 +18,7 @@ typedef enum dl_compress { DL_COMPRESS_NONE, DL_COMPRESS_BF16, DL_COMPRESS_FP16,
 #define DL_COMPRESS_NAMES "none|bf16|fp16|topk"
 
 /* bfloat16: the upper half of a float, its range and 8 bits of mantissa. binary16: 11 bits of mantissa; beyond 65504
- * comes infinity, below 6e-8 zero. NULL for what is not one of
- * these two. */
+ * comes infinity, below 6e-8 zero. NULL for what is not one of these two. */
 const dl_half *dl_half_of(int compress);
 
 #endif

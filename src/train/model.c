@@ -411,20 +411,26 @@ static dl_status place_own_weights(dl_model *model) {
   return dl_team_agree(model->team, model->weights ? DL_OK : DL_ERR_NOMEM);
 }
 
-/* Weights, optimizer state and gradients against what the node has: who touches more is ended without a word. */
+/* Weights, optimizer state and gradients against what the node has: who touches more is ended without a word. What topk
+ * leaves behind is there twice where the first member writes a checkpoint. */
 static dl_status check_memory(const dl_model *model) {
   const int members = model->team->node_size;
+  const double residuals = model->config->sync.compress == DL_COMPRESS_TOPK ? (double)model->shards : 0;
   const double copy = (double)model->group.count * sizeof(float),
-               copies = 1 + (double)model->group.n_slots * members / model->team->size;
-  const double kept = model->config->sync.compress == DL_COMPRESS_TOPK ? (double)model->shards / model->team->size : 0,
-               own = (1 + kept) * copy + (double)dl_net_bytes(model->net), all = copies * copy + members * own;
+               copies = 1 + (double)model->group.n_slots * members / model->team->size +
+                        (model->team->node_first ? 0 : residuals);
+  const double own = (1 + residuals / model->team->size) * copy + (double)dl_net_bytes(model->net),
+               all = copies * copy + members * own;
   char count[DL_FIGURE_BYTES];
   if (all <= (double)dl_memory_bytes()) return DL_OK;
-  dl_fail(DL_ERR_NOMEM,
-          "out of memory: %s parameters take %.1f GB a node with the optimizer's state, and %.1f GB for each of its %d "
-          "members; it has %.1f GB",
-          dl_format_count(dl_net_parameters(model->net), count), 1e-9 * copies * copy, 1e-9 * own, members,
-          1e-9 * (double)dl_memory_bytes());
+  dl_fail(
+      DL_ERR_NOMEM,
+      "out of memory: %s parameters take %.1f GB a node with the optimizer's state%s, and %.1f GB for each of its %d "
+      "members; it has %.1f GB",
+      dl_format_count(dl_net_parameters(model->net), count), 1e-9 * copies * copy,
+      residuals > 0 ? " and a checkpoint of what topk leaves behind" : "", 1e-9 * own, members,
+      1e-9 * (double)dl_memory_bytes());
+  if (residuals > 0) return dl_hint("take fewer sync.shards: topk keeps a copy of the parameters for each");
   return dl_hint("take smaller layers, or fewer members on a node");
 }
 

@@ -59,6 +59,15 @@ say '== what it cannot do'
 try j1 train c.yaml --run bad --set sync.topk=0
 check 'a share of 0 is refused' 2 "$code"
 contains 'with its range' 'sync.topk' err
+large=(--run bad --dry-run --set 'model=[flatten, {dense: 4000}, {dense: 4000}, {dense: 10}]')
+try j1 train c.yaml "${large[@]}" --set sync.shards=1000000
+check 'more shards than memory has copies for are refused' 1 "$code"
+contains 'with what to do' 'take fewer sync.shards' err
+# Of a million shards: GB that they take, and GB that there are. A checkpoint holds all of it once more.
+half=$(sed -n 's/.* \([0-9.]*\) GB for each of its 1 members; it has \([0-9.]*\) GB.*/\1 \2/p' err | awk '{print int(0.55e6 * $2 / $1)}')
+try j1 train c.yaml "${large[@]}" --set "sync.shards=$half"
+check 'so are as many as leave no room for a checkpoint' 1 "$code"
+contains 'in words' 'a checkpoint of what topk leaves behind' err
 try alone ps serve c.yaml --run bad --bind ipc:///tmp/nobody --set sync.mode=ps
 check 'servers whose workers come and go refuse it' 2 "$code"
 contains 'in words' 'topk' err

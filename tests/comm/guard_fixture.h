@@ -305,6 +305,36 @@ static inline dl_status guard_weight_trial(dl_team *team, const guard_run *run, 
   return DL_OK;
 }
 
+/* The same bit flips in the copies of the first two of three nodes or more. Where one of them wrote it, it sent it so
+ * to the other; else the two tell against each other. */
+static inline dl_status guard_sent_on_trial(dl_team *team, const guard_run *run, uint64_t seed, guard_tally *tally) {
+  const dl_param_group group = guard_group();
+  guard_trainer t;
+  guard_seat seats[GUARD_MEMBERS];
+  char last[1400] = "";
+  DL_TRY(guard_seats(team, -1, seats));
+  DL_TRY(guard_start(&t, team, &group, run, seed, team->size));
+  const guard_place p = guard_choose(seed, false);
+  const int second = seats[0].node_size, third = second + seats[second].node_size;
+  dl_status status = guard_step(&t);
+  if (status == DL_OK && team->node_rank == 0 && team->rank < third)
+    guard_flip((float *)(uintptr_t)dl_sync_weights(t.sync) + guard_tensors[p.tensor].offset + p.element, p.bit);
+  DL_TRY(dl_team_agree(team, status));
+  status = guard_step(&t);
+  snprintf(last, sizeof last, "%s", dl_error_last()->message);
+  dl_sync_destroy(&t.sync);
+  GUARD_EXPECT(status == DL_ERR_TRAIN);
+  int owner = -1;
+  const char *sent = strstr(last, ", since rank "), *else_wrong = strstr(last, "not what rank ");
+  const char *wrote = team->nodes == 3 && else_wrong ? else_wrong : strstr(last, "most are what rank ");
+  if (sent) wrote = sent + 2;
+  GUARD_EXPECT(wrote && sscanf(strstr(wrote, "rank "), "rank %d", &owner) == 1);
+  GUARD_EXPECT((sent != NULL) == (owner < third));
+  tally->audited++;
+  tally->caught += sent != NULL;
+  return DL_OK;
+}
+
 typedef dl_status (*guard_trial)(dl_team *team, const guard_run *run, uint64_t seed, guard_tally *tally);
 
 /* All trials. */

@@ -30,10 +30,19 @@ static dl_status weights_of_nodes(dl_team *team) {
   return DL_OK;
 }
 
+static dl_status weights_sent_on(dl_team *team) {
+  const guard_run run = {.first_seed = 60000, .trials = flips() / 4, .audit_every = 1};
+  guard_tally tally;
+  if (team->nodes < 3) return DL_OK;
+  DL_TRY(guard_trials(team, &run, guard_sent_on_trial, &tally));
+  return tally.caught > 0 ? DL_OK : dl_fail(DL_ERR_INTERNAL, "no weights were sent on");
+}
+
 static dl_status trials(dl_team *team, void *context) {
   (void)context;
   guard_tally tally;
   DL_TRY(weights_of_nodes(team));
+  DL_TRY(weights_sent_on(team));
   guard_run run = {.transport = DL_TRANSPORT_MPI, .first_seed = 300, .trials = flips() / 4, .audit_every = 3};
   if (team->size > 2) DL_TRY(guard_trials(team, &run, guard_weight_trial, &tally));
   for (int overlap = 0; overlap < 2 && team->size > 1; overlap++) {

@@ -78,6 +78,12 @@ static void test_a_limit_of_memory_and_swap_together_bounds_both(void) {
   CU_ASSERT_EQUAL(limits.memory_bytes, 2 * GB);
 }
 
+static void test_swap_that_is_not_allowed_is_not_counted(void) {
+  dl_cgroup limits = READ({"/proc/self/cgroup", "0::/pod\n"}, {"/sys/fs/cgroup/pod/memory.max", "1000000000\n"},
+                          {"/sys/fs/cgroup/pod/memory.swap.max", "0\n"});
+  CU_ASSERT_EQUAL(limits.memory_bytes, GB);
+}
+
 /* A container sees a path of the host that is not mounted inside, and its own limits at the top of the mount. */
 static void test_a_group_outside_of_the_mount_has_the_limits_of_its_top(void) {
   dl_cgroup limits =
@@ -102,6 +108,7 @@ static const dl_test tests[] = {
     DL_TEST(test_version_2_takes_the_smallest_of_a_group_and_its_parents),
     DL_TEST(test_version_1_has_a_folder_for_each_controller),
     DL_TEST(test_a_limit_of_memory_and_swap_together_bounds_both),
+    DL_TEST(test_swap_that_is_not_allowed_is_not_counted),
     DL_TEST(test_a_group_outside_of_the_mount_has_the_limits_of_its_top),
     DL_TEST(test_without_limits_there_are_none),
 };

@@ -55,7 +55,7 @@ on() {
 serve() {
   local run=$1 slow=$2 address="ipc://$work/$1.socket" first server helper=''
   shift 2
-  "$dldist" ps serve "$work/mlp.yaml" --bind "$address" --run "$work/$run" --quiet "$@" &
+  "$dldist" ps serve "$work/mlp.yaml" --bind "$address" --run "$work/$run" --quiet "$@" >/dev/null &
   server=$!
   on 0 "$dldist" train "$work/mlp.yaml" --set sync.mode=ps --set "sync.connect='$address'" -j 1 --quiet &
   first=$!
@@ -74,17 +74,17 @@ serve() {
 "$dldist" bench ps
 declare -A reading
 for ((i = 0; i < rounds; i++)); do
-  mpirun -n 2 --bind-to core "$dldist" train "$work/mlp.yaml" --run "$work/allreduce$i" --quiet
-  mpirun -n 2 --bind-to core "$dldist" train "$work/mlp.yaml" --set sync.mode=ps --run "$work/team$i" --quiet
+  mpirun -n 2 --bind-to core "$dldist" train "$work/mlp.yaml" --run "$work/allreduce$i" --quiet >/dev/null
+  mpirun -n 2 --bind-to core "$dldist" train "$work/mlp.yaml" --set sync.mode=ps --run "$work/team$i" --quiet >/dev/null
   serve "bsp$i" 0
   serve "slow-bsp$i" 1
   serve "slow-asp$i" 1 --set sync.consistency=asp
-  serve "slow-bare$i" 1 --set sync.consistency=asp --set sync.log=none
+  serve "slow-asp-unlogged$i" 1 --set sync.consistency=asp --set sync.log=none
   for who in allreduce team bsp; do reading[$who]+="$(typical "$work/$who$i") "; done
-  for who in slow-bsp slow-asp slow-bare; do reading[$who]+="$(overall "$work/$who$i") "; done
+  for who in slow-bsp slow-asp slow-asp-unlogged; do reading[$who]+="$(overall "$work/$who$i") "; done
 done
 declare -A m
-for who in allreduce team bsp slow-bsp slow-asp slow-bare; do m[$who]=$(tr ' ' '\n' <<<"${reading[$who]}" | sed '/^$/d' | median); done
+for who in allreduce team bsp slow-bsp slow-asp slow-asp-unlogged; do m[$who]=$(tr ' ' '\n' <<<"${reading[$who]}" | sed '/^$/d' | median); done
 over() { awk -v a="$1" -v b="$2" 'BEGIN {printf "%.2f", a / b}'; }
 printf '%-44s %9s\n' 'samples/s, 2 workers (median of rounds)' ''
 printf '%-44s %9.0f\n' 'allreduce' "${m[allreduce]}"
@@ -92,4 +92,4 @@ printf '%-44s %9.0f   a step takes %s of it\n' 'sync.mode: ps, one job' "${m[tea
 printf '%-44s %9.0f   a step takes %s of it\n' 'dldist ps serve, bsp' "${m[bsp]}" "$(over "${m[allreduce]}" "${m[bsp]}")"
 printf '%-44s %9.0f\n' 'one worker at a third of its speed: bsp' "${m[slow-bsp]}"
 printf '%-44s %9.0f   %s of bsp\n' 'one worker at a third of its speed: asp' "${m[slow-asp]}" "$(over "${m[slow-asp]}" "${m[slow-bsp]}")"
-printf '%-44s %9.0f   %s of bsp\n' 'the same without a log of pushes' "${m[slow-bare]}" "$(over "${m[slow-bare]}" "${m[slow-bsp]}")"
+printf '%-44s %9.0f   %s of bsp\n' 'the same, sync.log: none' "${m[slow-asp-unlogged]}" "$(over "${m[slow-asp-unlogged]}" "${m[slow-bsp]}")"

@@ -22,7 +22,7 @@
  *                      SHARED       status 1: the worker's memory can be read here; the payload is the server's ticket,
  *                                   or empty
  *                      PING         nothing: shows whether the worker is there
- *                      END          no more work, and why
+ *                      END          no more work, and why: the worker says BYE, and hears it again until then
  *   server -> server   CLOSE        the step is complete, or given up (flag); the payload is the job's secret
  */
 #ifndef DL_COMM_PS_FRAME_H

@@ -24,6 +24,7 @@
 
 #define TICK_S 0.25
 #define WAIT_MS 100
+#define END_S 2.0
 #define LONELY_S 10 /* how long a stop waits for workers to bring what is begun (ssp, asp) */
 
 typedef dl_ps_client worker;
@@ -250,7 +251,7 @@ static dl_status on_push(dl_sync *sync, dl_ps_mail *mail) {
   }
   dl_ps_fault fault = take_push(sync, w, mail, &status);
   DL_TRY(status);
-  w->pushed = mail->frame.sequence;
+  if (mail->frame.sequence > w->pushed) w->pushed = mail->frame.sequence; /* older ones may come twice */
   if (fault != DL_PS_FINE) dl_ps_link_fault(own->link, fault);
   if (own->servers > 1) {
     dl_ps_frame frame = answer(own, fault == DL_PS_FINE ? DL_PS_TAKEN : DL_PS_STALE, mail);
@@ -476,13 +477,44 @@ const dl_ps_staleness *dl_ps_serve_staleness(const dl_sync *sync) {
   return dl_ps_serve_is_async(sync) ? &dl_ps_of(sync)->serve->staleness : NULL;
 }
 
-void dl_ps_serve_dismiss(dl_sync *sync, dl_status status) {
+/* ---- the end ---- */
+
+static void say_end(const dl_sync *sync, dl_status status, const char *why) {
   const dl_ps *own = dl_ps_of(sync);
-  if (!own->serve || !own->link) return;
   dl_ps_frame end = answer(own, DL_PS_END, NULL);
   end.status = (int32_t)status;
-  const char *why = status == DL_OK ? "" : dl_error_last()->message;
-  for (int i = 0; is_first(own) && i < own->serve->n; i++)
+  for (int i = 0; i < own->serve->n; i++)
     if (own->serve->workers[i].here)
       dl_ps_link_send_copy(own->link, &own->serve->workers[i].peer, &end, why, strlen(why));
+}
+
+/* Who says goodbye has heard it; who asks for anything, by a connection old or new, has not. */
+static void hear_out(const dl_sync *sync, const dl_ps_mail *mail, dl_status status, const char *why) {
+  const dl_ps *own = dl_ps_of(sync);
+  const dl_ps_frame *f = &mail->frame;
+  worker *w = find_worker(own->serve, &mail->from);
+  if (f->kind != DL_PS_BYE && f->kind != DL_PS_CLOSE && handlers[f->kind].handle)
+    reply(own, mail, DL_PS_END, (int)status, why);
+  if (f->kind == DL_PS_BYE && f->job == own->job && f->life == own->life && w) w->here = false;
+}
+
+/* A message may be lost with its connection, so the end is said until all who are there have said goodbye, for END_S at
+ * most: a worker that misses it would wait for a server that is gone until its sync.timeout. */
+void dl_ps_serve_dismiss(dl_sync *sync, dl_status status) {
+  const dl_ps *own = dl_ps_of(sync);
+  dl_ps_mail mail;
+  if (!own->serve || !own->link || !is_first(own)) return;
+  const char *why = status == DL_OK ? "" : dl_error_last()->message;
+  const double begin = dl_now_s();
+  for (double now = begin, told = begin - TICK_S; count_here(own->serve) && now - begin < END_S; now = dl_now_s()) {
+    if (now - told >= TICK_S) {
+      say_end(sync, status, why);
+      told = now;
+    }
+    dl_ps_link_wait(own->link, WAIT_MS);
+    for (int n = 0; n < 256 && dl_ps_link_receive(own->link, &mail); n++) {
+      hear_out(sync, &mail, status, why);
+      dl_ps_mail_done(&mail);
+    }
+  }
 }

@@ -51,6 +51,8 @@ struct dl_ps_worker {
   int64_t *version; /* of each server's slice */
   size_t *offsets;  /* servers + 1 */
   bool joined;
+  dl_ps_task end; /* .end: the server has said so, and why */
+  char why[500];
   /* the task in work */
   bool has_task;
   dl_ps_task task;
@@ -72,8 +74,9 @@ typedef enum heard { ANSWERED, FORGOTTEN, ENDED, FAILED } heard;
 
 static size_t slice_bytes(const dl_ps_worker *w, int s) { return (w->offsets[s + 1] - w->offsets[s]) * sizeof(float); }
 
+/* Behind the end only the first server still listens. */
 static void disconnect(dl_ps_worker *w, int linger_ms) {
-  for (int s = 0; s < w->servers; s++) dl_ps_link_close(&w->link[s], linger_ms);
+  for (int s = 0; s < w->servers; s++) dl_ps_link_close(&w->link[s], w->end.end && s ? 0 : linger_ms);
 }
 
 static dl_status connect_to(dl_ps_worker *w, int s, size_t most) {
@@ -99,16 +102,40 @@ static heard fail_silent(const dl_ps_worker *w, int s) {
   return FAILED;
 }
 
+/* The text that came with an answer, for %.*s. */
+static int text_bytes(const dl_ps_mail *mail) {
+  const size_t bytes = zmq_msg_size(&mail->payload);
+  return bytes < sizeof((dl_ps_worker *)0)->why ? (int)bytes : (int)sizeof((dl_ps_worker *)0)->why - 1;
+}
+
+/* Whether server `s` says that there is no more work: the first one alone may. */
+static bool is_the_end(dl_ps_worker *w, int s, dl_ps_mail *mail) {
+  if (mail->frame.kind != DL_PS_END || s != 0 || (w->job && mail->frame.job != w->job)) return false;
+  w->end = (dl_ps_task){.end = true, .status = (dl_status)mail->frame.status};
+  snprintf(w->why, sizeof w->why, "%.*s", text_bytes(mail), (const char *)zmq_msg_data(&mail->payload));
+  return true;
+}
+
+/* While another server is waited for, which may be gone, the first one says nothing else that matters. */
+static bool hears_the_end(dl_ps_worker *w) {
+  dl_ps_mail mail;
+  while (!w->end.end && w->link[0] && dl_ps_link_receive(w->link[0], &mail)) {
+    is_the_end(w, 0, &mail);
+    dl_ps_mail_done(&mail);
+  }
+  return w->end.end;
+}
+
 /* Whether this frame ends the wait for an answer. */
 static bool judge(dl_ps_worker *w, int s, dl_ps_mail *mail, heard *how) {
   w->heard_s = dl_now_s();
-  if (mail->frame.kind == DL_PS_END && s == 0 && mail->frame.job == w->job) return *how = ENDED, true;
+  if (is_the_end(w, s, mail)) return *how = ENDED, true;
   if (mail->frame.sequence != w->sequence || mail->frame.kind == DL_PS_PING) return false;
   if (mail->frame.kind == DL_PS_STALE && mail->frame.status) return *how = FORGOTTEN, true;
   return *how = ANSWERED, true;
 }
 
-/* Sends `frame` again and again until server `s` answers; the mail is the caller's when it did (or ended). `sent`: a
+/* Sends `frame` again and again until server `s` answers; the mail is the caller's when it did. `sent`: a
  * first one went with a payload that is not sent again. */
 static heard converse_bytes(dl_ps_worker *w, int s, const dl_ps_frame *frame, const void *text, size_t bytes, bool sent,
                             dl_ps_mail *mail) {
@@ -116,9 +143,11 @@ static heard converse_bytes(dl_ps_worker *w, int s, const dl_ps_frame *frame, co
   heard how = ANSWERED;
   for (;;) {
     while (dl_ps_link_receive(w->link[s], mail)) {
-      if (judge(w, s, mail, &how)) return how;
-      dl_ps_mail_done(mail);
+      const bool over = judge(w, s, mail, &how);
+      if (!over || how == ENDED) dl_ps_mail_done(mail);
+      if (over) return how;
     }
+    if (s > 0 && hears_the_end(w)) return ENDED;
     if (told_to_stop(w)) return dl_fail(DL_ERR_STOPPED, "this worker was told to stop"), FAILED;
     const double now = dl_now_s();
     if (now - w->heard_s > w->options.timeout_s) return fail_silent(w, s);
@@ -169,14 +198,16 @@ static dl_status read_welcome(dl_ps_worker *w, const char *text) {
   return DL_OK;
 }
 
-static dl_status say_hello(dl_ps_worker *w, int s) {
+/* To the first server. */
+static dl_status say_hello(dl_ps_worker *w, heard *how) {
   dl_ps_mail mail;
   w->sequence++;
   dl_ps_frame frame = request(w, DL_PS_HELLO);
-  heard how = converse(w, s, &frame, "", false, &mail);
-  if (how == FAILED) return dl_error_last()->status;
+  *how = converse(w, 0, &frame, "", false, &mail);
+  if (*how == FAILED) return dl_error_last()->status;
+  if (*how == ENDED) return DL_OK;
   dl_status status = mail.frame.kind == DL_PS_WELCOME ? DL_OK : bad_welcome(w);
-  if (status == DL_OK && s == 0) {
+  if (status == DL_OK) {
     char *text = dl_calloc(zmq_msg_size(&mail.payload) + 1, 1);
     if (text) memcpy(text, zmq_msg_data(&mail.payload), zmq_msg_size(&mail.payload));
     w->life = mail.frame.life;
@@ -186,6 +217,15 @@ static dl_status say_hello(dl_ps_worker *w, int s) {
   }
   dl_ps_mail_done(&mail);
   return status;
+}
+
+static dl_status meet(dl_ps_worker *w) {
+  heard how;
+  DL_TRY(connect_to(w, 0, 0));
+  DL_TRY(say_hello(w, &how));
+  if (how != ENDED) return DL_OK;
+  if (w->end.status == DL_OK) return dl_fail(DL_ERR_TRAIN, "%s: the training is over", w->address[0]);
+  return dl_fail(DL_ERR_TRAIN, "%s: the server is ending: %s", w->address[0], w->why);
 }
 
 dl_status dl_ps_worker_open(const dl_ps_worker_options *options, dl_ps_worker **out, int64_t *shards) {
@@ -208,8 +248,7 @@ dl_status dl_ps_worker_open(const dl_ps_worker_options *options, dl_ps_worker **
   w->incarnation >>= 1; /* never negative in a frame */
   dl_ps_history_open(&w->history, "worker-%016llx", (unsigned long long)w->incarnation);
   w->heard_s = dl_now_s();
-  if (status == DL_OK) status = connect_to(w, 0, 0);
-  if (status == DL_OK) status = say_hello(w, 0);
+  if (status == DL_OK) status = meet(w);
   dl_ps_link_close(&w->link[0], 0); /* the next one knows how long messages may be */
   *shards = w->shards;
   if (status != DL_OK) dl_ps_worker_close(out);
@@ -217,12 +256,6 @@ dl_status dl_ps_worker_open(const dl_ps_worker_options *options, dl_ps_worker **
 }
 
 /* ---- joining ---- */
-
-/* The text that came with an answer, for %.*s. */
-static int text_bytes(const dl_ps_mail *mail) {
-  size_t bytes = zmq_msg_size(&mail->payload);
-  return bytes < 500 ? (int)bytes : 500;
-}
 
 static dl_status refused(const dl_ps_worker *w, dl_ps_mail *mail) {
   dl_fail(mail->frame.status == DL_ERR_USAGE ? DL_ERR_USAGE : DL_ERR_TRAIN, "%s: %.*s", w->address[0], text_bytes(mail),
@@ -238,7 +271,7 @@ static heard join_one(dl_ps_worker *w, int s) {
   dl_ps_frame frame = request(w, DL_PS_JOIN);
   frame.version = (int64_t)w->incarnation;
   heard how = converse(w, s, &frame, w->introduction, false, &mail);
-  if (how == FAILED) return how;
+  if (how == FAILED || how == ENDED) return how;
   if (how == ANSWERED && mail.frame.kind != DL_PS_JOINED) {
     mail.frame.kind == DL_PS_REFUSED ? refused(w, &mail) : bad_welcome(w);
     how = FAILED;
@@ -306,8 +339,7 @@ static dl_status join_once(dl_ps_worker *w, heard *how) {
     w->version[s] = -1;
     DL_TRY(connect_to(w, s, slice_bytes(w, s)));
   }
-  DL_TRY(say_hello(w, 0));
-  *how = ANSWERED;
+  DL_TRY(say_hello(w, how));
   for (int s = 0; s < w->servers && *how == ANSWERED; s++) *how = join_one(w, s);
   if (*how == ANSWERED) *how = share_with_all(w);
   return *how == FAILED ? dl_error_last()->status : DL_OK;
@@ -318,7 +350,7 @@ static dl_status join_all(dl_ps_worker *w) {
   for (int tries = 0; tries < MAX_TRIES; tries++) {
     DL_TRY(join_once(w, &how));
     w->joined = how == ANSWERED;
-    if (w->joined) return DL_OK;
+    if (w->joined || how == ENDED) return DL_OK;
     nanosleep(&(struct timespec){0, 100000000}, NULL);
   }
   return dl_fail(DL_ERR_TRAIN, "the servers at %s forget this worker again and again", w->address[0]);
@@ -508,11 +540,10 @@ static heard ask_for_work(dl_ps_worker *w, dl_ps_mail *mail) {
   return FORGOTTEN;
 }
 
-static dl_status read_end(dl_ps_mail *mail, dl_ps_task *out) {
-  *out = (dl_ps_task){.end = true, .status = (dl_status)mail->frame.status};
+static dl_status say_end(const dl_ps_worker *w, dl_ps_task *out) {
+  *out = w->end;
   if (out->status == DL_OK) return DL_OK;
-  return dl_fail(out->status == DL_ERR_STOPPED ? DL_ERR_STOPPED : DL_ERR_TRAIN, "the server ended: %.*s",
-                 text_bytes(mail), (const char *)zmq_msg_data(&mail->payload));
+  return dl_fail(out->status == DL_ERR_STOPPED ? DL_ERR_STOPPED : DL_ERR_TRAIN, "the server ended: %s", w->why);
 }
 
 /* False: the grant makes no sense. */
@@ -527,7 +558,7 @@ static bool read_grant(dl_ps_worker *w, dl_ps_mail *mail) {
 
 dl_status dl_ps_worker_next(dl_ps_worker *w, dl_ps_task *out) {
   w->heard_s = dl_now_s();
-  for (;;) {
+  while (!w->end.end) {
     dl_ps_mail mail = {0};
     heard how = ask_for_work(w, &mail);
     if (how == ANSWERED) {
@@ -535,13 +566,11 @@ dl_status dl_ps_worker_next(dl_ps_worker *w, dl_ps_task *out) {
       dl_ps_mail_done(&mail);
       how = sound ? pull_others(w, &mail) : FORGOTTEN;
     }
-    dl_status ended = how == ENDED ? read_end(&mail, out) : DL_OK;
-    dl_ps_mail_done(&mail);
     if (how == FAILED) return dl_error_last()->status;
-    if (how == ENDED) return w->joined = false, ended; /* nobody is there to say goodbye to */
     if (how == ANSWERED) break;
-    DL_TRY(join_all(w));
+    if (how == FORGOTTEN) DL_TRY(join_all(w));
   }
+  if (w->end.end) return say_end(w, out);
   DL_TRY(reclaim(w));
   dl_cut cut = dl_cut_make(w->task.samples, w->shards);
   dl_tree_stack_reset(&w->stack, cut.leaves);
@@ -552,17 +581,18 @@ dl_status dl_ps_worker_next(dl_ps_worker *w, dl_ps_task *out) {
 
 /* ---- the end ---- */
 
+/* The first server says the end again until it has heard this. */
 void dl_ps_worker_leave(dl_ps_worker *w, const char *why) {
   w->sequence++;
   dl_ps_frame frame = request(w, DL_PS_BYE);
-  for (int s = 0; s < w->servers && w->joined; s++)
+  for (int s = 0; s < (w->end.end ? 1 : w->servers) && (w->joined || w->end.end); s++)
     if (w->link[s]) dl_ps_link_send_copy(w->link[s], NULL, &frame, why, strlen(why));
 }
 
 void dl_ps_worker_close(dl_ps_worker **worker) {
   dl_ps_worker *w = *worker;
   if (!w) return;
-  if (w->link) disconnect(w, w->joined ? LINGER_MS : 0);
+  if (w->link) disconnect(w, w->joined || w->end.end ? LINGER_MS : 0);
   if (w->slot) move_slot(w, NULL);
   for (int i = 0; w->slot && i < DL_TREE_DEPTH; i++) free(w->slot[i]);
   for (int s = 0; w->theirs && s < w->servers; s++) dl_ps_share_close(&w->theirs[s]);

@@ -139,6 +139,41 @@ put("run_log", "two_runs", b"\x42" + lines)
 put("run_log", "config", b"\1" + model.encode())
 put("run_log", "evaluation", b"\2" + json.dumps({"test": {"accuracy": 0.5, "confusion": [[1, 0], [0, 1]]}}).encode())
 
+
+def crc32c(data, crc=0xffffffff):
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+    return crc
+
+
+def frame_crc(data):
+    """Of four lanes that take eight bytes in turn, the rest by the first; then of the lanes (comm/ps_crc.c)."""
+    whole = len(data) // 32 * 32
+    lanes = [crc32c(b"".join(data[at:at + 8] for at in range(8 * k, whole, 32))) for k in range(4)]
+    lanes[0] = crc32c(data[whole:], lanes[0])
+    return crc32c(struct.pack("<4I", *lanes)) ^ 0xffffffff
+
+
+def frame(kind, payload=b"", version=2, form=0, sums=(1.5, 16.0), **wrong):
+    header = b"DLPS" + struct.pack("<HHQQQqqiiqq", version, kind, 1, 2, 3, 4, 5, 1, 0, 3, 32)
+    header += struct.pack("<%dd" % len(sums), *sums) + bytes(LEAF_SUMS_BYTES - 8 * len(sums))
+    header += struct.pack("<QQQI", form, 3, len(payload), frame_crc(payload) if payload else 0)
+    header += bytes(180 - len(header))
+    return b"\0" + header + struct.pack("<I", wrong.get("crc", frame_crc(header))) + payload
+
+
+LEAF_SUMS_BYTES = 8 * 8  # DL_LEAF_SUMS doubles
 put("ps_frame", "short", b"\0" + b"DLPS")
-put("ps_frame", "unsealed", b"\0" + b"DLPS" + struct.pack("<HH", 1, 2) + bytes(176) + b"payload")
+put("ps_frame", "unsealed", b"\0" + b"DLPS" + struct.pack("<HH", 2, 2) + bytes(176) + b"payload")
 put("ps_frame", "fields", b"\1" + struct.pack("<i4xQQQqq", 3, 1, 2, 3, 4, 5) + bytes(200) + b"payload")
+put("ps_frame", "version_1", frame(5, bytes(range(64)), version=1))
+put("ps_frame", "push", frame(5, bytes(range(100))))
+put("ps_frame", "halves", frame(5, bytes(range(50)), form=1))
+put("ps_frame", "in_memory", frame(5, form=2))
+put("ps_frame", "form_unknown", frame(12, form=3))
+put("ps_frame", "join", frame(2, b"0" * 64 + b"name"))
+put("ps_frame", "ticket", frame(18, struct.pack("<QQQQ", 0x31765348534c5044, 1, 5, 4096) + bytes(32)))
+put("ps_frame", "end", frame(16, b"why"))
+put("ps_frame", "damaged", frame(11, b"unit", crc=1))

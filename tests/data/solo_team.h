@@ -63,7 +63,7 @@ static dl_status test_allgather(dl_team *team, const void *send, size_t bytes, v
 static dl_status test_gather(dl_team *team, const void *send, const size_t *counts, void *receive, int root) {
   test_post(team, send);
   for (int r = 0; team->rank == root && r < team->size; r++) {
-    memcpy(receive, test_posted(team, r), counts[r]);
+    if (counts[r]) memcpy(receive, test_posted(team, r), counts[r]);
     receive = (char *)receive + counts[r];
   }
   test_wait(team);
@@ -83,7 +83,7 @@ static dl_status test_exchange(dl_team *team, const dl_message *sends, int n_sen
     const test_outbox *from = test_posted(team, receives[i].peer);
     for (int k = 0; k < from->n; k++)
       if (from->sends[k].peer == team->rank && from->sends[k].tag == receives[i].tag)
-        memcpy(receives[i].data, from->sends[k].data, receives[i].bytes);
+        if (receives[i].bytes) memcpy(receives[i].data, from->sends[k].data, receives[i].bytes);
   }
   test_wait(team);
   return DL_OK;

@@ -22,7 +22,7 @@ static const dl_arg args_table[] = {
     {"-j", "--threads", "SERVERS", "serve: servers in this process, each with a slice of the weights; default 1"},
     {"--supervise", NULL, NULL,
      "serve: a small process stays beside the server and begins it again when it crashes or is killed; needs --run"},
-    {"--quiet", "-q", NULL, "serve: no progress, no table, no warnings"},
+    {"--quiet", "-q", NULL, "serve: no progress, epochs or warnings; the results alone"},
     {"--dry-run", "-n", NULL, "serve: checks configuration and data, prints the network, serves nothing"},
 };
 

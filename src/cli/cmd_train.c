@@ -18,7 +18,7 @@ static const dl_arg args_table[] = {
     {"--resume", NULL, "auto|never|CHECKPOINT",
      "what to go on from; auto (default): the newest whole checkpoint in the folder"},
     {"-j", "--threads", "THREADS", "threads that train together; default: all cores alone, 1 under mpirun or srun"},
-    {"--quiet", "-q", NULL, "no progress, no table, no warnings (metrics.jsonl keeps those)"},
+    {"--quiet", "-q", NULL, "no progress, epochs or warnings (metrics.jsonl keeps those); the results alone"},
     {"--dry-run", "-n", NULL, "checks configuration and data, prints the network, trains nothing"},
 };
 

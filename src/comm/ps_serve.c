@@ -24,8 +24,9 @@
 
 #define TICK_S 0.25
 #define WAIT_MS 100
-#define END_S 2.0
-#define LONELY_S 10 /* how long a stop waits for workers to bring what is begun (ssp, asp) */
+#define END_S 3.0
+#define END_AGAIN_S 0.9 /* one that is on its way to who has just left is lost, and with it some of ZeroMQ's memory */
+#define LONELY_S 10     /* how long a stop waits for workers to bring what is begun (ssp, asp) */
 
 typedef dl_ps_client worker;
 
@@ -488,12 +489,12 @@ static void say_end(const dl_sync *sync, dl_status status, const char *why) {
       dl_ps_link_send_copy(own->link, &own->serve->workers[i].peer, &end, why, strlen(why));
 }
 
-/* Who says goodbye has heard it; who asks for anything, by a connection old or new, has not. */
+/* Who says goodbye has heard it. Who is here is told again anyway; who asks by a new connection is told now. */
 static void hear_out(const dl_sync *sync, const dl_ps_mail *mail, dl_status status, const char *why) {
   const dl_ps *own = dl_ps_of(sync);
   const dl_ps_frame *f = &mail->frame;
   worker *w = find_worker(own->serve, &mail->from);
-  if (f->kind != DL_PS_BYE && f->kind != DL_PS_CLOSE && handlers[f->kind].handle)
+  if (!(w && w->here) && f->kind != DL_PS_BYE && f->kind != DL_PS_CLOSE && handlers[f->kind].handle)
     reply(own, mail, DL_PS_END, (int)status, why);
   if (f->kind == DL_PS_BYE && f->job == own->job && f->life == own->life && w) w->here = false;
 }
@@ -506,8 +507,9 @@ void dl_ps_serve_dismiss(dl_sync *sync, dl_status status) {
   if (!own->serve || !own->link || !is_first(own)) return;
   const char *why = status == DL_OK ? "" : dl_error_last()->message;
   const double begin = dl_now_s();
-  for (double now = begin, told = begin - TICK_S; count_here(own->serve) && now - begin < END_S; now = dl_now_s()) {
-    if (now - told >= TICK_S) {
+  for (double now = begin, told = begin - END_AGAIN_S; count_here(own->serve) && now - begin < END_S;
+       now = dl_now_s()) {
+    if (now - told >= END_AGAIN_S) {
       say_end(sync, status, why);
       told = now;
     }

@@ -144,7 +144,7 @@ static heard converse_bytes(dl_ps_worker *w, int s, const dl_ps_frame *frame, co
   for (;;) {
     while (dl_ps_link_receive(w->link[s], mail)) {
       const bool over = judge(w, s, mail, &how);
-      if (!over || how == ENDED) dl_ps_mail_done(mail);
+      if (!over || how != ANSWERED) dl_ps_mail_done(mail);
       if (over) return how;
     }
     if (s > 0 && hears_the_end(w)) return ENDED;
@@ -206,6 +206,7 @@ static dl_status say_hello(dl_ps_worker *w, heard *how) {
   *how = converse(w, 0, &frame, "", false, &mail);
   if (*how == FAILED) return dl_error_last()->status;
   if (*how == ENDED) return DL_OK;
+  if (*how == FORGOTTEN) return bad_welcome(w);
   dl_status status = mail.frame.kind == DL_PS_WELCOME ? DL_OK : bad_welcome(w);
   if (status == DL_OK) {
     char *text = dl_calloc(zmq_msg_size(&mail.payload) + 1, 1);
@@ -271,8 +272,8 @@ static heard join_one(dl_ps_worker *w, int s) {
   dl_ps_frame frame = request(w, DL_PS_JOIN);
   frame.version = (int64_t)w->incarnation;
   heard how = converse(w, s, &frame, w->introduction, false, &mail);
-  if (how == FAILED || how == ENDED) return how;
-  if (how == ANSWERED && mail.frame.kind != DL_PS_JOINED) {
+  if (how != ANSWERED) return how;
+  if (mail.frame.kind != DL_PS_JOINED) {
     mail.frame.kind == DL_PS_REFUSED ? refused(w, &mail) : bad_welcome(w);
     how = FAILED;
   }

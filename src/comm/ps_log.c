@@ -131,13 +131,9 @@ static bool read_at(int fd, void *data, size_t bytes, int64_t place) {
 }
 
 static dl_status keep(dl_ps_log *log, const dl_ps_log_entry *entry) {
-  if (log->n == log->room) {
-    int64_t room = log->room ? 2 * log->room : 64;
-    dl_ps_log_entry *more = dl_reallocarray(log->entry, (size_t)room, sizeof *more);
-    if (!more) return DL_ERR_NOMEM;
-    log->entry = more;
-    log->room = room;
-  }
+  dl_ps_log_entry *all = dl_make_room(log->entry, log->n, &log->room, sizeof *all);
+  if (!all) return DL_ERR_NOMEM;
+  log->entry = all;
   log->entry[log->n] = *entry;
   log->entry[log->n++].place = log->end + ENTRY_BYTES;
   log->end += dl_ps_log_entry_bytes(log);

@@ -110,7 +110,8 @@ struct dl_ps_serve {
   int64_t step; /* steps done before the one in progress */
   bool closed, given_up, not_finite, stopping;
   dl_ps_applied *seen; /* ssp, asp: pushes that were applied, of steps in progress */
-  int n_seen, seen_room;
+  int n_seen;
+  int64_t seen_room;
   double ticked_s, lonely_s;
   dl_ps_staleness staleness;
   /* what outlasts this process (ps_durable.c) */

@@ -18,13 +18,9 @@ static bool was_applied(const dl_ps_serve *serve, int64_t step, dl_tree_node nod
 }
 
 static dl_status remember(dl_ps_serve *serve, int64_t step, dl_tree_node node) {
-  if (serve->n_seen == serve->seen_room) {
-    int room = serve->seen_room ? 2 * serve->seen_room : 64;
-    dl_ps_applied *more = dl_reallocarray(serve->seen, (size_t)room, sizeof *more);
-    if (!more) return DL_ERR_NOMEM;
-    serve->seen = more;
-    serve->seen_room = room;
-  }
+  dl_ps_applied *seen = dl_make_room(serve->seen, serve->n_seen, &serve->seen_room, sizeof *seen);
+  if (!seen) return DL_ERR_NOMEM;
+  serve->seen = seen;
   serve->seen[serve->n_seen++] = (dl_ps_applied){step, node};
   return DL_OK;
 }

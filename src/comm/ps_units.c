@@ -12,13 +12,9 @@ void dl_ps_units_clear(dl_ps_units *units) {
 }
 
 dl_status dl_ps_units_open(dl_ps_units *units, int64_t step, int64_t leaves) {
-  if (units->n_steps == units->steps_room) {
-    int room = units->steps_room ? 2 * units->steps_room : 4;
-    dl_ps_step *more = dl_reallocarray(units->step, (size_t)room, sizeof *more);
-    if (!more) return DL_ERR_NOMEM;
-    units->step = more;
-    units->steps_room = room;
-  }
+  dl_ps_step *steps = dl_make_room(units->step, units->n_steps, &units->steps_room, sizeof *steps);
+  if (!steps) return DL_ERR_NOMEM;
+  units->step = steps;
   units->step[units->n_steps++] = (dl_ps_step){.step = step, .leaves = leaves};
   return DL_OK;
 }
@@ -47,13 +43,9 @@ static bool has_part(const dl_ps_units *units, int64_t step, int holder) {
 }
 
 static dl_status add_unit(dl_ps_units *units, dl_ps_step *step, dl_tree_node node, dl_ps_unit **out) {
-  if (units->n == units->room) {
-    int room = units->room ? 2 * units->room : 16;
-    dl_ps_unit *more = dl_reallocarray(units->unit, (size_t)room, sizeof *more);
-    if (!more) return DL_ERR_NOMEM;
-    units->unit = more;
-    units->room = room;
-  }
+  dl_ps_unit *all = dl_make_room(units->unit, units->n, &units->room, sizeof *all);
+  if (!all) return DL_ERR_NOMEM;
+  units->unit = all;
   int64_t end = (node.index + 1) << node.level;
   if (end > step->leaves) end = step->leaves;
   *out = &units->unit[units->n++];

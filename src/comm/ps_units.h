@@ -31,9 +31,10 @@ typedef struct dl_ps_step {
 
 typedef struct dl_ps_units {
   dl_ps_unit *unit;
-  int n, room;
+  int n;
+  int64_t room, steps_room;
   dl_ps_step *step; /* ascending */
-  int n_steps, steps_room;
+  int n_steps;
 } dl_ps_units;
 
 typedef enum dl_ps_done { DL_PS_DONE_NOW, DL_PS_DONE_BEFORE, DL_PS_DONE_UNKNOWN } dl_ps_done;

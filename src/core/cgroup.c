@@ -13,25 +13,30 @@
 /* A limit of one folder; 0: none. */
 typedef double (*limit_fn)(const char *folder);
 
-/* Below 0: no limit. */
-static double number_in(const char *folder, const char *name) {
-  char path[4200], line[128], *end = line;
-  double value = -1;
+enum { LINE = 128 };
+
+static bool read_line(const char *folder, const char *name, char line[LINE]) {
+  char path[4200];
   snprintf(path, sizeof path, "%s/%s", folder, name);
   FILE *file = fopen(path, "re");
-  if (file && fgets(line, sizeof line, file)) value = strtod(line, &end);
+  bool got = file && fgets(line, LINE, file);
   if (file) fclose(file);
+  return got;
+}
+
+/* Below 0: no limit. */
+static double number_in(const char *folder, const char *name) {
+  char line[LINE], *end;
+  if (!read_line(folder, name, line)) return -1;
+  double value = strtod(line, &end);
   return end > line && value >= 0 ? value : -1; /* "max" is no number */
 }
 
 static double cores_v2(const char *folder) {
-  char path[4200], line[128];
+  char line[LINE];
   double quota, period;
-  snprintf(path, sizeof path, "%s/cpu.max", folder);
-  FILE *file = fopen(path, "re");
-  bool got = file && fgets(line, sizeof line, file);
-  if (file) fclose(file);
-  return got && sscanf(line, "%lf %lf", &quota, &period) == 2 && period > 0 ? quota / period : 0;
+  if (!read_line(folder, "cpu.max", line)) return 0;
+  return sscanf(line, "%lf %lf", &quota, &period) == 2 && period > 0 ? quota / period : 0;
 }
 
 static double cores_v1(const char *folder) {

@@ -69,6 +69,14 @@ void *dl_reallocarray(void *old, size_t count, size_t size) {
   return p ? p : out_of_memory(count, size);
 }
 
+void *dl_make_room(void *old, int64_t n, int64_t *room, size_t size) {
+  if (n < *room) return old;
+  const int64_t more = *room ? 2 * *room : 16;
+  void *p = dl_reallocarray(old, (size_t)more, size);
+  if (p) *room = more;
+  return p;
+}
+
 char *dl_strdup(const char *text) {
   char *copy = strdup(text);
   return copy ? copy : out_of_memory(strlen(text) + 1, 1);

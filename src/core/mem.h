@@ -20,6 +20,10 @@ size_t dl_memory_bytes(void);
 /* realloc with an overflow check; the old block stays valid on failure (NULL). */
 void *dl_reallocarray(void *old, size_t count, size_t size);
 
+/* `old`, of which `n` objects are used, with room for one more: itself, or where it is full (n == *room) what takes its
+ * place, twice as large. On failure NULL, the old block and *room stay as they are. */
+void *dl_make_room(void *old, int64_t n, int64_t *room, size_t size);
+
 char *dl_strdup(const char *text);
 /* printf into fresh memory; NULL and a record on failure. */
 char *dl_asprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));

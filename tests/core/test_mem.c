@@ -44,9 +44,28 @@ static void test_more_than_the_machine_has_is_refused(void) {
   CU_ASSERT_EQUAL(dl_error_last()->status, DL_ERR_NOMEM);
 }
 
+static void test_room_doubles_where_there_is_none_and_keeps_what_is_there(void) {
+  int64_t room = 0;
+  int *numbers = NULL, moves = 0;
+  for (int i = 0; i < 1000; i++) {
+    const int64_t before = room;
+    int *grown = dl_make_room(numbers, i, &room, sizeof *grown);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(grown);
+    moves += room != before;
+    CU_ASSERT_TRUE(room > i);
+    numbers = grown;
+    numbers[i] = i;
+  }
+  for (int i = 0; i < 1000; i++) CU_ASSERT_EQUAL(numbers[i], i);
+  CU_ASSERT_EQUAL(moves, 7); /* 16 to 1024 */
+  CU_ASSERT_EQUAL(room, 1024);
+  free(numbers);
+}
+
 static const dl_test tests[] = {
     DL_TEST(test_aligned_memory_is_zero_at_64_bytes_and_large_buffers_at_2_mib),
     DL_TEST(test_a_size_that_overflows_is_refused),
+    DL_TEST(test_room_doubles_where_there_is_none_and_keeps_what_is_there),
     DL_TEST(test_more_than_the_machine_has_is_refused),
 };
 DL_TEST_MAIN("mem", tests)

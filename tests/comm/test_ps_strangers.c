@@ -201,9 +201,11 @@ typedef struct message {
   unsigned char header[2 * DL_PS_HEADER_BYTES], payload[MOST_BYTES + 4096];
 } message;
 
+/* Bits of up to four bytes in a row, each of another byte: no flip undoes another. */
 static void flip(unsigned char *at, size_t bytes, uint64_t *state) {
-  for (uint64_t n = 1 + mixed(state) % 4; bytes && n; n--)
-    at[mixed(state) % bytes] ^= (unsigned char)(1 << mixed(state) % 8);
+  const uint64_t first = mixed(state), most = 1 + mixed(state) % 4;
+  for (uint64_t i = 0; i < most && i < bytes; i++)
+    at[(first % bytes + i) % bytes] ^= (unsigned char)(1 + mixed(state) % 255);
 }
 
 /* The header's own checksum is made right again. */

@@ -13,6 +13,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/sparse.h"
 
 #define HANDSHAKE_MS 5000
 #define REPORT_S 10
@@ -58,11 +59,12 @@ dl_status dl_ps_address_of(const char *address, int server, char *out, size_t si
 
 static void set_int(void *socket, int option, int value) { zmq_setsockopt(socket, option, &value, sizeof value); }
 
-static void set_common(void *socket, const dl_ps_link_options *o) {
+static void set_common(void *socket, const dl_ps_link_options *o, bool listens) {
+  const int more = o->queue ? o->parts : 0;
   int64_t most = (int64_t)(o->max_bytes > MIN_BYTES ? o->max_bytes : MIN_BYTES) + SEAL_BYTES;
   zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &most, sizeof most);
-  set_int(socket, ZMQ_RCVHWM, o->queue);
-  set_int(socket, ZMQ_SNDHWM, o->queue);
+  set_int(socket, ZMQ_RCVHWM, o->queue + (listens ? 0 : more));
+  set_int(socket, ZMQ_SNDHWM, o->queue + more);
   set_int(socket, ZMQ_LINGER, 0);
   set_int(socket, ZMQ_HEARTBEAT_IVL, DL_PS_BEAT_MS);
   set_int(socket, ZMQ_HEARTBEAT_TIMEOUT, DL_PS_GONE_MS);
@@ -88,7 +90,7 @@ static dl_status make_link(const dl_ps_link_options *o, bool listens, dl_ps_link
   if (link->context) link->socket = zmq_socket(link->context, listens ? ZMQ_ROUTER : ZMQ_DEALER);
   if (!link->socket) return fail_zmq(o, "a socket for");
   snprintf(link->address, sizeof link->address, "%s", o->address);
-  set_common(link->socket, o);
+  set_common(link->socket, o, listens);
   return DL_OK;
 }
 
@@ -318,4 +320,18 @@ bool dl_ps_payload_pack(zmq_msg_t *payload, const dl_half *half, const float *va
     memcpy(out + done * sizeof *part, part, n * sizeof *part);
   }
   return true;
+}
+
+bool dl_ps_payload_few(zmq_msg_t *payload, const dl_block_ref *blocks, const dl_ps_part *part, const float *values) {
+  size_t words = 0;
+  for (int64_t b = part->first_block; b < part->end_block; b++) words += DL_SPARSE_WORDS(blocks[b].n);
+  uint32_t *all = dl_calloc(words + 1, sizeof *all);
+  if (!all) return false;
+  words = 0;
+  for (int64_t b = part->first_block; b < part->end_block; b++)
+    words += dl_sparse_pack(all + words, values + (blocks[b].offset - part->begin), blocks[b].n);
+  const bool made = zmq_msg_init_size(payload, words * sizeof *all) == 0;
+  if (made && words) memcpy(zmq_msg_data(payload), all, words * sizeof *all);
+  free(all);
+  return made;
 }

@@ -10,7 +10,6 @@
 #include "comm/ps_worker_private.h"
 #include "core/clock.h"
 #include "core/mem.h"
-#include "core/vector.h"
 
 #define LINGER_MS 2000
 
@@ -30,49 +29,9 @@ static dl_status reclaim(dl_ps_worker *w) {
   return DL_OK;
 }
 
-float *dl_ps_worker_gradients(dl_ps_worker *w) {
-  int slot = w->stack.depth;
-  if (!w->slot[slot]) w->slot[slot] = dl_calloc_aligned(w->group->count, sizeof(float));
-  return w->slot[slot];
-}
-
-void dl_ps_worker_leaf_done(dl_ps_worker *w, int64_t leaf, const double sums[DL_LEAF_SUMS]) {
-  int top = w->stack.depth;
-  memcpy(w->sums[top], sums, sizeof w->sums[top]);
-  if (w->half) w->half->round(w->slot[top], w->group->count);
-  for (int merges = dl_tree_stack_push_leaf(&w->stack, leaf); merges > 0; merges--, top--) {
-    dl_vector()->add(w->slot[top - 1], w->slot[top], w->group->count);
-    if (w->half) w->half->round(w->slot[top - 1], w->group->count);
-    for (int k = 0; k < DL_LEAF_SUMS; k++) w->sums[top - 1][k] += w->sums[top][k];
-  }
-}
-
-static int32_t can_view(const dl_ps_worker *w, int s) { return w->theirs[s] ? DL_PS_VIEW : 0; }
-
-static void note_push(const dl_ps_worker *w, const char *what, int s) {
+void dl_ps_worker_note_push(const dl_ps_worker *w, const char *what, int s) {
   dl_ps_history_note(&w->history, "%s %d %lld %d %lld %llu %lld", what, s, (long long)w->task.step, w->node.level,
                      (long long)w->node.index, (unsigned long long)w->sequence, (long long)w->version[s]);
-}
-
-static bool send_push(dl_ps_worker *w, int s) {
-  zmq_msg_t payload;
-  dl_ps_frame frame = dl_ps_worker_request(w, DL_PS_PUSH);
-  frame.step = w->task.step;
-  frame.node = w->node;
-  frame.samples = w->task.samples;
-  frame.version = w->version[s];
-  frame.status = can_view(w, s);
-  note_push(w, "push", s);
-  memcpy(frame.sums, w->sums[0], sizeof frame.sums);
-  if (w->sees[s]) {
-    frame.form = DL_PS_IN_MEMORY;
-    return dl_ps_link_send(w->link[s], NULL, &frame, NULL);
-  }
-  const float *values = w->slot[0] + w->offsets[s];
-  if (w->half) frame.form = DL_PS_HALVES;
-  bool made = w->half ? dl_ps_payload_pack(&payload, w->half, values, dl_ps_worker_slice_bytes(w, s) / sizeof *values)
-                      : dl_ps_payload_borrow(&payload, values, dl_ps_worker_slice_bytes(w, s), &w->busy);
-  return made && dl_ps_link_send(w->link[s], NULL, &frame, &payload);
 }
 
 /* An answer tells that server `s` is done with the push `sequence`: it was looked at, or was a message. */
@@ -84,26 +43,30 @@ static bool has_read(const dl_ps_worker *w, int s, const dl_ps_mail *mail, uint6
  * a while is lost with its connection: then the unit is given up. */
 static dl_ps_heard push_to_all(dl_ps_worker *w, bool *taken, dl_ps_mail *mail) {
   *taken = true;
-  w->sequence++;
-  for (int s = 0; s < w->servers; s++)
-    if (!send_push(w, s)) return DL_PS_FORGOTTEN;
+  if (!dl_ps_worker_push(w)) return w->lost;
   for (int s = 0; s < w->servers; s++) {
-    dl_ps_frame frame = dl_ps_worker_request(w, DL_PS_PULL); /* asks for nothing but an answer */
+    dl_ps_frame frame = dl_ps_worker_request(w, DL_PS_PULL);
+    frame.status = DL_PS_ECHO | dl_ps_worker_ways(w, s, true);
     dl_ps_heard how = dl_ps_worker_converse(w, s, &frame, "", true, mail);
     if (how != DL_PS_ANSWERED) return how;
     *taken &= mail->frame.kind == DL_PS_TAKEN;
     const bool read = has_read(w, s, mail, w->sequence);
-    if (mail->frame.kind == DL_PS_TAKEN) note_push(w, "ack", s);
+    if (mail->frame.kind == DL_PS_TAKEN) dl_ps_worker_note_push(w, "ack", s);
     dl_ps_mail_done(mail);
     if (!read) return DL_PS_FORGOTTEN;
   }
   return DL_PS_ANSWERED;
 }
 
-/* What came of a slice, or lies where the server says. False: it makes no sense. A version that has already been
- * written over leaves w->version[s] at -1. */
+/* What came of a slice, or lies where the server says, or will come in parts. False: it makes no sense. A version that
+ * has already been written over leaves w->version[s] at -1. */
 static bool read_slice(dl_ps_worker *w, int s, dl_ps_mail *mail) {
   const dl_ps_frame *f = &mail->frame;
+  if (f->form == DL_PS_IN_PARTS) {
+    w->version[s] = f->version;
+    return !f->payload_bytes && dl_ps_worker_expect_parts(w, s, f);
+  }
+  dl_ps_worker_expect_none(w, s);
   if (f->form == DL_PS_IN_MEMORY) {
     if (!w->theirs[s] || f->payload_bytes) return false;
     bool whole =
@@ -126,8 +89,9 @@ static dl_ps_heard pull(dl_ps_worker *w, int first, int end, bool views, dl_ps_m
     for (int s = first; s < end; s++) {
       dl_ps_frame frame = dl_ps_worker_request(w, DL_PS_PULL);
       frame.version = w->version[s];
-      frame.status = views ? can_view(w, s) : 0;
+      frame.status = dl_ps_worker_ways(w, s, views);
       if (!asked) {
+        dl_ps_worker_expect(w, s);
         dl_ps_link_send_copy(w->link[s], NULL, &frame, "", 0);
         continue;
       }
@@ -150,23 +114,26 @@ static dl_ps_heard pull_others(dl_ps_worker *w, dl_ps_mail *mail) {
 
 /* The request that asks for work: the push itself where there is one server. */
 static dl_ps_heard ask_for_work(dl_ps_worker *w, dl_ps_mail *mail) {
-  bool taken = false, pushed = false;
+  bool taken = false, pushed = w->has_task && w->servers == 1;
   int kind = DL_PS_WANT;
   if (w->has_task && w->servers > 1) {
     dl_ps_heard how = push_to_all(w, &taken, mail);
     if (how != DL_PS_ANSWERED) return how;
     if (taken) kind = DL_PS_DONE;
   }
-  w->sequence++;
-  if (w->has_task && w->servers == 1) pushed = send_push(w, 0);
+  if (pushed && !dl_ps_worker_push(w)) return w->lost;
+  if (!pushed) w->sequence++;
   dl_ps_frame frame = dl_ps_worker_request(w, kind);
   frame.step = w->task.step;
   frame.node = w->node;
   frame.version = w->version[0];
-  frame.status = can_view(w, 0);
+  frame.status = dl_ps_worker_ways(w, 0, true);
   w->has_task = false;
+  dl_ps_worker_expect(w, 0);
   dl_ps_heard how = dl_ps_worker_converse(w, 0, &frame, "", pushed, mail);
-  if (how == DL_PS_ANSWERED && pushed && mail->frame.kind == DL_PS_GRANT && mail->frame.status) note_push(w, "ack", 0);
+  if (how == DL_PS_ANSWERED && pushed) taken = mail->frame.kind == DL_PS_GRANT && mail->frame.status;
+  if (pushed && taken) dl_ps_worker_note_push(w, "ack", 0);
+  dl_ps_worker_thinned(w, taken);
   if (how != DL_PS_ANSWERED || !pushed || has_read(w, 0, mail, w->sequence)) return how;
   dl_ps_mail_done(mail);
   return DL_PS_FORGOTTEN;
@@ -192,14 +159,17 @@ dl_status dl_ps_worker_next(dl_ps_worker *w, dl_ps_task *out) {
   w->heard_s = dl_now_s();
   while (!w->end.end) {
     dl_ps_mail mail = {0};
-    dl_ps_heard how = ask_for_work(w, &mail);
+    dl_ps_worker_await(w, w->group->count);
+    if (w->lost == DL_PS_FAILED) return dl_error_adopt(&w->error);
+    dl_ps_heard how = w->lost == DL_PS_ANSWERED ? ask_for_work(w, &mail) : w->lost;
     if (how == DL_PS_ANSWERED) {
       bool sound = read_grant(w, &mail);
       dl_ps_mail_done(&mail);
       how = sound ? pull_others(w, &mail) : DL_PS_FORGOTTEN;
     }
-    if (how == DL_PS_FAILED) return dl_error_last()->status;
+    if (how == DL_PS_FAILED) return w->lost == DL_PS_FAILED ? dl_error_adopt(&w->error) : dl_error_last()->status;
     if (how == DL_PS_ANSWERED) break;
+    dl_ps_worker_thinned(w, false);
     if (how == DL_PS_FORGOTTEN) DL_TRY(dl_ps_worker_join_all(w));
   }
   if (w->end.end) return say_end(w, out);
@@ -228,6 +198,7 @@ void dl_ps_worker_close(dl_ps_worker **worker) {
   if (w->slot) dl_ps_worker_move_slot(w, NULL);
   for (int i = 0; w->slot && i < DL_TREE_DEPTH; i++) free(w->slot[i]);
   for (int s = 0; w->theirs && s < w->servers; s++) dl_ps_share_close(&w->theirs[s]);
+  dl_ps_worker_clear_flow(w);
   free(w->theirs);
   free(w->sees);
   free(w->slot);
@@ -236,6 +207,9 @@ void dl_ps_worker_close(dl_ps_worker **worker) {
   free(w->introduction);
   free(w->version);
   free(w->offsets);
+  free(w->blocks);
+  free(w->residual_before);
+  dl_topk_destroy(&w->topk);
   dl_ps_history_close(&w->history);
   explicit_bzero(w, sizeof *w);
   free(w);

@@ -16,7 +16,7 @@
 #define AGAIN_S 1.0 /* without an answer the request is made again */
 #define WAIT_MS 100
 #define MAX_TRIES 50
-#define QUEUE 64
+#define QUEUE 64 /* messages, beside the parts of a slice */
 
 /* ---- connections ---- */
 
@@ -25,13 +25,14 @@ void dl_ps_worker_disconnect(dl_ps_worker *w, int linger_ms) {
   for (int s = 0; s < w->servers; s++) dl_ps_link_close(&w->link[s], w->end.end && s ? 0 : linger_ms);
 }
 
-static dl_status connect_to(dl_ps_worker *w, int s, size_t most) {
+static dl_status connect_to(dl_ps_worker *w, int s, size_t most, int parts) {
   if (w->link[s]) return DL_OK;
   dl_ps_link_options options = {.address = w->address[s],
                                 .keys = w->locked ? &w->keys : NULL,
                                 .server_key = w->server_key,
                                 .max_bytes = most,
-                                .queue = QUEUE};
+                                .queue = QUEUE,
+                                .parts = parts};
   return dl_ps_link_connect(&options, &w->link[s]);
 }
 
@@ -48,19 +49,18 @@ static int text_bytes(const dl_ps_mail *mail) {
   return bytes < sizeof((dl_ps_worker *)0)->why ? (int)bytes : (int)sizeof((dl_ps_worker *)0)->why - 1;
 }
 
-/* Whether server `s` says that there is no more work: the first one alone may. */
-static bool is_the_end(dl_ps_worker *w, int s, dl_ps_mail *mail) {
+bool dl_ps_worker_is_the_end(dl_ps_worker *w, int s, dl_ps_mail *mail) {
   if (mail->frame.kind != DL_PS_END || s != 0 || (w->job && mail->frame.job != w->job)) return false;
   w->end = (dl_ps_task){.end = true, .status = (dl_status)mail->frame.status};
   snprintf(w->why, sizeof w->why, "%.*s", text_bytes(mail), (const char *)zmq_msg_data(&mail->payload));
   return true;
 }
 
-/* While another server is waited for, which may be gone, the first one says nothing else that matters. */
-static bool hears_the_end(dl_ps_worker *w) {
+/* It may also send what is left of its weights. */
+bool dl_ps_worker_hears_the_end(dl_ps_worker *w) {
   dl_ps_mail mail;
   while (!w->end.end && w->link[0] && dl_ps_link_receive(w->link[0], &mail)) {
-    is_the_end(w, 0, &mail);
+    if (!dl_ps_worker_is_the_end(w, 0, &mail)) dl_ps_worker_take_part(w, 0, &mail);
     dl_ps_mail_done(&mail);
   }
   return w->end.end;
@@ -69,7 +69,8 @@ static bool hears_the_end(dl_ps_worker *w) {
 /* Whether this frame ends the wait for an answer. */
 static bool judge(dl_ps_worker *w, int s, dl_ps_mail *mail, dl_ps_heard *how) {
   w->heard_s = dl_now_s();
-  if (is_the_end(w, s, mail)) return *how = DL_PS_ENDED, true;
+  if (dl_ps_worker_is_the_end(w, s, mail)) return *how = DL_PS_ENDED, true;
+  if (dl_ps_worker_take_part(w, s, mail)) return false;
   if (mail->frame.sequence != w->sequence || mail->frame.kind == DL_PS_PING) return false;
   if (mail->frame.kind == DL_PS_STALE && mail->frame.status) return *how = DL_PS_FORGOTTEN, true;
   return *how = DL_PS_ANSWERED, true;
@@ -85,7 +86,7 @@ static dl_ps_heard converse_bytes(dl_ps_worker *w, int s, const dl_ps_frame *fra
       if (!over || how != DL_PS_ANSWERED) dl_ps_mail_done(mail);
       if (over) return how;
     }
-    if (s > 0 && hears_the_end(w)) return DL_PS_ENDED;
+    if (s > 0 && dl_ps_worker_hears_the_end(w)) return DL_PS_ENDED;
     if (dl_ps_worker_is_stopped(w)) return dl_fail(DL_ERR_STOPPED, "this worker was told to stop"), DL_PS_FAILED;
     const double now = dl_now_s();
     if (now - w->heard_s > w->options.timeout_s) return dl_ps_worker_fail_silent(w, s);
@@ -108,11 +109,12 @@ static dl_status bad_welcome(const dl_ps_worker *w) {
   return dl_fail(DL_ERR_TRAIN, "the server at %s gives an answer that cannot be understood", w->address[0]);
 }
 
-/* "shards servers", and a line for each server that is not the first. */
+/* "shards servers bytes", how long a part of a slice is, and a line for each server that is not the first. */
 static dl_status read_welcome(dl_ps_worker *w, const char *text) {
-  long long shards;
+  long long shards, bytes;
   int servers, at;
-  if (sscanf(text, "%lld %d%n", &shards, &servers, &at) != 2 || shards < 1 || servers < 1 || servers > MAX_SERVERS)
+  if (sscanf(text, "%lld %d %lld%n", &shards, &servers, &bytes, &at) != 3 || shards < 1 || servers < 1 ||
+      servers > MAX_SERVERS || bytes < 1)
     return bad_welcome(w);
   dl_ps_link **link = dl_reallocarray(w->link, (size_t)servers, sizeof *link);
   if (link) w->link = link;
@@ -127,6 +129,7 @@ static dl_status read_welcome(dl_ps_worker *w, const char *text) {
   }
   w->servers = servers;
   w->shards = shards;
+  w->part_bytes = bytes;
   for (int s = 1; s < servers; s++) {
     char line[256];
     text += at;
@@ -161,7 +164,7 @@ static dl_status say_hello(dl_ps_worker *w, dl_ps_heard *how) {
 
 static dl_status meet(dl_ps_worker *w) {
   dl_ps_heard how;
-  DL_TRY(connect_to(w, 0, 0));
+  DL_TRY(connect_to(w, 0, 0, 0));
   DL_TRY(say_hello(w, &how));
   if (how != DL_PS_ENDED) return DL_OK;
   if (w->end.status == DL_OK) return dl_fail(DL_ERR_TRAIN, "%s: the training is over", w->address[0]);
@@ -273,13 +276,16 @@ static dl_ps_heard share_with_all(dl_ps_worker *w) {
 static dl_status join_once(dl_ps_worker *w, dl_ps_heard *how) {
   dl_ps_worker_disconnect(w, 0);
   w->has_task = false;
+  dl_ps_worker_reset_flow(w);
   for (int s = 0; s < w->servers; s++) {
     w->version[s] = -1;
-    DL_TRY(connect_to(w, s, dl_ps_worker_slice_bytes(w, s)));
+    DL_TRY(connect_to(w, s, dl_ps_worker_slice_bytes(w, s), DL_PS_MOST_PARTS));
   }
   DL_TRY(say_hello(w, how));
   for (int s = 0; s < w->servers && *how == DL_PS_ANSWERED; s++) *how = join_one(w, s);
   if (*how == DL_PS_ANSWERED) *how = share_with_all(w);
+  if (*how == DL_PS_ANSWERED) DL_TRY(dl_ps_worker_plan(w)); /* servers that begin anew may have other parts */
+  if (*how == DL_PS_ANSWERED) dl_ps_worker_note_sharing(w);
   return *how == DL_PS_FAILED ? dl_error_last()->status : DL_OK;
 }
 
@@ -294,29 +300,35 @@ dl_status dl_ps_worker_join_all(dl_ps_worker *w) {
   return dl_fail(DL_ERR_TRAIN, "the servers at %s forget this worker again and again", w->address[0]);
 }
 
-dl_status dl_ps_worker_join(dl_ps_worker *w, const dl_param_group *group, float *weights, const char *digest,
-                            const char *name) {
-  int64_t blocks = dl_group_blocks(group);
-  dl_block_ref *list = dl_calloc((size_t)blocks, sizeof *list);
+static dl_status allocate(dl_ps_worker *w, const char *digest, const char *name) {
+  const dl_param_group *group = w->group;
+  w->n_blocks = dl_group_blocks(group);
+  w->blocks = dl_calloc((size_t)w->n_blocks, sizeof *w->blocks);
   w->offsets = dl_calloc((size_t)w->servers + 1, sizeof *w->offsets);
   w->version = dl_calloc((size_t)w->servers, sizeof *w->version);
   w->introduction = dl_asprintf("%s%s", digest, name);
   w->slot = dl_calloc(DL_TREE_DEPTH, sizeof *w->slot);
   w->theirs = dl_calloc((size_t)w->servers, sizeof *w->theirs);
   w->sees = dl_calloc((size_t)w->servers, sizeof *w->sees);
-  bool all = list && w->offsets && w->version && w->introduction && w->slot && w->theirs && w->sees;
-  dl_status status = all ? DL_OK : DL_ERR_NOMEM;
-  if (status == DL_OK) {
-    dl_group_list_blocks(group, list);
-    for (int s = 0; s <= w->servers; s++) {
-      int64_t block = dl_group_slice_begin(group, s, w->servers);
-      w->offsets[s] = block < blocks ? list[block].offset : group->count;
-    }
-    w->group = group;
-    w->weights = weights;
-    w->heard_s = dl_now_s();
-    status = dl_ps_worker_join_all(w);
+  bool all = w->blocks && w->offsets && w->version && w->introduction && w->slot && w->theirs && w->sees;
+  if (!all) return DL_ERR_NOMEM;
+  dl_group_list_blocks(group, w->blocks);
+  for (int s = 0; s <= w->servers; s++) {
+    int64_t block = dl_group_slice_begin(group, s, w->servers);
+    w->offsets[s] = block < w->n_blocks ? w->blocks[block].offset : group->count;
   }
-  free(list);
-  return status;
+  if (w->options.compress != DL_COMPRESS_TOPK) return DL_OK;
+  const dl_topk_options options = {.fraction = w->options.topk, .batch = w->options.batch, .end_shard = 1};
+  w->residual_before = dl_calloc_aligned(group->count, sizeof *w->residual_before);
+  w->thinned_from = group->count;
+  return w->residual_before ? dl_topk_new(group, w->blocks, &options, &w->topk) : DL_ERR_NOMEM;
+}
+
+dl_status dl_ps_worker_join(dl_ps_worker *w, const dl_param_group *group, float *weights, const char *digest,
+                            const char *name) {
+  w->group = group;
+  w->weights = weights;
+  DL_TRY(allocate(w, digest, name));
+  w->heard_s = dl_now_s();
+  return dl_ps_worker_join_all(w);
 }

@@ -60,7 +60,7 @@ dl_status dl_ps_address_of(const char *address, int server, char *out, size_t si
 static void set_int(void *socket, int option, int value) { zmq_setsockopt(socket, option, &value, sizeof value); }
 
 static void set_common(void *socket, const dl_ps_link_options *o, bool listens) {
-  const int more = o->queue ? o->parts : 0;
+  const int more = o->queue ? 2 * (o->parts + 1) : 0; /* ZeroMQ counts those that have gone as there by up to half */
   int64_t most = (int64_t)(o->max_bytes > MIN_BYTES ? o->max_bytes : MIN_BYTES) + SEAL_BYTES;
   zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &most, sizeof most);
   set_int(socket, ZMQ_RCVHWM, o->queue + (listens ? 0 : more));

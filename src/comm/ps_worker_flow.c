@@ -114,16 +114,16 @@ static int find_missing(const dl_ps_flow *flow, size_t end) {
   return -1;
 }
 
-/* False: there is nothing more to receive now. */
-static bool receive(dl_ps_worker *w, int s, uint64_t echo) {
+/* False: there is nothing more to receive now. `*part_s`: when a part came. */
+static bool receive(dl_ps_worker *w, int s, uint64_t echo, double *part_s) {
   dl_ps_mail mail;
   if (!dl_ps_link_receive(w->link[s], &mail)) return false;
-  const dl_ps_frame *f = &mail.frame;
-  const bool answers = echo && f->sequence == echo;
   w->heard_s = dl_now_s();
   if (dl_ps_worker_is_the_end(w, s, &mail))
     w->lost = DL_PS_ENDED;
-  else if (!dl_ps_worker_take_part(w, s, &mail) && answers && f->kind != DL_PS_PING)
+  else if (dl_ps_worker_take_part(w, s, &mail))
+    *part_s = w->heard_s;
+  else if (echo && mail.frame.sequence == echo && mail.frame.kind != DL_PS_PING)
     w->lost = DL_PS_FORGOTTEN; /* it has forgotten this worker, or all that it sent before has come */
   dl_ps_mail_done(&mail);
   return true;
@@ -145,10 +145,7 @@ static void await_part(dl_ps_worker *w, int s, int k) {
   uint64_t echo = 0;
   double asked = w->heard_s = dl_now_s();
   while (w->lost == DL_PS_ANSWERED && w->flow[s].missing && !w->flow[s].have[k]) {
-    if (receive(w, s, echo)) {
-      asked = w->heard_s;
-      continue;
-    }
+    if (receive(w, s, echo, &asked)) continue;
     const double now = dl_now_s();
     if (s > 0 && dl_ps_worker_hears_the_end(w)) {
       w->lost = DL_PS_ENDED;

@@ -82,11 +82,12 @@ check 'the same weights' "$(digest whole)" "$(digest mixed)"
 say 'outside MPI'
 for servers_here in 1 2 3; do
   folder=out-$servers_here
-  serve "$folder" digits.yaml --bind "ipc://$work/s$servers_here" -j "$servers_here"
+  serve "$folder" digits.yaml --bind "ipc://$work/s$servers_here" -j "$servers_here" --set sync.bucket_mb=0.005
   for _ in $(seq $((3 - servers_here))); do work digits.yaml "ipc://$work/s$servers_here"; done
+  work digits.yaml "ipc://$work/s$servers_here" --set sync.transport=mpi --set sync.overlap=false
   work digits.yaml "ipc://$work/s$servers_here" --set sync.transport=mpi
   code=0 && wait "$server" || code=$?
-  check "$servers_here servers, $((4 - servers_here)) workers: exit code" 0 "$code"
+  check "$servers_here servers, $((5 - servers_here)) workers, some in whole slices, some in parts: exit code" 0 "$code"
   check 'weights' "$(digest whole)" "$(digest "$folder")"
   history "$folder" >other
   holds 'and every loss, norm and score' cmp whole.history other

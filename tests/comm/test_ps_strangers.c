@@ -116,6 +116,7 @@ typedef struct record {
 } record;
 static record records[RECORDS];
 static int n_records;
+static _Atomic long in_parts;
 static pthread_mutex_t records_lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic bool go;
 static _Atomic long sent;
@@ -123,6 +124,7 @@ static _Atomic long sent;
 static void keep(const void *header, size_t header_bytes, const void *payload, size_t bytes) {
   dl_ps_frame frame;
   if (bytes > MOST_BYTES || dl_ps_frame_read(header, header_bytes, payload, bytes, &frame) != DL_PS_FINE) return;
+  if (frame.kind == DL_PS_PUSH && frame.parts) atomic_fetch_add(&in_parts, 1);
   pthread_mutex_lock(&records_lock);
   record *r = &records[n_records++ % RECORDS];
   r->frame = frame;
@@ -353,6 +355,7 @@ static void test_mutated_frames_change_nothing_and_leave_nothing_behind(void) {
   pthread_join(tapper, NULL);
   printf("%ld frames in %.0f s, %.0f then %.0f MB ... ", atomic_load(&sent), dl_now_s() - begin, first_mb, last_mb);
   CU_ASSERT(atomic_load(&sent) > 200);
+  CU_ASSERT(atomic_load(&in_parts) >= (long)STEPS * SHARDS);
 #ifndef __SANITIZE_ADDRESS__ /* which keeps what was freed */
   CU_ASSERT(last_mb < first_mb + 64);
 #endif

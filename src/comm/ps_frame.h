@@ -80,13 +80,15 @@ typedef struct dl_ps_frame {
   uint64_t life;             /* which life of the servers: 0 until WELCOME */
   uint64_t sequence;         /* of the worker's request; the answer repeats it */
   int64_t step;              /* steps done before the one meant */
-  int64_t version;           /* of weights: that the payload has, or that the sender has; JOIN: the incarnation */
+  int64_t version;           /* of weights: that the payload has, or that the sender has; JOIN: the incarnation;
+                                TAKEN: a receipt (ps_receipt.h) */
   dl_tree_node node;         /* the unit: a node of the step's tree */
   int64_t samples;           /* of the step's batch */
   int32_t status;            /* a dl_status, or a flag of the kind's own; GRANT: the push that asked is in */
   int32_t form;              /* dl_ps_form */
   int32_t part, parts;       /* PUSH, WEIGHTS: which part of the slice, of how many; 0, 0: all of it */
-  uint64_t taken;            /* answers: the sequence of the last push from this worker that was looked at */
+  uint64_t taken;            /* answers: the sequence of the last push from this worker that was looked at;
+                                DONE: the servers' receipts, one laid over the other */
   double sums[DL_LEAF_SUMS]; /* of the unit's leaves */
   uint64_t payload_bytes;
   uint32_t payload_crc;
@@ -105,6 +107,7 @@ typedef enum dl_ps_fault {
   DL_PS_BAD_JOB,   /* of another job or another life of the servers */
   DL_PS_BAD_PEER,  /* has not joined, or is not who may say this */
   DL_PS_BAD_PLACE, /* a unit, step or length that is not asked for */
+  DL_PS_BAD_DONE,  /* a unit that is said to be done, and is not at all servers */
   DL_PS_FAULTS
 } dl_ps_fault;
 extern const char *const dl_ps_fault_names[DL_PS_FAULTS];

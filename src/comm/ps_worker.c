@@ -41,8 +41,9 @@ static bool has_read(const dl_ps_worker *w, int s, const dl_ps_mail *mail, uint6
 
 /* To several servers: all must have it before the first one hears that it is done. A push that gets no answer within
  * a while is lost with its connection: then the unit is given up. */
-static dl_ps_heard push_to_all(dl_ps_worker *w, bool *taken, dl_ps_mail *mail) {
+static dl_ps_heard push_to_all(dl_ps_worker *w, bool *taken, uint64_t *receipts, dl_ps_mail *mail) {
   *taken = true;
+  *receipts = 0;
   if (!dl_ps_worker_push(w)) return w->lost;
   for (int s = 0; s < w->servers; s++) {
     dl_ps_frame frame = dl_ps_worker_request(w, DL_PS_PULL);
@@ -50,6 +51,7 @@ static dl_ps_heard push_to_all(dl_ps_worker *w, bool *taken, dl_ps_mail *mail) {
     dl_ps_heard how = dl_ps_worker_converse(w, s, &frame, "", true, mail);
     if (how != DL_PS_ANSWERED) return how;
     *taken &= mail->frame.kind == DL_PS_TAKEN;
+    *receipts ^= (uint64_t)mail->frame.version;
     const bool read = has_read(w, s, mail, w->sequence);
     if (mail->frame.kind == DL_PS_TAKEN) dl_ps_worker_note_push(w, "ack", s);
     dl_ps_mail_done(mail);
@@ -115,9 +117,10 @@ static dl_ps_heard pull_others(dl_ps_worker *w, dl_ps_mail *mail) {
 /* The request that asks for work: the push itself where there is one server. */
 static dl_ps_heard ask_for_work(dl_ps_worker *w, dl_ps_mail *mail) {
   bool taken = false, pushed = w->has_task && w->servers == 1;
+  uint64_t receipts = 0;
   int kind = DL_PS_WANT;
   if (w->has_task && w->servers > 1) {
-    dl_ps_heard how = push_to_all(w, &taken, mail);
+    dl_ps_heard how = push_to_all(w, &taken, &receipts, mail);
     if (how != DL_PS_ANSWERED) return how;
     if (taken) kind = DL_PS_DONE;
   }
@@ -128,6 +131,7 @@ static dl_ps_heard ask_for_work(dl_ps_worker *w, dl_ps_mail *mail) {
   frame.node = w->node;
   frame.version = w->version[0];
   frame.status = dl_ps_worker_ways(w, 0, true);
+  frame.taken = receipts;
   w->has_task = false;
   dl_ps_worker_expect(w, 0);
   dl_ps_heard how = dl_ps_worker_converse(w, 0, &frame, "", pushed, mail);

@@ -10,10 +10,10 @@
 
 #include "comm/ps_crc.h"
 #include "comm/ps_door.h"
+#include "comm/ps_few.h"
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/mem.h"
-#include "core/sparse.h"
 
 #define HANDSHAKE_MS 5000
 #define REPORT_S 10
@@ -323,15 +323,11 @@ bool dl_ps_payload_pack(zmq_msg_t *payload, const dl_half *half, const float *va
 }
 
 bool dl_ps_payload_few(zmq_msg_t *payload, const dl_block_ref *blocks, const dl_ps_part *part, const float *values) {
-  size_t words = 0;
-  for (int64_t b = part->first_block; b < part->end_block; b++) words += DL_SPARSE_WORDS(blocks[b].n);
-  uint32_t *all = dl_calloc(words + 1, sizeof *all);
-  if (!all) return false;
-  words = 0;
-  for (int64_t b = part->first_block; b < part->end_block; b++)
-    words += dl_sparse_pack(all + words, values + (blocks[b].offset - part->begin), blocks[b].n);
-  const bool made = zmq_msg_init_size(payload, words * sizeof *all) == 0;
-  if (made && words) memcpy(zmq_msg_data(payload), all, words * sizeof *all);
-  free(all);
+  uint32_t *words = dl_calloc(dl_ps_few_room(blocks, part) + 1, sizeof *words);
+  if (!words) return false;
+  const size_t bytes = dl_ps_few_write(words, blocks, part, values) * sizeof *words;
+  const bool made = zmq_msg_init_size(payload, bytes) == 0;
+  if (made && bytes) memcpy(zmq_msg_data(payload), words, bytes);
+  free(words);
   return made;
 }

@@ -80,7 +80,7 @@ bool dl_ps_payload_borrow(zmq_msg_t *payload, const void *data, size_t bytes, _A
 /* `count` floats in 16 bits each: a message of its own. */
 bool dl_ps_payload_pack(zmq_msg_t *payload, const dl_half *half, const float *values, size_t count);
 
-/* The blocks of a part as few elements (core/sparse.h); `values` are its floats. */
+/* A part as few elements (ps_few.h). */
 bool dl_ps_payload_few(zmq_msg_t *payload, const dl_block_ref *blocks, const dl_ps_part *part, const float *values);
 
 /* True for ipc:// and for tcp:// on loopback. */

@@ -137,13 +137,19 @@ struct dl_ps_serve {
   double ticked_s, lonely_s;
   dl_ps_staleness staleness;
   /* what outlasts this process (ps_durable.c) */
-  dl_ps_log *log; /* NULL: none */
+  dl_ps_log *log;  /* NULL: none */
+  uint32_t *words; /* an entry's values as the log has them, where these are few elements; NULL: not yet */
   bool log_fits;
   int64_t replayed, to_replay; /* entries that this life has applied again, of those that it began with */
   dl_ps_restored *restored;    /* in the order of steps and leaves */
   int n_restored;
   dl_ps_history history;
 };
+
+/* Whether workers outside the team push few elements: top-k, in ssp and asp. */
+static inline bool dl_ps_serve_is_few(const dl_sync *sync) {
+  return !sync->workers && sync->options.compress == DL_COMPRESS_TOPK;
+}
 
 /* ---- ps_sum.c ---- */
 
@@ -236,6 +242,8 @@ const dl_ps_staleness *dl_ps_serve_staleness(const dl_sync *sync);
 
 /* A push of worker `w`: applied to this server's slice and logged, or passed by where its unit was applied before. */
 dl_status dl_ps_serve_push(dl_sync *sync, const dl_ps_client *w, const dl_ps_mail *mail, const float *values);
+/* The values of an entry of the log. */
+dl_status dl_ps_serve_logged(const dl_sync *sync, const dl_ps_log_entry *entry, float *values);
 /* Applies it as a step of the optimizer's own; `entry` and `values` come from the log (`again`), or go there. */
 dl_status dl_ps_serve_apply(dl_sync *sync, const dl_ps_log_entry *entry, const float *values, bool again);
 

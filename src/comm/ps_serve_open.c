@@ -20,7 +20,7 @@ static void reach(const char *address, const char *host, char *out, size_t size)
 
 /* Of a slice, however it travels. */
 static size_t most_bytes(const dl_sync *sync, const dl_ps *own) {
-  const bool few = sync->options.compress == DL_COMPRESS_TOPK;
+  const bool few = dl_ps_serve_is_few(sync);
   return (dl_ps_slice(own) + (few ? (size_t)(sync->end_block - sync->first_block) : 0)) * sizeof(float);
 }
 
@@ -155,6 +155,7 @@ void dl_ps_serve_teardown(dl_sync *sync) {
   free(serve->welcome);
   free(serve->seen);
   free(serve->parts);
+  free(serve->words);
   dl_ps_durable_close(serve);
   free(serve);
   own->serve = NULL;

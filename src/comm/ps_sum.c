@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "comm/ps_few.h"
 #include "comm/ps_private.h"
-#include "core/sparse.h"
 
 typedef struct owner {
   dl_ps *of;
@@ -72,28 +72,10 @@ static void unpack(const dl_half *half, float *out, const unsigned char *data, s
   }
 }
 
-/* Blocks one after another, nothing behind the last; of a tensor that is learnt no more elements than are kept. */
-static bool read_few(const dl_sync *sync, const dl_ps_part *part, float *out, const unsigned char *data, size_t bytes) {
-  uint32_t words[DL_SPARSE_WORDS(DL_BLOCK)];
-  for (int64_t b = part->first_block; b < part->end_block; b++) {
-    const dl_block_ref *block = &sync->blocks[b];
-    const size_t room = DL_SPARSE_WORDS(block->n) * sizeof *words, some = bytes < room ? bytes : room;
-    memcpy(words, data, some); /* it may lie anywhere */
-    const size_t used = dl_sparse_unpack(out + (block->offset - part->begin), block->n, words, some / sizeof *words);
-    if (!used || words[0] > (dl_sync_trains(sync, block) ? dl_sparse_keep(sync->options.topk, block->n) : block->n))
-      return false;
-    data += used * sizeof *words;
-    bytes -= used * sizeof *words;
-  }
-  return bytes == 0;
-}
-
-static bool is_few(const dl_sync *sync) { return !sync->workers && sync->options.compress == DL_COMPRESS_TOPK; }
-
 /* Whether so many bytes can be this part. */
 static bool has_length(const dl_sync *sync, const dl_ps_part *part, int form, size_t bytes) {
   const size_t count = part->end - part->begin;
-  if (is_few(sync)) return form == DL_PS_FEW;
+  if (dl_ps_serve_is_few(sync)) return form == DL_PS_FEW;
   if (form == DL_PS_HALVES) return sync->half && bytes == count * sizeof(uint16_t);
   return form == DL_PS_FLOATS && bytes == count * sizeof(float);
 }
@@ -101,7 +83,7 @@ static bool has_length(const dl_sync *sync, const dl_ps_part *part, int form, si
 static bool read_part(const dl_sync *sync, const dl_ps_part *part, int form, const zmq_msg_t *payload, float *out) {
   const unsigned char *data = zmq_msg_data((zmq_msg_t *)(uintptr_t)payload);
   const size_t bytes = zmq_msg_size(payload), count = part->end - part->begin;
-  if (form == DL_PS_FEW) return read_few(sync, part, out, data, bytes);
+  if (form == DL_PS_FEW) return dl_ps_few_read(out, sync->group, sync->blocks, part, sync->options.topk, data, bytes);
   if (form == DL_PS_HALVES)
     unpack(sync->half, out, data, count);
   else if (bytes)

@@ -245,11 +245,11 @@ static void run_all(server_run *server, worker_run *workers, int n, useconds_t a
 }
 
 /* Who says hello when all is done finds nobody. */
-static bool worked_or_came_late(const worker_run *w) {
+static inline bool worked_or_came_late(const worker_run *w) {
   return w->status == DL_OK || (w->status == DL_ERR_TRAIN && w->done == 0);
 }
 
-static void expect_bits(const server_run *server) {
+static inline void expect_bits(const server_run *server) {
   float *expected = malloc(sizeof server->weights);
   if (!expected) abort();
   oracle(expected, false);

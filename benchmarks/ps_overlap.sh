@@ -41,7 +41,7 @@ sed -i 's/maxpool2d: 2/{maxpool2d: 2}/g' "$work/cnn.yaml"
 vc up 2
 for host in n1 n2; do vc shape "$host" 1000 50; done
 
-lines() { cat "$1/metrics.jsonl" 2>/dev/null | grep -c '"event":"step"' || true; }
+lines() { grep -c '"event":"step"' "$1/metrics.jsonl" 2>/dev/null || [ -r "$1/metrics.jsonl" ] || echo 0; }
 # timed MODEL ARGUMENTS...: prints the median of a step's milliseconds.
 timed() {
   local run=$work/run config=$work/$1.yaml server

@@ -14,6 +14,7 @@ awk 'BEGIN { print "id,a,b,color,kind"; for (i = 0; i < 400; i++) { a = i % 20; 
   print i "," a / 10 "," b / 10 "," (i % 3 ? "red" : "blue") "," (a > b ? "more" : "less") } }' >table.csv
 run alone data import csv table.csv --target kind --ignore id --test-fraction 0.25 --seed 3 -o table.h5
 contains 'what was found is said' "table.csv: header, fields cut at ','; 2 columns of numbers, 1 of categories -> 4 features" err
+contains 'and what was written' 'train 300, test 100 samples of float32 (4,); 2 classes, labels 0 to 1' err
 run j2 train --set data.file="$work/table.h5" --set 'model=[{dense: 2}]' --set train.epochs=60 --set train.batch=20 \
   --set optimizer.lr=0.05 --run table
 events eval table >evals

@@ -379,6 +379,18 @@ static dl_status lay_out(dl_scan *scan, const looked *seen, const dl_config *con
   return DL_OK;
 }
 
+/* Channels that seem to lie at the other end: a network would convolve over them as if they were pixels. */
+static void warn_of_layout(const dl_scan *scan, int layout) {
+  enum { MOST_CHANNELS = 4 }; /* red, green, blue, alpha */
+  const dl_data_shape *s = &scan->plan.shape;
+  if (s->x_dims != 3) return;
+  const bool last = layout == DL_LAYOUT_NHWC;
+  const int64_t c = s->x_shape[0], h = s->x_shape[1], w = s->x_shape[2], other_c = last ? h : w, side = last ? w : h;
+  if (other_c > MOST_CHANNELS || c <= MOST_CHANNELS || side <= MOST_CHANNELS) return;
+  dl_warn("layout", "x is read as %lld channels of %lld x %lld pixels: if its channels come %s, say data.layout: %s",
+          (long long)c, (long long)h, (long long)w, last ? "first" : "last", last ? "nchw" : "nhwc");
+}
+
 static void warn_of_network(const dl_scan *scan) {
   static const long kinds[] = {0x6969, 0xFF534D42, 0x517B, 0xFE534D42, 0x5346414F}; /* NFS, CIFS, SMB, SMB2, AFS */
   struct statfs about;
@@ -406,6 +418,7 @@ dl_status dl_scan_make(const dl_config *config, unsigned need, dl_scan *out) {
     status = dl_config_fail(config, "data.on_corrupt", "tokens cannot be left out: data.on_corrupt must be stop");
   if (status == DL_OK) status = lay_out(out, &seen, config);
   if (status == DL_OK && out->plan.streamed) warn_of_network(out);
+  if (status == DL_OK) warn_of_layout(out, config->data.layout);
   if (status == DL_OK && (need >> DL_SPLIT_TRAIN & 1) && !out->plan.samples[DL_SPLIT_TRAIN])
     status = dl_config_fail(config, "data.valid", "data.valid leaves no samples to train on");
   if (status == DL_OK && (need >> DL_SPLIT_VALID & 1) && !out->plan.samples[DL_SPLIT_VALID])

@@ -357,6 +357,33 @@ static void test_many_names_lie_in_several_heaps(void) {
   H5Pclose(chunked);
 }
 
+static void test_channels_that_seem_to_lie_at_the_other_end_are_told(void) {
+  static const struct {
+    hsize_t dim[4];
+    int dims;
+    const char *layout, *code;
+  } rows[] = {
+      {{6, 8, 9, 3}, 4, "nchw", "layout"}, {{6, 8, 9, 3}, 4, "nhwc", ""},  {{6, 3, 8, 9}, 4, "nhwc", "layout"},
+      {{6, 3, 8, 9}, 4, "nchw", ""},       {{6, 8, 9, 16}, 4, "nchw", ""}, {{6, 8, 3, 3}, 4, "nchw", ""},
+      {{6, 4, 4, 3}, 4, "nchw", ""},       {{6, 9, 3}, 3, "nchw", ""},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    const float x[6 * 8 * 9 * 16] = {0};
+    hid_t file = make_file("images.h5");
+    make_floats(file, "train/x", rows[i].dims, rows[i].dim, x);
+    make_labels(file, "train/y", 6, labels6);
+    H5Fclose(file);
+    dl_data *data;
+    char code[64] = "", text[96];
+    snprintf(text, sizeof text, "data: {file: images.h5, layout: %s}", rows[i].layout);
+    dl_log_set_sink(keep_code, code);
+    DL_ASSERT_OK(open_text(text, &data));
+    dl_log_set_sink(NULL, NULL);
+    CU_ASSERT_STRING_EQUAL(code, rows[i].code);
+    dl_data_destroy(&data);
+  }
+}
+
 /* ---- files ---- */
 
 static void make_shard(const char *name, int first, int n, bool test) {
@@ -566,6 +593,7 @@ static const dl_test tests[] = {
     DL_TEST(test_where_y_is_x_the_targets_are_what_the_network_reads),
     DL_TEST(test_class_names_are_read_from_both_kinds_of_strings),
     DL_TEST(test_many_names_lie_in_several_heaps),
+    DL_TEST(test_channels_that_seem_to_lie_at_the_other_end_are_told),
     DL_TEST(test_several_files_are_one_data_set_in_order),
     DL_TEST(test_a_name_with_a_star_in_it_is_a_file_where_it_exists),
     DL_TEST(test_a_valid_split_in_the_file_is_taken_and_prediction_needs_no_y),

@@ -18,7 +18,9 @@ static void print_table(const dl_verification *v) {
     const dl_finding *f = &v->findings[i];
     printf("%s: %s", f->set, dl_finding_name(f->kind));
     if (f->chunk >= 0) printf(": chunk %lld", (long long)f->chunk);
-    if (f->first >= 0) printf(", rows %lld to %lld", (long long)f->first, (long long)f->last);
+    if (f->first >= 0)
+      printf("%s row%s %lld", f->chunk >= 0 ? "," : ":", f->last > f->first ? "s" : "", (long long)f->first);
+    if (f->last > f->first) printf(" to %lld", (long long)f->last);
     printf(": %s\n", f->text);
   }
   if (!v->errors) printf("nothing is wrong\n");

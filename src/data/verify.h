@@ -18,7 +18,7 @@ const char *dl_finding_name(dl_finding_kind kind);
 typedef struct dl_finding {
   dl_finding_kind kind;
   char set[32];        /* "train/x" */
-  int64_t chunk;       /* -1: does not matter */
+  int64_t chunk;       /* -1: does not matter, or there are none */
   int64_t first, last; /* rows from 0, both included; -1: does not matter */
   int64_t count;       /* values, labels or rows concerned */
   char text[160];
@@ -26,8 +26,8 @@ typedef struct dl_finding {
 
 typedef struct dl_verified_set {
   char name[32], type[16], shape[96];
-  int64_t rows, bytes, chunks;
-  bool checksums; /* Fletcher32 */
+  int64_t rows, bytes, chunks; /* 0: it does not lie in chunks */
+  bool checksums;              /* Fletcher32 */
 } dl_verified_set;
 
 typedef struct dl_verification {

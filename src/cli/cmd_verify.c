@@ -4,6 +4,7 @@
 
 #include "cli/cmd_data.h"
 #include "core/json.h"
+#include "data/import.h"
 #include "data/verify.h"
 
 static void print_table(const dl_verification *v) {
@@ -107,5 +108,9 @@ dl_status dl_data_split_command(const dl_command *command, const dl_args *args) 
     return dl_fail(DL_ERR_USAGE, "--seed takes a whole number, not '%.40s'", seed_text);
   if (test + valid == 0)
     return dl_fail(DL_ERR_USAGE, "dldist data split needs --test-fraction, --valid-fraction or both");
-  return dl_data_split(args->positional[1], test, valid, seed, output, dl_option_of(command, args, "--force") != NULL);
+  char found[400];
+  DL_TRY(dl_data_split(args->positional[1], test, valid, seed, output, dl_option_of(command, args, "--force") != NULL));
+  DL_TRY(dl_data_found(output, found, sizeof found));
+  fprintf(stderr, "%s\n", found);
+  return DL_OK;
 }

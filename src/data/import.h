@@ -68,4 +68,8 @@ dl_status dl_predictions_write(const char *path, const dl_predictions *predictio
  * freed by the caller. */
 dl_status dl_data_info(const char *path, char **out);
 
+/* The same of the whole in a line, as an import ends with: "train 60000, test 10000 samples of uint8 (28, 28); 10
+ * classes, labels 0 to 9"; "" where it holds no split. */
+dl_status dl_data_found(const char *path, char *text, size_t size);
+
 #endif

@@ -9,6 +9,7 @@
 
 #include "core/mem.h"
 #include "data/data.h"
+#include "data/import.h"
 
 enum { MOST_CLASSES = 65536 }; /* that are counted */
 static const char *const split_names[DL_SPLITS] = {"train", "valid", "test"};
@@ -135,4 +136,15 @@ void dl_import_found(hid_t id, char *text, size_t size) {
     put(&l, "; y is ");
     put_row(&l, &y);
   }
+}
+
+dl_status dl_data_found(const char *path, char *text, size_t size) {
+  dl_h5_turn turn;
+  dl_h5_file file;
+  dl_h5_enter(&turn);
+  dl_status status = dl_h5_open(path, &file);
+  if (status == DL_OK) dl_import_found(file.id, text, size);
+  dl_h5_close(&file);
+  dl_h5_leave(&turn);
+  return status;
 }

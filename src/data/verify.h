@@ -44,8 +44,8 @@ dl_status dl_data_verify(const char *path, dl_verification *out);
 void dl_verification_clear(dl_verification *verification);
 
 /* Writes `output` with parts of `path`'s train as test and valid (of each class its share where y are whole numbers;
- * the tail for tokens); what else the file holds is copied. Atomic; refused without `force` where `output` is there.
- * DL_ERR_USAGE where the file has the split already. Not collective. */
+ * the tail for tokens); names and the splits that are there already are copied. Atomic; refused without `force` where
+ * `output` is there. DL_ERR_USAGE where the file has the split already. Not collective. */
 dl_status dl_data_split(const char *path, double test, double valid, uint64_t seed, const char *output, bool force);
 
 #endif

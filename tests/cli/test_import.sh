@@ -74,6 +74,7 @@ contains 'as JSON too' '"kind": "not finite"' out
 cp good.h5 whole.h5
 run alone data import csv table.csv --target kind -o plain.h5
 run alone data split plain.h5 -o cut.h5 --test-fraction 0.25 --valid-fraction 0.25
+contains 'split says what it wrote' 'train 200, valid 100, test 100 samples of float32 (5,); 2 classes, labels 0 to 1' err
 check 'split cuts test and valid off' '100 100 200' \
   "$("$DLDIST" data info cut.h5 | sed -n 's/^[a-z]*\/y .*(\([0-9]*\),).*chunks.*/\1/p' | sort -n | tr '\n' ' ' | sed 's/ $//')"
 try alone data split cut.h5 -o again.h5 --test-fraction 0.25

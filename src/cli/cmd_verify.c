@@ -109,6 +109,7 @@ dl_status dl_data_split_command(const dl_command *command, const dl_args *args) 
   if (test + valid == 0)
     return dl_fail(DL_ERR_USAGE, "dldist data split needs --test-fraction, --valid-fraction or both");
   char found[400];
+  dl_data_leave_nothing();
   DL_TRY(dl_data_split(args->positional[1], test, valid, seed, output, dl_option_of(command, args, "--force") != NULL));
   DL_TRY(dl_data_found(output, found, sizeof found));
   fprintf(stderr, "%s\n", found);

@@ -64,6 +64,10 @@ typedef struct dl_predictions {
 } dl_predictions;
 dl_status dl_predictions_write(const char *path, const dl_predictions *predictions);
 
+/* For a handler of signals that end the process: takes away what an import, a split or predictions have written so far.
+ * Async-signal-safe. */
+void dl_data_abandon_output(void);
+
 /* A text description of an HDF5 file's data sets (names, shapes, types, chunks, filters, bytes) for `dldist data info`;
  * freed by the caller. */
 dl_status dl_data_info(const char *path, char **out);

@@ -47,6 +47,19 @@ done
 kill -KILL "$pid" 2>/dev/null || true
 wait "$pid" 2>/dev/null || true
 check 'a killed import leaves no file of that name' '' "$(compgen -G 'large.h5' || true)"
+for signal in TERM HUP; do
+  "$DLDIST" data import csv large.csv --target -1 -o "$signal.h5" 2>/dev/null &
+  pid=$!
+  for _ in $(seq 400); do
+    if compgen -G "$signal.h5.tmp-*" >/dev/null; then break; fi
+    sleep 0.01
+  done
+  holds "an import that is sent SIG$signal has begun to write" compgen -G "$signal.h5.tmp-*"
+  kill -"$signal" "$pid"
+  wait "$pid" 2>/dev/null && code=0 || code=$?
+  check 'and dies of it' "$((128 + $(kill -l "$signal")))" "$code"
+  check 'and leaves nothing at all' '' "$(compgen -G "$signal.h5*" || true)"
+done
 # shellcheck disable=SC2016 # a rank's shell expands it
 timeout -k 5 60 mpirun -n 3 bash -c 'echo $$ >"pid-$OMPI_COMM_WORLD_RANK"; exec "$@"' rank \
   "$DLDIST" data import csv large.csv --target -1 -o ranks.h5 2>/dev/null &

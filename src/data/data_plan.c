@@ -120,7 +120,7 @@ typedef struct y_form {
 static const y_form y_forms[] = {
     [DL_TASK_CLASSIFICATION] = {"labels (N,) or (N, 1), or one-hot rows (N, C)", 2, false},
     [DL_TASK_BINARY] = {"one column of 0 and 1: (N,) or (N, 1)", 2, true},
-    [DL_TASK_MULTILABEL] = {"rows of 0 and 1: (N, K)", 2, false},
+    [DL_TASK_MULTILABEL] = {"values of 0 and 1", DL_H5_MAX_DIMS, false},
     [DL_TASK_REGRESSION] = {"values", DL_H5_MAX_DIMS, false}, /* a sample's as one row */
 };
 
@@ -153,6 +153,7 @@ static dl_status check_y(dl_scan *scan, looked *seen, int split, const dl_h5_set
   scan->plan.shape.y_size = size;
   seen->y_values[split] = y->row_values;
   scan->y_sparse[split] = y->row_values == 1;
+  scan->y_is_image = scan->y_is_image || (y->dims > 2 && !same);
   return DL_OK;
 }
 
@@ -391,6 +392,12 @@ static void warn_of_layout(const dl_scan *scan, int layout) {
           (long long)c, (long long)h, (long long)w, last ? "first" : "last", last ? "nchw" : "nhwc");
 }
 
+/* What is flipped and cropped is x: masks and other images to be learnt would no longer lie over it. */
+static void warn_of_augment(const dl_scan *scan, const dl_config *config, unsigned need) {
+  if (scan->y_is_image && config->data.augment && config->data.augment->first && (need >> DL_SPLIT_TRAIN & 1))
+    dl_warn("augment", "data.augment moves x alone, and y of a sample is an image too: they will not fit together");
+}
+
 static void warn_of_network(const dl_scan *scan) {
   static const long kinds[] = {0x6969, 0xFF534D42, 0x517B, 0xFE534D42, 0x5346414F}; /* NFS, CIFS, SMB, SMB2, AFS */
   struct statfs about;
@@ -419,6 +426,7 @@ dl_status dl_scan_make(const dl_config *config, unsigned need, dl_scan *out) {
   if (status == DL_OK) status = lay_out(out, &seen, config);
   if (status == DL_OK && out->plan.streamed) warn_of_network(out);
   if (status == DL_OK) warn_of_layout(out, config->data.layout);
+  if (status == DL_OK) warn_of_augment(out, config, need);
   if (status == DL_OK && (need >> DL_SPLIT_TRAIN & 1) && !out->plan.samples[DL_SPLIT_TRAIN])
     status = dl_config_fail(config, "data.valid", "data.valid leaves no samples to train on");
   if (status == DL_OK && (need >> DL_SPLIT_VALID & 1) && !out->plan.samples[DL_SPLIT_VALID])

@@ -20,6 +20,7 @@
 #include "comm/ps_worker.h"
 #include "comm/sync.h"
 #include "dltest.h"
+#include "ps_mail_count.h"
 
 #define STEPS 30
 #define SHARDS 7
@@ -669,6 +670,13 @@ static void test_addresses_that_are_none_are_refused(void) {
   CU_ASSERT_STRING_EQUAL(out, "ipc:///tmp/x.1");
 }
 
+/* Behind all others: whatever came, and however they ended. */
+static void test_every_message_that_was_received_was_closed(void) {
+  CU_ASSERT(mail_received > 1000);
+  CU_ASSERT_EQUAL(mail_n, 0);
+  CU_ASSERT_EQUAL(mail_lost, 0);
+}
+
 static const dl_test tests[] = {
     DL_TEST(test_bsp_has_the_bits_of_the_tree_at_any_number_of_workers_and_servers),
     DL_TEST(test_workers_may_leave_die_and_join_at_any_time),
@@ -682,6 +690,7 @@ static const dl_test tests[] = {
     DL_TEST(test_what_others_can_reach_needs_keys),
     DL_TEST(test_key_files_that_others_can_read_are_refused),
     DL_TEST(test_addresses_that_are_none_are_refused),
+    DL_TEST(test_every_message_that_was_received_was_closed),
 };
 
 int main(void) {

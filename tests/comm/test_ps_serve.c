@@ -17,6 +17,7 @@
 #include "comm/ps_link.h"
 #include "comm/ps_share.h"
 #include "ps_fixture.h"
+#include "ps_mail_count.h"
 
 static void test_bsp_has_the_bits_of_the_tree_at_any_number_of_workers_and_servers(void) {
   for (int servers = 1; servers <= 3; servers++)
@@ -463,6 +464,13 @@ static void test_addresses_that_are_none_are_refused(void) {
   CU_ASSERT_STRING_EQUAL(out, "ipc:///tmp/x.1");
 }
 
+/* Behind all others: whatever came, and however they ended. */
+static void test_every_message_that_was_received_was_closed(void) {
+  CU_ASSERT(mail_received > 1000);
+  CU_ASSERT_EQUAL(mail_n, 0);
+  CU_ASSERT_EQUAL(mail_lost, 0);
+}
+
 static const dl_test tests[] = {
     DL_TEST(test_bsp_has_the_bits_of_the_tree_at_any_number_of_workers_and_servers),
     DL_TEST(test_workers_may_leave_die_and_join_at_any_time),
@@ -476,6 +484,7 @@ static const dl_test tests[] = {
     DL_TEST(test_what_others_can_reach_needs_keys),
     DL_TEST(test_key_files_that_others_can_read_are_refused),
     DL_TEST(test_addresses_that_are_none_are_refused),
+    DL_TEST(test_every_message_that_was_received_was_closed),
 };
 
 int main(void) {

@@ -246,7 +246,9 @@ const dl_command dl_command_bench = {
         "followed "
         "by a step of every rank's own (under mpirun), the time that the same ranks need to copy as many bytes as a "
         "fused "
-        "step must move, and that of norm and step of a rank's share alone, in memory of its own.\n\n"
+        "step must move, that of norm and step of a rank's share alone, in memory of its own, and that of moving the "
+        "bytes "
+        "of a fused step from where they lie, the other ranks' gradients out of their caches.\n\n"
         "ps: pushes and pulls of parameter servers on this host, beside the same bytes by ZeroMQ alone.",
     .args = args_table,
     .n_args = sizeof args_table / sizeof args_table[0],

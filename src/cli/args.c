@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "core/options.h"
+#include "core/config.h"
 
 static int find_row(const dl_arg *rows, int n, const char *word, size_t length) {
   for (int i = 0; i < n; i++) {
@@ -20,11 +20,45 @@ static int find_short(const dl_arg *rows, int n, const char *word) {
   return row >= 0 && rows[row].value ? row : -1;
 }
 
-static dl_status unknown(const char *command, const dl_arg *rows, int n, const char *word) {
-  const char *names[DL_ARGS_ROWS];
+/* Keys of the configuration that are not rows of its own table, by what users of other trainers type. */
+static const char *const more_keys[][2] = {{"lr", "optimizer.lr"},
+                                           {"weight_decay", "optimizer.weight_decay"},
+                                           {"momentum", "optimizer.momentum"},
+                                           {"data", "data.file"}};
+enum { MORE_KEYS = sizeof more_keys / sizeof more_keys[0], MOST_KEYS = 128 };
+
+/* `--epochs` for train.epochs: the key whose last part is `word` (*exact), or near it; NULL where none is. */
+static const char *config_key(const char *word, size_t length, bool *exact) {
+  const char *last[MOST_KEYS], *whole[MOST_KEYS];
+  char text[40] = "";
+  int n = 0;
+  for (; length && *word == '-'; length--) word++;
+  for (size_t i = 0; i < length && i < sizeof text - 1; i++) text[i] = (char)(word[i] == '-' ? '_' : word[i]);
+  for (int i = 0; i < MORE_KEYS; i++, n++) last[n] = more_keys[i][0], whole[n] = more_keys[i][1];
+  for (int i = 0; i < dl_config_row_count && n < MOST_KEYS; i++, n++) {
+    const char *key = dl_config_rows[i].key, *dot = strchr(key, '.');
+    last[n] = dot && strcmp(text, key) != 0 ? dot + 1 : key;
+    whole[n] = key;
+  }
+  const char *near = dl_nearest_name(text, last, n);
+  *exact = near && !strcmp(near, text);
+  for (int i = 0; near && i < n; i++)
+    if (last[i] == near) return whole[i];
+  return NULL;
+}
+
+/* `following` is the next word, NULL at the end. */
+static dl_status unknown(const char *command, const dl_arg *rows, int n, const char *word, const char *following) {
+  const char *names[DL_ARGS_ROWS], *value = strchr(word, '=');
+  const size_t length = strcspn(word, "=");
+  bool exact = false;
   for (int i = 0; i < n; i++) names[i] = rows[i].name;
+  const char *key = find_row(rows, n, "--set", 5) >= 0 ? config_key(word, length, &exact) : NULL;
   dl_fail(DL_ERR_USAGE, "dldist %s: unknown option '%s'", command, word);
-  return dl_hint_nearest(word, names, n, "see dldist help %s", command);
+  if (!key || (!exact && dl_nearest_name(word, names, n)))
+    return dl_hint_nearest(word, names, n, "see dldist help %s", command);
+  value = value ? value + 1 : following && *following != '-' ? following : "VALUE";
+  return dl_hint("a key of the configuration is set with --set %s=%.60s", key, value);
 }
 
 dl_status dl_args_parse(const char *command, const dl_arg *rows, int n_rows, int min_positional, int max_positional,
@@ -49,7 +83,7 @@ dl_status dl_args_parse(const char *command, const dl_arg *rows, int n_rows, int
     int row = find_row(rows, n_rows, word, length);
     const char *value = word[length] ? word + length + 1 : NULL;
     if (row < 0 && (row = find_short(rows, n_rows, word)) >= 0) value = word + 2;
-    if (row < 0) return unknown(command, rows, n_rows, word);
+    if (row < 0) return unknown(command, rows, n_rows, word, i + 1 < argc ? argv[i + 1] : NULL);
     if (!rows[row].value && value)
       return dl_fail(DL_ERR_USAGE, "dldist %s: %s takes no value", command, rows[row].name);
     if (rows[row].value && !value) {

@@ -1,4 +1,5 @@
 /* cmd_data.c - dldist data import | info | stats | verify | split. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,20 @@ static const dl_arg args_table[] = {
     {"--type", NULL, "T", "import csv: of the features: float32, float64 or uint8; default: float32"},
     DL_STATS_ARGS,
 };
+
+static void on_end(int number) {
+  dl_data_abandon_output();
+  raise(number); /* which has its default action again */
+}
+
+void dl_data_leave_nothing(void) {
+  static const int ends[] = {SIGINT, SIGTERM, SIGHUP};
+  for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+    struct sigaction before, action = {.sa_handler = on_end, .sa_flags = (int)SA_RESETHAND | SA_NODEFER};
+    const bool ignored = !sigaction(ends[i], NULL, &before) && before.sa_handler == SIG_IGN; /* nohup */
+    if (!ignored) sigaction(ends[i], &action, NULL);
+  }
+}
 
 static dl_status unknown(const char *what, const char *word, const char *const *names, int n) {
   dl_fail(DL_ERR_USAGE, "dldist data: unknown %s '%.60s'", what, word);

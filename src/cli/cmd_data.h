@@ -8,4 +8,7 @@ dl_status dl_data_import(const dl_command *command, const dl_args *args);
 dl_status dl_data_verify_command(const dl_command *command, const dl_args *args);
 dl_status dl_data_split_command(const dl_command *command, const dl_args *args);
 
+/* From here on SIGINT, SIGTERM and SIGHUP leave no half-written file behind. */
+void dl_data_leave_nothing(void);
+
 #endif

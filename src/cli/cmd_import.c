@@ -81,6 +81,7 @@ dl_status dl_data_import(const dl_command *command, const dl_args *args) {
   if (!c.output) return dl_fail(DL_ERR_USAGE, "dldist data import needs -o FILE.h5");
   c.n_settings = collect_settings(command, args, c.settings);
   DL_TRY(dl_threads_option(command, args, &threads));
+  dl_data_leave_nothing();
   if (c.format->parallel) return dl_launch(threads, import, &c);
   return dl_launch_is_first() ? import(NULL, &c) : DL_OK;
 }

@@ -4,6 +4,7 @@
 
 #include "cli/cmd_data.h"
 #include "core/json.h"
+#include "data/import.h"
 #include "data/verify.h"
 
 static void print_table(const dl_verification *v) {
@@ -18,7 +19,9 @@ static void print_table(const dl_verification *v) {
     const dl_finding *f = &v->findings[i];
     printf("%s: %s", f->set, dl_finding_name(f->kind));
     if (f->chunk >= 0) printf(": chunk %lld", (long long)f->chunk);
-    if (f->first >= 0) printf(", rows %lld to %lld", (long long)f->first, (long long)f->last);
+    if (f->first >= 0)
+      printf("%s row%s %lld", f->chunk >= 0 ? "," : ":", f->last > f->first ? "s" : "", (long long)f->first);
+    if (f->last > f->first) printf(" to %lld", (long long)f->last);
     printf(": %s\n", f->text);
   }
   if (!v->errors) printf("nothing is wrong\n");
@@ -105,5 +108,10 @@ dl_status dl_data_split_command(const dl_command *command, const dl_args *args) 
     return dl_fail(DL_ERR_USAGE, "--seed takes a whole number, not '%.40s'", seed_text);
   if (test + valid == 0)
     return dl_fail(DL_ERR_USAGE, "dldist data split needs --test-fraction, --valid-fraction or both");
-  return dl_data_split(args->positional[1], test, valid, seed, output, dl_option_of(command, args, "--force") != NULL);
+  char found[400];
+  dl_data_leave_nothing();
+  DL_TRY(dl_data_split(args->positional[1], test, valid, seed, output, dl_option_of(command, args, "--force") != NULL));
+  DL_TRY(dl_data_found(output, found, sizeof found));
+  fprintf(stderr, "%s\n", found);
+  return DL_OK;
 }

@@ -146,6 +146,8 @@ static dl_status put_at(dl_node *root, const char *path, dl_node *value) {
 dl_status dl_node_set(dl_node *root, const char *path, const char *text, dl_node **out) {
   dl_node *value = dl_node_new(root, DL_NODE_SCALAR, text);
   if (!value) return DL_ERR_NOMEM;
+  const dl_node *old = dl_node_find(root, path);
+  if (old) copy_place(value, old);
   if (out) *out = value;
   return put_at(root, path, value);
 }

@@ -42,7 +42,8 @@ dl_status dl_node_write(const dl_node *node, char **out);
 size_t dl_node_size(const dl_node *node);                     /* children */
 dl_node *dl_node_get(const dl_node *map, const char *key);    /* NULL where missing or not a map */
 dl_node *dl_node_find(const dl_node *root, const char *path); /* dotted; numbers index lists */
-/* Sets the scalar at a dotted path, making maps on the way; *out may be NULL. */
+/* Sets the scalar at a dotted path, making maps on the way; it stands where the one before it stood. *out may be NULL.
+ */
 dl_status dl_node_set(dl_node *root, const char *path, const char *text, dl_node **out);
 /* Puts a parsed value at a dotted path, as `--set path=yaml` does. An index into a list must exist. */
 dl_status dl_node_set_yaml(dl_node *root, const char *assignment);

@@ -120,7 +120,7 @@ typedef struct y_form {
 static const y_form y_forms[] = {
     [DL_TASK_CLASSIFICATION] = {"labels (N,) or (N, 1), or one-hot rows (N, C)", 2, false},
     [DL_TASK_BINARY] = {"one column of 0 and 1: (N,) or (N, 1)", 2, true},
-    [DL_TASK_MULTILABEL] = {"rows of 0 and 1: (N, K)", 2, false},
+    [DL_TASK_MULTILABEL] = {"values of 0 and 1", DL_H5_MAX_DIMS, false},
     [DL_TASK_REGRESSION] = {"values", DL_H5_MAX_DIMS, false}, /* a sample's as one row */
 };
 
@@ -153,6 +153,7 @@ static dl_status check_y(dl_scan *scan, looked *seen, int split, const dl_h5_set
   scan->plan.shape.y_size = size;
   seen->y_values[split] = y->row_values;
   scan->y_sparse[split] = y->row_values == 1;
+  scan->y_is_image = scan->y_is_image || (y->dims > 2 && !same);
   return DL_OK;
 }
 
@@ -379,6 +380,24 @@ static dl_status lay_out(dl_scan *scan, const looked *seen, const dl_config *con
   return DL_OK;
 }
 
+/* Channels that seem to lie at the other end: a network would convolve over them as if they were pixels. */
+static void warn_of_layout(const dl_scan *scan, int layout) {
+  enum { MOST_CHANNELS = 4 }; /* red, green, blue, alpha */
+  const dl_data_shape *s = &scan->plan.shape;
+  if (s->x_dims != 3) return;
+  const bool last = layout == DL_LAYOUT_NHWC;
+  const int64_t c = s->x_shape[0], h = s->x_shape[1], w = s->x_shape[2], other_c = last ? h : w, side = last ? w : h;
+  if (other_c > MOST_CHANNELS || c <= MOST_CHANNELS || side <= MOST_CHANNELS) return;
+  dl_warn("layout", "x is read as %lld channels of %lld x %lld pixels: if its channels come %s, say data.layout: %s",
+          (long long)c, (long long)h, (long long)w, last ? "first" : "last", last ? "nchw" : "nhwc");
+}
+
+/* What is flipped and cropped is x: masks and other images to be learnt would no longer lie over it. */
+static void warn_of_augment(const dl_scan *scan, const dl_config *config, unsigned need) {
+  if (scan->y_is_image && config->data.augment && config->data.augment->first && (need >> DL_SPLIT_TRAIN & 1))
+    dl_warn("augment", "data.augment moves x alone, and y of a sample is an image too: they will not fit together");
+}
+
 static void warn_of_network(const dl_scan *scan) {
   static const long kinds[] = {0x6969, 0xFF534D42, 0x517B, 0xFE534D42, 0x5346414F}; /* NFS, CIFS, SMB, SMB2, AFS */
   struct statfs about;
@@ -406,6 +425,8 @@ dl_status dl_scan_make(const dl_config *config, unsigned need, dl_scan *out) {
     status = dl_config_fail(config, "data.on_corrupt", "tokens cannot be left out: data.on_corrupt must be stop");
   if (status == DL_OK) status = lay_out(out, &seen, config);
   if (status == DL_OK && out->plan.streamed) warn_of_network(out);
+  if (status == DL_OK) warn_of_layout(out, config->data.layout);
+  if (status == DL_OK) warn_of_augment(out, config, need);
   if (status == DL_OK && (need >> DL_SPLIT_TRAIN & 1) && !out->plan.samples[DL_SPLIT_TRAIN])
     status = dl_config_fail(config, "data.valid", "data.valid leaves no samples to train on");
   if (status == DL_OK && (need >> DL_SPLIT_VALID & 1) && !out->plan.samples[DL_SPLIT_VALID])

@@ -52,6 +52,8 @@ static dl_status add(checker *c, const dl_finding *finding) {
   return DL_OK;
 }
 
+static int64_t chunk_of(const dl_h5_set *set, int64_t row) { return set->chunked ? row / set->chunk_rows : -1; }
+
 /* ---- rows ---- */
 
 static uint64_t mix(uint64_t a, uint64_t b) {
@@ -116,7 +118,7 @@ static dl_status check_numbers(const passage *p, int64_t first, int64_t rows, co
   for (int k = 0; k < 2; k++) {
     dl_finding *f = both[k];
     if (!f->count) continue;
-    f->chunk = f->first / p->set->chunk_rows;
+    f->chunk = chunk_of(p->set, f->first);
     snprintf(f->set, sizeof f->set, "%s", p->set->name);
     if (k)
       snprintf(f->text, sizeof f->text, "%lld outside of %lld to %lld, the first one %g", (long long)f->count,
@@ -130,7 +132,7 @@ static dl_status check_numbers(const passage *p, int64_t first, int64_t rows, co
 
 static dl_status add_unreadable(const passage *p, int64_t first, int64_t rows) {
   dl_finding f = {.kind = DL_FINDING_UNREADABLE,
-                  .chunk = first / p->set->chunk_rows,
+                  .chunk = chunk_of(p->set, first),
                   .first = first,
                   .last = first + rows - 1,
                   .count = rows};
@@ -188,9 +190,8 @@ static void describe(checker *c, const dl_h5_set *set) {
   dl_verified_set *d = &c->out->sets[c->out->n_sets++];
   *d = (dl_verified_set){.rows = set->dim[0],
                          .bytes = set->dim[0] * set->row_values * set->number.bytes,
-                         .chunks = (set->dim[0] + set->chunk_rows - 1) / set->chunk_rows,
+                         .chunks = set->chunked ? (set->dim[0] + set->chunk_rows - 1) / set->chunk_rows : 0,
                          .checksums = has_checksums(set)};
-  if (set->chunk_rows == 1) d->chunks = 0;
   snprintf(d->name, sizeof d->name, "%s", set->name);
   snprintf(d->type, sizeof d->type, "%s", set->number.name);
   dl_h5_dims_text(set->dims, set->dim, d->shape, sizeof d->shape);
@@ -310,10 +311,15 @@ static dl_status find_repeated(checker *c) {
                       .count = p->count,
                       .first = p->first[1],
                       .last = p->first[1],
-                      .chunk = p->first[1] / c->x[t].chunk_rows};
+                      .chunk = chunk_of(&c->x[t], p->first[1])};
       snprintf(f.set, sizeof f.set, "%s/x", split_names[t]);
-      snprintf(f.text, sizeof f.text, "%lld rows are in %s/x too%s: row %lld is row %lld there", (long long)p->count,
-               split_names[s], s == t ? " (again)" : "", (long long)p->first[1], (long long)p->first[0]);
+      const char *rows = p->count == 1 ? "row is" : "rows are";
+      if (s == t)
+        snprintf(f.text, sizeof f.text, "%lld %s there before: row %lld is row %lld again", (long long)p->count, rows,
+                 (long long)p->first[1], (long long)p->first[0]);
+      else
+        snprintf(f.text, sizeof f.text, "%lld %s in %s/x too: row %lld is row %lld there", (long long)p->count, rows,
+                 split_names[s], (long long)p->first[1], (long long)p->first[0]);
       DL_TRY(add(c, &f));
     }
   return DL_OK;

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,12 +12,22 @@
 
 #include "core/file.h"
 #include "core/mem.h"
+#include "data/import.h"
 #include "data/utf8.h"
 
 #define CHUNK_BYTES (256LL << 10)
 #define MOST_CHUNK_BYTES (1LL << 20)
 
+/* One at a time, as HDF5 has one user at a time. */
+static _Atomic(const char *) being_written;
+
+void dl_data_abandon_output(void) {
+  const char *path = atomic_load(&being_written);
+  if (path) unlink(path);
+}
+
 static void forget(dl_h5_output *output) {
+  atomic_store(&being_written, NULL);
   free(output->path);
   free(output->temporary);
   *output = (dl_h5_output){.id = -1};
@@ -26,6 +37,7 @@ static void forget(dl_h5_output *output) {
 static dl_status make_file(dl_h5_output *out) {
   int descriptor = open(out->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (descriptor < 0) return dl_fail_at(DL_ERR_SYSTEM, out->path, 0, 0, "cannot be written: %s", strerror(errno));
+  atomic_store(&being_written, out->temporary);
   close(descriptor);
   hid_t access = H5Pcreate(H5P_FILE_ACCESS);
 #if H5_VERSION_GE(1, 10, 7)

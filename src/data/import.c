@@ -12,6 +12,7 @@
 #include "data/import_cifar10.h"
 #include "data/import_csv.h"
 #include "data/import_fann.h"
+#include "data/import_found.h"
 #include "data/import_idx.h"
 #include "data/import_images.h"
 #include "data/import_npy.h"
@@ -116,6 +117,12 @@ static dl_status agree(const dl_import_job *job, dl_status mine) {
   return job->team ? dl_team_agree(job->team, mine) : mine;
 }
 
+static void say_what_was_found(const dl_import_job *job) {
+  char text[400];
+  dl_import_found((hid_t)job->file, text, sizeof text);
+  if (*text) dl_import_say(job, "%s", text);
+}
+
 /* On the first member the file is there; the others work for it. */
 static dl_status import_into(const dl_format *format, dl_import_job *job, const char *output) {
   const bool writes = !job->team || job->team->rank == 0;
@@ -130,6 +137,7 @@ static dl_status import_into(const dl_format *format, dl_import_job *job, const 
   const bool begun = writes && status == DL_OK;
   status = agree(job, status);
   if (status == DL_OK) status = format->import(job);
+  if (begun && status == DL_OK && job->listener) say_what_was_found(job);
   if (begun) status = dl_h5_output_end(&file, status);
   if (writes) dl_h5_leave(&turn);
   return agree(job, status);

@@ -64,8 +64,16 @@ typedef struct dl_predictions {
 } dl_predictions;
 dl_status dl_predictions_write(const char *path, const dl_predictions *predictions);
 
+/* For a handler of signals that end the process: takes away what an import, a split or predictions have written so far.
+ * Async-signal-safe. */
+void dl_data_abandon_output(void);
+
 /* A text description of an HDF5 file's data sets (names, shapes, types, chunks, filters, bytes) for `dldist data info`;
  * freed by the caller. */
 dl_status dl_data_info(const char *path, char **out);
+
+/* The same of the whole in a line, as an import ends with: "train 60000, test 10000 samples of uint8 (28, 28); 10
+ * classes, labels 0 to 9"; "" where it holds no split. */
+dl_status dl_data_found(const char *path, char *text, size_t size);
 
 #endif

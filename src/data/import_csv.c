@@ -373,8 +373,6 @@ static void say_what_was_found(const dl_csv_table *table) {
                 table->options->task ? "" : " (say --task for another)");
   if (missing || table->dropped)
     dl_import_say(table->job, "%lld missing values, %lld rows left out", (long long)missing, (long long)table->dropped);
-  dl_import_say(table->job, "train %lld, valid %lld, test %lld rows", (long long)table->size[DL_SPLIT_TRAIN],
-                (long long)table->size[DL_SPLIT_VALID], (long long)table->size[DL_SPLIT_TEST]);
   dl_csv_say_doubts(table);
 }
 

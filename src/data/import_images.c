@@ -427,10 +427,6 @@ dl_status dl_import_images(const dl_import_job *job) {
   if (!g) return status;
   if (status == DL_OK) status = check_alike(g);
   if (status == DL_OK) status = copy_splits(g);
-  if (status == DL_OK)
-    dl_import_say(job, "%s: %d classes, %d x %d pixels of %d channel%s; train %lld, valid %lld, test %lld", g->folder,
-                  dl_text_table_size(g->classes), g->height, g->width, g->channels, g->channels > 1 ? "s" : "",
-                  (long long)g->size[0], (long long)g->size[1], (long long)g->size[2]);
   for (int64_t i = 0; i < g->n; i++) free(g->entries[i].path);
   free(g->entries);
   dl_text_table_destroy(&g->classes);

@@ -18,7 +18,7 @@ const char *dl_finding_name(dl_finding_kind kind);
 typedef struct dl_finding {
   dl_finding_kind kind;
   char set[32];        /* "train/x" */
-  int64_t chunk;       /* -1: does not matter */
+  int64_t chunk;       /* -1: does not matter, or there are none */
   int64_t first, last; /* rows from 0, both included; -1: does not matter */
   int64_t count;       /* values, labels or rows concerned */
   char text[160];
@@ -26,8 +26,8 @@ typedef struct dl_finding {
 
 typedef struct dl_verified_set {
   char name[32], type[16], shape[96];
-  int64_t rows, bytes, chunks;
-  bool checksums; /* Fletcher32 */
+  int64_t rows, bytes, chunks; /* 0: it does not lie in chunks */
+  bool checksums;              /* Fletcher32 */
 } dl_verified_set;
 
 typedef struct dl_verification {
@@ -44,8 +44,8 @@ dl_status dl_data_verify(const char *path, dl_verification *out);
 void dl_verification_clear(dl_verification *verification);
 
 /* Writes `output` with parts of `path`'s train as test and valid (of each class its share where y are whole numbers;
- * the tail for tokens); what else the file holds is copied. Atomic; refused without `force` where `output` is there.
- * DL_ERR_USAGE where the file has the split already. Not collective. */
+ * the tail for tokens); names and the splits that are there already are copied. Atomic; refused without `force` where
+ * `output` is there. DL_ERR_USAGE where the file has the split already. Not collective. */
 dl_status dl_data_split(const char *path, double test, double valid, uint64_t seed, const char *output, bool force);
 
 #endif

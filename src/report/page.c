@@ -25,7 +25,7 @@ static const char style[] =
     ".keys "
     "span{white-space:nowrap}table+h3,.scroll+h3,.scroll+.grid{margin-top:14px}.grid{display:grid;grid-template-"
     "columns:repeat(auto-fill,minmax(360px,1fr));gap:16px}"
-    ".wide{display:grid;grid-template-columns:repeat(auto-fill,minmax(500px,1fr));gap:16px}"
+    ".wide{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(500px,100%),1fr));gap:16px}"
     ".card{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:12px;min-width:0}"
     "table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px}"
     "td,th{padding:2px 10px 2px 0;text-align:right;vertical-align:top}td:first-child,th:first-child{text-align:left}"

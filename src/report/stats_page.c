@@ -77,6 +77,12 @@ static void put_figures(FILE *s, const dl_json *column) {
   fputs("</table>", s);
 }
 
+static void put_infinite(FILE *s, const dl_json *column) {
+  char text[32];
+  const double n = real_of(column, "infinite");
+  if (n > 0) fprintf(s, "<p class=\"mute\">%s infinite values are left out</p>", dl_page_number(n, text));
+}
+
 static void put_quantiles(FILE *s, const dl_json *quantiles) {
   void *position = NULL;
   const char *key;
@@ -138,6 +144,7 @@ static void put_column(FILE *s, const dl_json *column) {
   fputs("</h3>", s);
   put_histogram(s, column);
   put_figures(s, column);
+  put_infinite(s, column);
   put_quantiles(s, dl_json_get(column, "quantiles"));
   put_fits(s, dl_json_get(column, "fits"));
   put_posterior(s, dl_json_get(column, "posterior"));
@@ -198,7 +205,8 @@ static void put_correlations(dl_page *page, const dl_json *correlation) {
   if (!correlation) return;
   dl_page_section(page, "Correlations");
   fprintf(page->stream,
-          "<p class=\"mute\">over %lld observations without a missing value%s; red: positive, blue: negative</p>",
+          "<p class=\"mute\">over %lld observations without a missing or infinite value%s; red: positive, blue: "
+          "negative</p>",
           (long long)dl_json_int(dl_json_get(correlation, "observations"), 0),
           dl_json_bool(dl_json_get(correlation, "all_columns"), true) ? "" : ", the first columns");
   fputs("<div class=\"wide\">", page->stream);

@@ -28,6 +28,26 @@ static const char *best_family(const dl_json *column) {
   return "-";
 }
 
+/* At most `width` characters of UTF-8, filled up with blanks. */
+static void put_name(FILE *s, const char *name, int width) {
+  const char *end = name;
+  int n = 0;
+  for (; *end && n < width; n++)
+    for (end++; ((unsigned char)*end & 0xc0) == 0x80;) end++;
+  fprintf(s, "%.*s%*s", (int)(end - name), name, width - n, "");
+}
+
+/* Their count is not in the table: few data sets have any. */
+static void put_infinite(FILE *s, const dl_json *columns) {
+  char text[32];
+  for (size_t i = 0; i < dl_json_size(columns) && i < MOST_COLUMNS; i++) {
+    const dl_json *c = dl_json_at(columns, i);
+    if (int_of(c, "infinite") > 0)
+      fprintf(s, "%s: %s infinite values are left out\n", text_of(c, "name"),
+              dl_page_number((double)int_of(c, "infinite"), text));
+  }
+}
+
 static void put_columns(FILE *s, const dl_json *columns, const char *what) {
   size_t n = dl_json_size(columns);
   if (n == 0) return;
@@ -36,13 +56,14 @@ static void put_columns(FILE *s, const dl_json *columns, const char *what) {
           "min", "max", "skewness", "entropy b", "info y b", "best fit");
   for (size_t i = 0; i < n && i < MOST_COLUMNS; i++) {
     const dl_json *c = dl_json_at(columns, i);
-    fprintf(s, "%-16.16s", text_of(c, "name"));
+    put_name(s, text_of(c, "name"), 16);
     put_number(s, (double)int_of(c, "count"));
     for (size_t k = 0; k < sizeof figures / sizeof *figures; k++) put_number(s, real_of(c, figures[k]));
     put_number(s, real_of(c, "mutual_information_bits"));
     fprintf(s, "  %s\n", best_family(c));
   }
   if (n > MOST_COLUMNS) fprintf(s, "... and %zu more: --json has all\n", n - MOST_COLUMNS);
+  put_infinite(s, columns);
 }
 
 static void put_labels(FILE *s, const dl_json *labels) {
@@ -50,11 +71,13 @@ static void put_labels(FILE *s, const dl_json *labels) {
   size_t n = dl_json_size(classes);
   char text[32];
   if (n == 0) return;
-  fprintf(s, "\nlabels: %zu classes, entropy %.4f of %.4f bits\n", n, real_of(labels, "entropy_bits"), log2((double)n));
+  fprintf(s, "\nlabels: %zu class%s, entropy %.4f of %.4f bits\n", n, n == 1 ? "" : "es",
+          real_of(labels, "entropy_bits"), log2((double)n));
   for (size_t i = 0; i < n && i < MOST_CLASSES; i++) {
     const dl_json *one = dl_json_at(classes, i);
-    fprintf(s, "  %5lld %-20.20s %12s  %6.2f %%\n", (long long)int_of(one, "label"), text_of(one, "name"),
-            dl_page_number((double)int_of(one, "count"), text), 100 * real_of(one, "share"));
+    fprintf(s, "  %5lld ", (long long)int_of(one, "label"));
+    put_name(s, text_of(one, "name"), 20);
+    fprintf(s, " %12s  %6.2f %%\n", dl_page_number((double)int_of(one, "count"), text), 100 * real_of(one, "share"));
   }
   if (n > MOST_CLASSES) fprintf(s, "  ... and %zu more: --json has all\n", n - MOST_CLASSES);
 }
@@ -89,7 +112,11 @@ static void put_pairs(FILE *s, const dl_json *correlation) {
   }
   for (size_t k = 0; k < found && k < MOST_PAIRS; k++) {
     const char *a = dl_json_string(dl_json_at(names, pairs[k].i)), *b = dl_json_string(dl_json_at(names, pairs[k].j));
-    fprintf(s, "  %-18.18s %-18.18s %10.4f", a ? a : "", b ? b : "", pairs[k].r);
+    fputs("  ", s);
+    put_name(s, a ? a : "", 18);
+    fputc(' ', s);
+    put_name(s, b ? b : "", 18);
+    fprintf(s, " %10.4f", pairs[k].r);
     double rank = entry(spearman, pairs[k].i, pairs[k].j);
     if (isfinite(rank)) fprintf(s, " %9.4f", rank);
     fputc('\n', s);
@@ -111,8 +138,9 @@ dl_status dl_stats_table(const dl_json *stats, char **out) {
   *out = NULL;
   FILE *s = open_memstream(out, &bytes);
   if (!s) return dl_fail(DL_ERR_NOMEM, "out of memory for a table");
-  fprintf(s, "%s: %s, %s samples, %s\n", text_of(stats, "file"), text_of(stats, "x"),
-          dl_page_number((double)int_of(stats, "samples"), text), text_of(stats, "type"));
+  fprintf(s, "%s: %s, %s sample%s, %s\n", text_of(stats, "file"), text_of(stats, "x"),
+          dl_page_number((double)int_of(stats, "samples"), text), int_of(stats, "samples") == 1 ? "" : "s",
+          text_of(stats, "type"));
   put_columns(s, dl_json_get(stats, "features"), text_of(stats, "columns_are"));
   put_columns(s, dl_json_get(stats, "targets"), "target");
   put_labels(s, dl_json_get(stats, "labels"));

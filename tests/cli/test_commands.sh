@@ -245,6 +245,10 @@ check 'once' 1 "$(grep -c '^dldist' out)"
 usage 'an unknown command' "unknown command 'trian' (did you mean 'train'?)" trian
 usage 'one like nothing' "unknown command 'frobnicate' (see dldist help)" frobnicate
 usage 'an unknown option' "dldist train: unknown option '--rnu' (did you mean '--run'?)" train --rnu x
+usage 'a key as an option' "dldist train: unknown option '--epochs' (a key of the configuration is set with --set train.epochs=5)" train --epochs 5
+usage 'as others spell it' "dldist train: unknown option '--batch-size=64' (a key of the configuration is set with --set train.batch=64)" train --batch-size=64
+usage 'an option of the optimizer' "dldist train: unknown option '--lr' (a key of the configuration is set with --set optimizer.lr=VALUE)" train --lr
+usage 'where there is no configuration' "dldist report: unknown option '--epochs' (see dldist help report)" report --epochs 5
 usage 'a missing value' 'dldist train: --run needs a value: DIR' train --run
 usage 'too many arguments' "dldist train: 'b.yaml' is one argument too many (see dldist help train)" train a.yaml b.yaml
 usage 'no threads' "dldist train: -j takes a number of threads from 1 to 1024, not '0'" train -j 0

@@ -14,6 +14,7 @@ awk 'BEGIN { print "id,a,b,color,kind"; for (i = 0; i < 400; i++) { a = i % 20; 
   print i "," a / 10 "," b / 10 "," (i % 3 ? "red" : "blue") "," (a > b ? "more" : "less") } }' >table.csv
 run alone data import csv table.csv --target kind --ignore id --test-fraction 0.25 --seed 3 -o table.h5
 contains 'what was found is said' "table.csv: header, fields cut at ','; 2 columns of numbers, 1 of categories -> 4 features" err
+contains 'and what was written' 'train 300, test 100 samples of float32 (4,); 2 classes, labels 0 to 1' err
 run j2 train --set data.file="$work/table.h5" --set 'model=[{dense: 2}]' --set train.epochs=60 --set train.batch=20 \
   --set optimizer.lr=0.05 --run table
 events eval table >evals
@@ -46,6 +47,19 @@ done
 kill -KILL "$pid" 2>/dev/null || true
 wait "$pid" 2>/dev/null || true
 check 'a killed import leaves no file of that name' '' "$(compgen -G 'large.h5' || true)"
+for signal in TERM HUP; do
+  "$DLDIST" data import csv large.csv --target -1 -o "$signal.h5" 2>/dev/null &
+  pid=$!
+  for _ in $(seq 400); do
+    if compgen -G "$signal.h5.tmp-*" >/dev/null; then break; fi
+    sleep 0.01
+  done
+  holds "an import that is sent SIG$signal has begun to write" compgen -G "$signal.h5.tmp-*"
+  kill -"$signal" "$pid"
+  wait "$pid" 2>/dev/null && code=0 || code=$?
+  check 'and dies of it' "$((128 + $(kill -l "$signal")))" "$code"
+  check 'and leaves nothing at all' '' "$(compgen -G "$signal.h5*" || true)"
+done
 # shellcheck disable=SC2016 # a rank's shell expands it
 timeout -k 5 60 mpirun -n 3 bash -c 'echo $$ >"pid-$OMPI_COMM_WORLD_RANK"; exec "$@"' rank \
   "$DLDIST" data import csv large.csv --target -1 -o ranks.h5 2>/dev/null &
@@ -73,6 +87,7 @@ contains 'as JSON too' '"kind": "not finite"' out
 cp good.h5 whole.h5
 run alone data import csv table.csv --target kind -o plain.h5
 run alone data split plain.h5 -o cut.h5 --test-fraction 0.25 --valid-fraction 0.25
+contains 'split says what it wrote' 'train 200, valid 100, test 100 samples of float32 (5,); 2 classes, labels 0 to 1' err
 check 'split cuts test and valid off' '100 100 200' \
   "$("$DLDIST" data info cut.h5 | sed -n 's/^[a-z]*\/y .*(\([0-9]*\),).*chunks.*/\1/p' | sort -n | tr '\n' ' ' | sed 's/ $//')"
 try alone data split cut.h5 -o again.h5 --test-fraction 0.25

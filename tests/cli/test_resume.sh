@@ -91,6 +91,7 @@ contains 'with its place in the file' 'dldist: error: changed.yaml:4:29: optimiz
 try r2 train digits.yaml --run digits --set data.normalize=per_feature
 check 'so is an explicit choice where the run began with auto' 2 "$code"
 contains 'that is another one' "data.normalize differs from the run that digits holds: 'per_feature' now, " err
+contains 'at its option' 'dldist: error: --set data.normalize:1:1: ' err
 run alone train digits.yaml --run digits --set "data.normalize=$(sed -n 's/.*normalize: \([a-z]*\).*/\1/p' digits/config.yaml)"
 try alone train digits.yaml --run digits --set 'model=[flatten, {dense: 32}, relu, {dropout: 0.3}, {dense: 10}]'
 check 'so is a changed layer' 2 "$code"

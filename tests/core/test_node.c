@@ -169,6 +169,19 @@ static void test_scalars_have_the_types_that_they_look_like_and_quotes_make_text
   dl_document_destroy(&d);
 }
 
+static void test_a_value_that_is_resolved_stands_where_it_stood(void) {
+  dl_document d = parsed("seed: 1\nsync:\n  shards: auto\n");
+  int64_t i;
+  DL_ASSERT_OK(dl_node_set(d.root, "sync.shards", "x", NULL));
+  expect_error(dl_node_int(dl_node_find(d.root, "sync.shards"), "shards", &i),
+               "c.yaml:3:11: shards must be a whole number, not 'x'");
+  DL_ASSERT_OK(dl_node_set_yaml(d.root, "sync.shards=auto"));
+  DL_ASSERT_OK(dl_node_set(d.root, "sync.shards", "y", NULL));
+  expect_error(dl_node_int(dl_node_find(d.root, "sync.shards"), "shards", &i),
+               "--set sync.shards:1:1: shards must be a whole number, not 'y'");
+  dl_document_destroy(&d);
+}
+
 /* ---- bounds ---- */
 
 static void test_aliases_are_copies(void) {
@@ -391,6 +404,7 @@ static const dl_test tests[] = {
     DL_TEST(test_errors_of_the_text_come_with_their_place),
     DL_TEST(test_what_is_not_utf8_is_refused_also_in_a_comment),
     DL_TEST(test_scalars_have_the_types_that_they_look_like_and_quotes_make_texts),
+    DL_TEST(test_a_value_that_is_resolved_stands_where_it_stood),
     DL_TEST(test_aliases_are_copies),
     DL_TEST(test_a_billion_laughs_are_refused),
     DL_TEST(test_many_copies_of_a_long_text_are_refused),

@@ -26,15 +26,20 @@ static void expect(const char *text, dl_status status, const char *parts) {
   expect_need(text, 1u << DL_SPLIT_TRAIN, status, parts);
 }
 
+/* Training on data set `name` of `file` must fail so. */
+#define EXPECT_X(file, name, parts) expect("data: {file: " file ", train: {x: " name "}}", DL_ERR_DATA, parts)
+
 static const int good_labels[6] = {0, 1, 2, 0, 1, 2};
 static const float good_x[18] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18};
 
-static void make_good(const char *name) {
+/* A file with an x of float32 of this name and shape, and with labels where they are wanted. */
+static void make_with(const char *name, const char *x, int dims, const hsize_t *dim, bool labels) {
   hid_t file = make_file(name);
-  make_floats(file, "train/x", DIMS(6, 2), good_x);
-  make_labels(file, "train/y", 6, good_labels);
+  make_floats(file, x, dims, dim, good_x);
+  if (labels) make_labels(file, "train/y", 6, good_labels);
   H5Fclose(file);
 }
+static void make_good(const char *name) { make_with(name, "train/x", DIMS(6, 2), true); }
 
 static void test_what_is_not_an_hdf5_file_is_named_for_what_it_is(void) {
   expect("data: {file: nowhere.h5}", DL_ERR_DATA, "nowhere.h5|does not exist");
@@ -90,12 +95,11 @@ static void test_a_file_that_may_not_be_read_says_so(void) {
 
 static void test_names_that_are_missing_or_wrong_are_named(void) {
   make_good("good.h5");
-  expect("data: {file: good.h5, train: {x: train/images}}", DL_ERR_DATA,
-         "good.h5|no data set 'train/images'|train/x, train/y");
+  EXPECT_X("good.h5", "train/images", "good.h5|no data set 'train/images'|train/x, train/y");
   expect("data: {file: good.h5, train: {y: label}}", DL_ERR_DATA, "good.h5|no data set 'label'");
   expect("data: {file: good.h5, train: {weight: w}}", DL_ERR_DATA, "no data set 'w'");
-  expect("data: {file: good.h5, train: {x: train}}", DL_ERR_DATA, "'train' is not a data set but a group");
-  expect("data: {file: good.h5, train: {x: /}}", DL_ERR_DATA, "good.h5");
+  EXPECT_X("good.h5", "train", "'train' is not a data set but a group");
+  EXPECT_X("good.h5", "/", "good.h5");
   expect("data: {file: good.h5, test: {x: test/x}}", DL_ERR_DATA, "no data set 'test/x'");
   expect_need("data: {file: good.h5}", 1u << DL_SPLIT_TEST, DL_ERR_DATA, "no data set 'test/x'");
   expect_need("data: {file: good.h5}", 1u << DL_SPLIT_VALID, DL_ERR_DATA, "no data set 'valid/x'");
@@ -195,40 +199,30 @@ static void test_values_of_x_must_be_finite_numbers(void) {
   H5Tclose(pair);
   H5Fclose(file);
   expect("data: {file: nan.h5}", DL_ERR_DATA, "nan.h5|'train/x' has NaN in row 3");
-  expect("data: {file: nan.h5, train: {x: train/large}}", DL_ERR_DATA,
-         "'train/large' has a value that is infinite as float32 in row 5");
-  expect("data: {file: nan.h5, train: {x: train/text}}", DL_ERR_DATA, "'train/text' is of type string");
-  expect("data: {file: nan.h5, train: {x: train/pair}}", DL_ERR_DATA, "'train/pair' is of type compound");
-  expect("data: {file: nan.h5, train: {x: train/one}}", DL_ERR_DATA, "'train/one' is a single value");
-  expect("data: {file: nan.h5, train: {x: train/none}}", DL_ERR_DATA, "'train/none' is empty: shape (0, 2)");
-  expect("data: {file: nan.h5, train: {x: train/flat}}", DL_ERR_DATA, "'train/flat' is empty: shape (6, 0)");
-  expect("data: {file: nan.h5, train: {x: train/deep}}", DL_ERR_DATA, "'train/deep' has 7 dimensions");
+  EXPECT_X("nan.h5", "train/large", "'train/large' has a value that is infinite as float32 in row 5");
+  EXPECT_X("nan.h5", "train/text", "'train/text' is of type string");
+  EXPECT_X("nan.h5", "train/pair", "'train/pair' is of type compound");
+  EXPECT_X("nan.h5", "train/one", "'train/one' is a single value");
+  EXPECT_X("nan.h5", "train/none", "'train/none' is empty: shape (0, 2)");
+  EXPECT_X("nan.h5", "train/flat", "'train/flat' is empty: shape (6, 0)");
+  EXPECT_X("nan.h5", "train/deep", "'train/deep' has 7 dimensions");
 }
 
 static void test_files_of_one_data_set_must_agree(void) {
   unsigned char bytes[12] = {0};
   make_good("a0.h5");
-  hid_t file = make_file("a1.h5");
-  make_floats(file, "train/x", DIMS(6, 1), good_x);
-  make_labels(file, "train/y", 6, good_labels);
-  H5Fclose(file);
+  make_with("a1.h5", "train/x", DIMS(6, 1), true);
   expect("data: {file: [a0.h5, a1.h5]}", DL_ERR_DATA, "a1.h5|shape (1,)|a0.h5|(2,)");
-  file = make_file("a1.h5");
+  hid_t file = make_file("a1.h5");
   make_set(file, "train/x", H5T_STD_U8LE, H5T_NATIVE_UCHAR, DIMS(6, 2), H5P_DEFAULT, bytes);
   make_labels(file, "train/y", 6, good_labels);
   H5Fclose(file);
   expect("data: {file: [a0.h5, a1.h5]}", DL_ERR_DATA, "a1.h5|type uint8|a0.h5|float32");
-  file = make_file("a1.h5");
-  make_floats(file, "train/other", DIMS(6, 2), good_x);
-  H5Fclose(file);
+  make_with("a1.h5", "train/other", DIMS(6, 2), false);
   expect("data: {file: [a0.h5, a1.h5]}", DL_ERR_DATA, "a1.h5|no data set 'train/x'");
-  file = make_file("a1.h5");
-  make_floats(file, "train/x", DIMS(6, 2), good_x);
-  H5Fclose(file);
+  make_with("a1.h5", "train/x", DIMS(6, 2), false);
   expect_need("data: {file: [a0.h5, a1.h5]}", 1u | DL_DATA_WITHOUT_Y, DL_ERR_DATA, "a1.h5|no data set 'train/y' here");
-  file = make_file("a1.h5");
-  make_floats(file, "test/x", DIMS(6, 3), good_x);
-  H5Fclose(file);
+  make_with("a1.h5", "test/x", DIMS(6, 3), false);
   expect("data: {file: [a0.h5, a1.h5]}", DL_ERR_DATA, "a1.h5|'test/x'");
   make_good("b0.h5");
   make_good("b1.h5");
@@ -259,12 +253,12 @@ static void test_nothing_leads_out_of_the_file(void) {
   H5Gclose(train);
   H5Fclose(file);
   expect("data: {file: links.h5}", DL_ERR_DATA, "links.h5|'train/x' is a link into another file|target.h5");
-  expect("data: {file: links.h5, train: {x: outside/x}}", DL_ERR_DATA, "link into another file");
-  expect("data: {file: links.h5, train: {x: soft}}", DL_ERR_DATA, "link into another file");
-  expect("data: {file: links.h5, train: {x: dangling}}", DL_ERR_DATA, "links.h5");
-  expect("data: {file: links.h5, train: {x: loop}}", DL_ERR_DATA, "links.h5");
-  expect("data: {file: links.h5, train: {x: raw}}", DL_ERR_DATA, "external storage");
-  expect("data: {file: links.h5, train: {x: virtual}}", DL_ERR_DATA, "virtual");
+  EXPECT_X("links.h5", "outside/x", "link into another file");
+  EXPECT_X("links.h5", "soft", "link into another file");
+  EXPECT_X("links.h5", "dangling", "links.h5");
+  EXPECT_X("links.h5", "loop", "links.h5");
+  EXPECT_X("links.h5", "raw", "external storage");
+  EXPECT_X("links.h5", "virtual", "virtual");
   dl_data *data;
   DL_ASSERT_OK(open_text("data: {file: links.h5, train: {x: inside}}", &data));
   dl_data_destroy(&data);
@@ -299,7 +293,7 @@ static void test_absurd_sizes_are_refused_before_memory_is_asked_for(void) {
   H5Pclose(made);
   H5Fclose(file);
   expect("data: {file: huge.h5}", DL_ERR_DATA, "huge.h5|'train/x' claims the shape (1099511627776, 1048576)");
-  expect("data: {file: huge.h5, train: {x: train/wide}}", DL_ERR_DATA, "'train/wide' claims the shape");
+  EXPECT_X("huge.h5", "train/wide", "'train/wide' claims the shape");
 }
 
 static void test_a_damaged_chunk_is_found_by_its_checksum(void) {

@@ -145,9 +145,11 @@ static void test_rows_that_are_there_twice_are_found_within_and_between_splits(v
   const dl_finding *again = find(&v, DL_FINDING_REPEATED), *leak = find(&v, DL_FINDING_LEAK);
   CU_ASSERT_TRUE(v.n == 2 && v.errors == 1);
   CU_ASSERT_TRUE(again->count == 1 && again->first == 299 && again->chunk == 2 &&
-                 strstr(again->text, "row 299 is row 7"));
+                 strstr(again->text, "1 row is there before: row 299 is row 7 again"));
   CU_ASSERT_STRING_EQUAL(leak->set, "test/x");
-  CU_ASSERT_TRUE(leak->count == 1 && leak->first == 1 && strstr(leak->text, "row 1 is row 7"));
+  CU_ASSERT_TRUE(leak->count == 1 && leak->first == 1 &&
+                 strstr(leak->text, "1 row is in train/x too: row 1 is row 7 there"));
+  CU_ASSERT_EQUAL(leak->chunk, -1); /* test/x does not lie in chunks */
   dl_verification_clear(&v);
 }
 

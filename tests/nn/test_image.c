@@ -32,6 +32,8 @@ typedef struct image_case {
 #define P(height, width) .top = height, .left = width
 
 static const char *const backends[] = {"onednn", "openblas"};
+/* The first one that this build has. */
+static int first_backend(void) { return dl_gemm_choose(DL_BACKEND_ONEDNN) ? 0 : 1; }
 
 static const char *yaml_of(const image_case *t, const char *backend, char *text, size_t size) {
   snprintf(text, size, "task: regression\ncompute: {backend: %s}\nmodel:\n  - conv2d: {filters: %d, kernel: 1}\n%s",
@@ -122,9 +124,8 @@ static void check_case_of(const image_case *t, const char *backend, int n) {
 }
 
 static void check_cases(const image_case *cases, size_t n_cases) {
-  const bool both = dl_gemm_choose(DL_BACKEND_ONEDNN) != NULL;
   for (size_t i = 0; i < n_cases; i++)
-    for (int b = both ? 0 : 1; b < 2; b++)
+    for (int b = first_backend(); b < 2; b++)
       for (int n = 1; n <= 3; n += 2) check_case_of(&cases[i], backends[b], n);
 }
 #define CHECK(cases) check_cases(cases, sizeof(cases) / sizeof(cases)[0])
@@ -257,9 +258,6 @@ static void open_small(fixture *f, const char *backend) {
   dl_net_init(f->net, 11, f->weights);
   for (int i = 0; i < SAMPLES * 3 * SIDE * SIDE; i++) dl_net_input(f->net)[i] = lcg_value(&g);
 }
-
-/* Backends that this build has. */
-static int first_backend(void) { return dl_gemm_choose(DL_BACKEND_ONEDNN) ? 0 : 1; }
 
 #if COUNTS_ALLOCATIONS
 static void test_a_pass_allocates_only_when_it_meets_a_new_number_of_samples(void) {

@@ -332,6 +332,32 @@ static void test_statistics_of_any_shape_make_a_table_and_a_page(void) {
   }
 }
 
+static void test_infinite_values_and_names_of_any_script_are_told(void) {
+  static const char text[] =
+      "{\"samples\":1,\"features\":[{\"name\":\"\u00e9t\u00e9 of a name that is "
+      "long\",\"count\":2440,\"infinite\":561},"
+      "{\"name\":\"b\",\"count\":7,\"infinite\":0}],\"labels\":{\"classes\":[{\"label\":0,\"name\":\"\u00e9t\u00e9\","
+      "\"count\":1}]}}";
+  dl_json *stats = NULL;
+  char *table = NULL, *page = NULL;
+  size_t bytes;
+  DL_ASSERT_OK(dl_json_parse(text, strlen(text), "case", &stats));
+  DL_ASSERT_OK(dl_stats_table(stats, &table));
+  DL_ASSERT_OK(dl_stats_page(stats, &page, &bytes));
+  CU_ASSERT_PTR_NOT_NULL(strstr(table, "\n\xc3\xa9t\xc3\xa9 of a name th       2,440"));
+  CU_ASSERT_PTR_NOT_NULL(
+      strstr(table, "\n\xc3\xa9t\xc3\xa9 of a name that is long: 561 infinite values are left out\n"));
+  CU_ASSERT_EQUAL(count(table, "infinite"), 1);
+  CU_ASSERT_EQUAL(count(page, "561 infinite values are left out"), 1);
+  CU_ASSERT_EQUAL(count(page, "infinite values"), 1);
+  CU_ASSERT_PTR_NOT_NULL(strstr(table, ", 1 sample, "));
+  CU_ASSERT_PTR_NOT_NULL(strstr(table, "labels: 1 class, "));
+  CU_ASSERT_PTR_NOT_NULL(strstr(table, "  0 \xc3\xa9t\xc3\xa9                             1 "));
+  free(table);
+  free(page);
+  dl_json_destroy(&stats);
+}
+
 static const dl_test tests[] = {
     DL_TEST(test_text_cannot_become_markup),
     DL_TEST(test_long_text_is_cut),
@@ -345,6 +371,7 @@ static const dl_test tests[] = {
     DL_TEST(test_runs_are_compared_by_what_differs),
     DL_TEST(test_curves_of_a_ranking_and_tables_of_classes_are_shown),
     DL_TEST(test_folders_that_are_no_runs_are_named),
+    DL_TEST(test_infinite_values_and_names_of_any_script_are_told),
     DL_TEST(test_statistics_of_any_shape_make_a_table_and_a_page),
 };
 

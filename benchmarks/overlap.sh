@@ -24,11 +24,11 @@ declare -A CASES=(
   [cifar10-cnn]='computing cifar10-cnn 32 60' [cifar10-cnn-64]='computing cifar10-cnn 64 40'
   [resnet20]='computing resnet20 32 20' [lstm]='computing lstm 32 10' [gpt]='computing gpt 16 6'
 )
-names=(asleep-even asleep-exchange asleep-computing mlp mlp-2048 cifar10-cnn cifar10-cnn-64 resnet20 lstm gpt)
+known=(asleep-even asleep-exchange asleep-computing mlp mlp-2048 cifar10-cnn cifar10-cnn-64 resnet20 lstm gpt)
 
 usage() {
   awk 'NR > 1 && !/^#/ { exit } NR > 1 { sub(/^# ?/, ""); print }' "$0"
-  echo "cases: ${names[*]}"
+  echo "cases: ${known[*]}"
 }
 while getopts r:l:h option; do
   case $option in
@@ -39,7 +39,8 @@ while getopts r:l:h option; do
   esac
 done
 shift $((OPTIND - 1))
-[ $# = 0 ] || names=("$@")
+names=("${@:-"${known[@]}"}")
+[[ "$rounds ${links[*]}" =~ ^[1-9][0-9]*(\ [0-9]+)+$ ]] || { usage >&2 && exit 2; }
 for name in "${names[@]}"; do
   [ -n "${CASES[$name]:-}" ] || { echo "overlap.sh: there is no case '$name'" >&2 && usage >&2 && exit 2; }
 done

@@ -292,9 +292,10 @@ dl_status dl_nodes_flow_new(dl_sync *sync, bool with_thread) {
   return with_thread && dl_wire_any_thread(own->wire) ? start_thread(sync, own) : DL_OK;
 }
 
-/* After a good end only the last weights may still leave; after a bad one nobody may take them. */
+/* After a good end only the last weights may still leave; after a bad one nobody may take them, and where messages
+ * failed the record says so already. */
 static void drain(dl_nodes *own) {
-  if (!own->flow) return;
+  if (!own->flow || own->flow_status != DL_OK) return;
   dl_wire_claim(own->wire);
   for (double end = dl_now_s() + DRAIN_S; dl_flow_pending(own->flow) && dl_now_s() < end;) {
     if (dl_flow_turn(own->flow) != DL_OK) break;

@@ -1,12 +1,13 @@
-/* MPI fails while weights travel between nodes: MPI_Testsome is this program's own, and from the third step's weights
- * on it brings an error in one process. Its error ends the job at once, whoever waits; the script beside it looks
- * at what was said. Pretended nodes: DLDIST_NODES. Ends with 0 where nothing was noticed.
+/* MPI fails while gradients or weights travel between nodes: MPI_Testsome is this program's own, and from those of the
+ * third step on it brings an error in one process. Its error ends the job at once, whoever waits; the script beside it
+ * looks at what was said. Pretended nodes: DLDIST_NODES. Ends with 0 where nothing was noticed.
  *
- *   mpirun -n 3 flow_fault THREADS PROCESS */
+ *   mpirun -n 3 flow_fault THREADS PROCESS gradients|weights */
 #include <mpi.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "comm/launch.h"
 #include "comm/sync.h"
@@ -15,13 +16,14 @@
 #define FAULT_STEP 3
 
 static _Atomic int armed, sent; /* in FAULT_STEP: gradients have set out; the fault is on */
-static _Atomic int step_now, fails_here;
+static _Atomic int step_now, fails_here, in_gradients;
 
 /* Messages of a flow have tags from 1 on. All gradients are awaited before one is sent, so the first receive after a
  * send is that of weights. */
 int MPI_Isend(const void *data, int count, MPI_Datatype type, int process, int tag, MPI_Comm comm,
               MPI_Request *request) {
   if (step_now == FAULT_STEP && tag > 0) sent = 1;
+  if (sent && fails_here && in_gradients) armed = 1;
   return PMPI_Isend(data, count, type, process, tag, comm, request);
 }
 
@@ -73,7 +75,8 @@ static dl_status run(dl_team *team, void *context) {
 }
 
 int main(int count, char **words) {
-  if (count != 3) return 2;
+  if (count != 4) return 2;
+  in_gradients = strcmp(words[3], "gradients") == 0;
   int process = atoi(words[2]);
   dl_status status = dl_launch(atoi(words[1]), run, &process);
   char text[1400];

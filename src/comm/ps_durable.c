@@ -6,8 +6,8 @@
  * those that only some have (their worker had not heard from all) are handed out again as they were cut, and who has
  * one passes the second by. What was in a worker's hands is in no log, and is cut anew.
  *
- * A checkpoint is written where no later step has begun, so a log begins anew with each one; a log that has grown
- * beyond sync.log_mb asks for one.
+ * A checkpoint is written where no later step has begun, so a log begins anew with each one, over what is
+ * there; a log that has grown beyond sync.log_mb asks for one.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,12 +59,11 @@ static dl_status open_log(const dl_sync *sync, const char *folder, bool anew) {
   free(path);
   DL_TRY(status);
   const int64_t torn = dl_ps_log_torn(serve->log), whole = dl_ps_log_entry_bytes(serve->log);
-  if (torn && torn < whole)
-    dl_warn("ps_log", "the log of pushes had %lld bytes of a last one that was not acknowledged: dropped",
-            (long long)torn);
-  if (torn >= whole)
-    dl_warn("ps_log", "the log of pushes is damaged %lld bytes before its end: what follows is computed again",
-            (long long)torn);
+  if (torn && torn <= whole)
+    dl_warn("ps_log", "the log of pushes ended in one that was not acknowledged, and was torn: dropped");
+  if (torn > whole)
+    dl_warn("ps_log", "the log of pushes is damaged %lld pushes before its end: what follows is computed again",
+            (long long)(torn / whole));
   serve->log_fits = !anew && dl_ps_log_base_of(serve->log);
   return DL_OK;
 }

@@ -20,6 +20,7 @@ const char *const dl_ps_fault_names[DL_PS_FAULTS] = {
     [DL_PS_BAD_JOB] = "a message of another job",
     [DL_PS_BAD_PEER] = "a peer that has not joined",
     [DL_PS_BAD_PLACE] = "a unit of work that is not asked for",
+    [DL_PS_BAD_DONE] = "a unit of work that was not done",
 };
 
 typedef struct cursor {

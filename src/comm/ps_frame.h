@@ -33,7 +33,7 @@
 #include "core/tree.h"
 
 #define DL_PS_HEADER_BYTES 184
-#define DL_PS_VERSION 2
+#define DL_PS_VERSION 3
 
 typedef enum dl_ps_kind {
   DL_PS_HELLO = 1,
@@ -75,12 +75,14 @@ typedef struct dl_ps_frame {
   uint64_t life;             /* which life of the servers: 0 until WELCOME */
   uint64_t sequence;         /* of the worker's request; the answer repeats it */
   int64_t step;              /* steps done before the one meant */
-  int64_t version;           /* of weights: that the payload has, or that the sender has; JOIN: the incarnation */
+  int64_t version;           /* of weights: that the payload has, or that the sender has; JOIN: the incarnation;
+                                TAKEN: a receipt (ps_receipt.h) */
   dl_tree_node node;         /* the unit: a node of the step's tree */
   int64_t samples;           /* of the step's batch */
   int32_t status;            /* a dl_status, or a flag of the kind's own; GRANT: the push that asked is in */
   int32_t form;              /* dl_ps_form */
-  uint64_t taken;            /* answers: the sequence of the last push from this worker that was looked at */
+  uint64_t taken;            /* answers: the sequence of the last push from this worker that was looked at;
+                                DONE: the servers' receipts, one laid over the other */
   double sums[DL_LEAF_SUMS]; /* of the unit's leaves */
   uint64_t payload_bytes;
   uint32_t payload_crc;
@@ -99,6 +101,7 @@ typedef enum dl_ps_fault {
   DL_PS_BAD_JOB,   /* of another job or another life of the servers */
   DL_PS_BAD_PEER,  /* has not joined, or is not who may say this */
   DL_PS_BAD_PLACE, /* a unit, step or length that is not asked for */
+  DL_PS_BAD_DONE,  /* a unit that is said to be done, and is not at all servers */
   DL_PS_FAULTS
 } dl_ps_fault;
 extern const char *const dl_ps_fault_names[DL_PS_FAULTS];

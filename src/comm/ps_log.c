@@ -1,5 +1,7 @@
 /* Fields are written and read one by one, as in frames (ps_frame.c). An entry is handed to the system by one writev,
- * header and floats together; a short or failed write is cut off again, so that the file never has a hole. */
+ * header and floats together. Where entries are kept beyond a new beginning (a server that has applied a part of its
+ * log again and then made a checkpoint) the file cannot be written over: they are copied to a new one, which takes its
+ * place by its name, and go on to name what they were put behind. */
 #include "comm/ps_log.h"
 
 #include <errno.h>
@@ -7,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -14,17 +17,30 @@
 #include "core/file.h"
 #include "core/mem.h"
 
-#define FILE_MAGIC 0x31474f4c53504c44u /* "DLPSLOG1" */
-#define ENTRY_MAGIC 0x48535550u        /* "PUSH" */
-#define BASE_BYTES 48
-#define ENTRY_BYTES 232
+#define FILE_MAGIC 0x32474f4c53504c44u /* "DLPSLOG2" */
+#define OLD_MAGIC 0x31474f4c53504c44u  /* one base, and entries without names */
+#define OLD_BASE_BYTES 48
+#define ENTRY_MAGIC 0x48535550u /* "PUSH" */
+#define BASE_BYTES 80
+#define BASE_PLACE 4096 /* of the second one: no write to one touches a page or sector of the other */
+#define FIRST_ENTRY ((int64_t)2 * BASE_PLACE)
+#define ENTRY_BYTES 256
 #define MOST_FLOATS ((size_t)1 << 40)
+
+/* What makes entries follow upon a base, and upon one another. */
+typedef struct log_names {
+  uint64_t turn;       /* how often the log began anew; the base lies at turn mod 2 */
+  uint64_t generation; /* of all entries since then */
+  uint64_t last;       /* the name of the last entry; the base's stands for the one before the first */
+} log_names;
 
 struct dl_ps_log {
   char *path;
   int fd;
-  bool synced, has_base;
+  bool synced, has_base, whole; /* it was opened to its end */
   dl_ps_log_base base;
+  log_names names;
+  uint64_t next_name;
   dl_ps_log_entry *entry;
   int64_t n, room;
   int64_t end, torn;
@@ -41,29 +57,38 @@ static uint64_t take(const unsigned char **from, int bytes) {
   return value;
 }
 
-static void write_base(const dl_ps_log_base *base, unsigned char out[BASE_BYTES]) {
+static void write_base(const dl_ps_log_base *base, const log_names *names, unsigned char out[BASE_BYTES]) {
   unsigned char *p = out;
+  memset(out, 0, BASE_BYTES);
   put(&p, FILE_MAGIC, 8);
   put(&p, base->job, 8);
   put(&p, (uint64_t)base->step, 8);
   put(&p, base->begin, 8);
   put(&p, base->end, 8);
+  put(&p, names->turn, 8);
+  put(&p, names->generation, 8);
+  put(&p, names->last, 8);
+  p = out + BASE_BYTES - 8;
   put(&p, base->weights_crc, 4);
   put(&p, dl_ps_crc(out, BASE_BYTES - 4), 4);
 }
 
-static bool read_base(const unsigned char bytes[BASE_BYTES], dl_ps_log_base *out) {
-  const unsigned char *p = bytes, *crc = bytes + BASE_BYTES - 4;
+static bool read_base(const unsigned char bytes[BASE_BYTES], dl_ps_log_base *out, log_names *names) {
+  const unsigned char *p = bytes, *crc = bytes + BASE_BYTES - 4, *weights = bytes + BASE_BYTES - 8;
   if (take(&p, 8) != FILE_MAGIC || take(&crc, 4) != dl_ps_crc(bytes, BASE_BYTES - 4)) return false;
   out->job = take(&p, 8);
   out->step = (int64_t)take(&p, 8);
   out->begin = take(&p, 8);
   out->end = take(&p, 8);
-  out->weights_crc = (uint32_t)take(&p, 4);
+  names->turn = take(&p, 8);
+  names->generation = take(&p, 8);
+  names->last = take(&p, 8);
+  out->weights_crc = (uint32_t)take(&weights, 4);
   return out->step >= 0 && out->begin <= out->end && out->end < MOST_FLOATS;
 }
 
-static void write_entry(const dl_ps_log_entry *e, uint32_t values_crc, unsigned char out[ENTRY_BYTES]) {
+static void write_entry(const dl_ps_log_entry *e, uint64_t generation, uint32_t values_crc,
+                        unsigned char out[ENTRY_BYTES]) {
   unsigned char *p = out;
   put(&p, ENTRY_MAGIC, 4);
   put(&p, (uint64_t)e->node.level, 4);
@@ -75,6 +100,9 @@ static void write_entry(const dl_ps_log_entry *e, uint32_t values_crc, unsigned 
   put(&p, e->sequence, 8);
   put(&p, (uint64_t)e->updates, 8);
   put(&p, (uint64_t)e->ahead, 8);
+  put(&p, generation, 8);
+  put(&p, e->behind, 8);
+  put(&p, e->name, 8);
   memcpy(p, e->sums, sizeof e->sums);
   p += sizeof e->sums;
   memset(p, 0, ENTRY_BYTES - 8 - (size_t)(p - out));
@@ -83,10 +111,11 @@ static void write_entry(const dl_ps_log_entry *e, uint32_t values_crc, unsigned 
   put(&p, values_crc, 4);
   put(&p, dl_ps_crc(out, ENTRY_BYTES - 4), 4);
 }
-_Static_assert(4 + 4 + 8 * 8 + DL_LEAF_SUMS * 8 + DL_PS_NAME_BYTES + 8 <= ENTRY_BYTES,
+_Static_assert(4 + 4 + 8 * 11 + DL_LEAF_SUMS * 8 + DL_PS_NAME_BYTES + 8 <= ENTRY_BYTES,
                "an entry's header is too short");
 
-static bool read_entry(const unsigned char bytes[ENTRY_BYTES], dl_ps_log_entry *out, uint32_t *values_crc) {
+static bool read_entry(const unsigned char bytes[ENTRY_BYTES], dl_ps_log_entry *out, uint64_t *generation,
+                       uint32_t *values_crc) {
   const unsigned char *p = bytes, *tail = bytes + ENTRY_BYTES - 8;
   *out = (dl_ps_log_entry){0};
   *values_crc = (uint32_t)take(&tail, 4);
@@ -100,6 +129,9 @@ static bool read_entry(const unsigned char bytes[ENTRY_BYTES], dl_ps_log_entry *
   out->sequence = take(&p, 8);
   out->updates = (int64_t)take(&p, 8);
   out->ahead = (int64_t)take(&p, 8);
+  *generation = take(&p, 8);
+  out->behind = take(&p, 8);
+  out->name = take(&p, 8);
   memcpy(out->sums, p, sizeof out->sums);
   memcpy(out->worker, p + sizeof out->sums, sizeof out->worker);
   return !out->worker[sizeof out->worker - 1] && out->at >= 0 && out->step >= out->at && out->samples > 0 &&
@@ -136,29 +168,65 @@ static dl_status keep(dl_ps_log *log, const dl_ps_log_entry *entry) {
   log->entry = all;
   log->entry[log->n] = *entry;
   log->entry[log->n++].place = log->end + ENTRY_BYTES;
+  log->names.last = entry->name;
   log->end += dl_ps_log_entry_bytes(log);
   return DL_OK;
 }
 
-/* Whole entries in the order in which they were applied. */
-static dl_status find_entries(dl_ps_log *log) {
+/* The base that counts. */
+static void find_base(dl_ps_log *log) {
+  unsigned char bytes[BASE_BYTES];
+  dl_ps_log_base base;
+  log_names names;
+  for (int64_t i = 0; i < 2; i++) {
+    if (!read_at(log->fd, bytes, BASE_BYTES, i * BASE_PLACE) || !read_base(bytes, &base, &names)) continue;
+    if (names.turn % 2 != (uint64_t)i || (log->has_base && names.turn < log->names.turn)) continue;
+    log->base = base;
+    log->names = names;
+    log->has_base = true;
+  }
+}
+
+/* An entry of this generation that begins at `place`, whatever it was put behind. */
+static bool entry_at(const dl_ps_log *log, int64_t place, dl_ps_log_entry *entry, uint32_t *crc) {
   unsigned char bytes[ENTRY_BYTES];
+  uint64_t generation;
+  return read_at(log->fd, bytes, ENTRY_BYTES, place) && read_entry(bytes, entry, &generation, crc) &&
+         generation == log->names.generation && entry->at >= log->base.step;
+}
+
+/* Entries in the order in which they were applied, up to the first that is not whole or does not follow. */
+static dl_status find_entries(dl_ps_log *log) {
   dl_ps_log_entry entry;
   uint32_t crc;
-  if (!read_at(log->fd, bytes, BASE_BYTES, 0) || !read_base(bytes, &log->base)) return DL_OK;
-  log->has_base = true;
-  log->end = BASE_BYTES;
-  const int64_t size = lseek(log->fd, 0, SEEK_END), whole = dl_ps_log_entry_bytes(log);
-  if (size - log->end < whole) return DL_OK;
   float *values = dl_calloc(log->base.end - log->base.begin + 1, sizeof *values);
-  if (!values) return DL_ERR_NOMEM;
-  dl_status status = DL_OK;
-  while (status == DL_OK && read_at(log->fd, bytes, ENTRY_BYTES, log->end) && read_entry(bytes, &entry, &crc) &&
-         entry.at >= log->base.step && read_at(log->fd, values, values_bytes(log), log->end + ENTRY_BYTES) &&
+  dl_status status = values ? DL_OK : DL_ERR_NOMEM;
+  while (status == DL_OK && entry_at(log, log->end, &entry, &crc) && entry.behind == log->names.last &&
+         read_at(log->fd, values, values_bytes(log), log->end + ENTRY_BYTES) &&
          dl_ps_crc(values, values_bytes(log)) == crc)
     status = keep(log, &entry);
   free(values);
   return status;
+}
+
+static void find_torn(dl_ps_log *log, int64_t size) {
+  const int64_t whole = dl_ps_log_entry_bytes(log);
+  dl_ps_log_entry entry;
+  uint32_t crc;
+  for (int64_t place = log->end; place + ENTRY_BYTES <= size; place += whole)
+    if (entry_at(log, place, &entry, &crc)) log->torn = place + whole - log->end;
+}
+
+/* Nothing is lost of a log that has no entries. */
+static dl_status check_form(const dl_ps_log *log) {
+  unsigned char bytes[8];
+  const unsigned char *p = bytes;
+  if (!read_at(log->fd, bytes, sizeof bytes, 0) || take(&p, 8) != OLD_MAGIC) return DL_OK;
+  if (lseek(log->fd, 0, SEEK_END) <= OLD_BASE_BYTES) return DL_OK;
+  dl_fail_at(DL_ERR_DATA, log->path, 0, 0, "the log of pushes was written by an older version of dldist");
+  return dl_hint(
+      "let that version go on and stop it with SIGTERM, or remove the file: what was pushed since the newest "
+      "checkpoint is then computed again");
 }
 
 dl_status dl_ps_log_open(const char *path, bool synced, dl_ps_log **out) {
@@ -166,16 +234,19 @@ dl_status dl_ps_log_open(const char *path, bool synced, dl_ps_log **out) {
   if (!log) return DL_ERR_NOMEM;
   log->synced = synced;
   log->fd = -1;
+  log->end = FIRST_ENTRY;
   log->path = dl_strdup(path);
   dl_status status = log->path ? DL_OK : DL_ERR_NOMEM;
+  if (status == DL_OK && getrandom(&log->next_name, sizeof log->next_name, 0) != sizeof log->next_name)
+    status = dl_fail(DL_ERR_SYSTEM, "the system gives no random numbers");
   if (status == DL_OK) log->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
   if (status == DL_OK && log->fd < 0) status = fail_log(log, "opened");
-  if (status == DL_OK) status = find_entries(log);
-  if (status == DL_OK) {
-    int64_t size = lseek(log->fd, 0, SEEK_END);
-    log->torn = size > log->end ? size - log->end : 0;
-    if (log->torn && ftruncate(log->fd, log->end)) status = fail_log(log, "cut");
-  }
+  if (status == DL_OK) status = check_form(log);
+  if (status == DL_OK) find_base(log);
+  const int64_t size = log->has_base ? lseek(log->fd, 0, SEEK_END) : 0;
+  if (size - log->end >= dl_ps_log_entry_bytes(log)) status = find_entries(log); /* a base may speak of any slice */
+  if (status == DL_OK && log->has_base) find_torn(log, size);
+  log->whole = status == DL_OK;
   if (status != DL_OK) dl_ps_log_close(out);
   return status;
 }
@@ -183,6 +254,7 @@ dl_status dl_ps_log_open(const char *path, bool synced, dl_ps_log **out) {
 void dl_ps_log_close(dl_ps_log **log) {
   dl_ps_log *l = *log;
   if (!l) return;
+  if (l->whole && l->has_base && ftruncate(l->fd, l->end)) l->end = 0; /* then it takes more room */
   if (l->fd >= 0) close(l->fd);
   free(l->entry);
   free(l->path);
@@ -215,16 +287,19 @@ static bool write_whole(int fd, struct iovec *part, int n, int64_t place) {
   return true;
 }
 
+static bool put_down(const dl_ps_log *log, struct iovec *part, int n, int64_t place) {
+  return write_whole(log->fd, part, n, place) && !(log->synced && fdatasync(log->fd));
+}
+
 dl_status dl_ps_log_append(dl_ps_log *log, const dl_ps_log_entry *entry, const float *values) {
   unsigned char header[ENTRY_BYTES];
-  write_entry(entry, dl_ps_crc(values, values_bytes(log)), header);
+  dl_ps_log_entry named = *entry;
+  named.behind = log->names.last;
+  named.name = log->next_name++;
+  write_entry(&named, log->names.generation, dl_ps_crc(values, values_bytes(log)), header);
   struct iovec part[2] = {{header, sizeof header}, {(void *)(uintptr_t)values, values_bytes(log)}};
-  if (!write_whole(log->fd, part, part[1].iov_len ? 2 : 1, log->end) || (log->synced && fdatasync(log->fd))) {
-    dl_status status = fail_log(log, "written");
-    if (ftruncate(log->fd, log->end)) return status; /* its tail will be seen to be torn */
-    return status;
-  }
-  return keep(log, entry);
+  if (!put_down(log, part, part[1].iov_len ? 2 : 1, log->end)) return fail_log(log, "written");
+  return keep(log, &named);
 }
 
 /* The entries from `from` on, byte for byte. */
@@ -259,24 +334,46 @@ static dl_status take_place(dl_ps_log *log, const char *name) {
   return status;
 }
 
-dl_status dl_ps_log_restart(dl_ps_log *log, const dl_ps_log_base *base, int64_t from) {
-  unsigned char bytes[BASE_BYTES];
+/* The base alone, beside the one that counted until now; what is behind it no longer does. */
+static dl_status begin_in_place(dl_ps_log *log, unsigned char base[BASE_BYTES], uint64_t turn) {
+  struct iovec part = {base, BASE_BYTES};
+  char *folder = log->synced && !log->has_base ? dl_path_dirname(log->path) : NULL;
+  dl_status status = DL_OK;
+  if (!put_down(log, &part, 1, (int64_t)(turn % 2) * BASE_PLACE)) status = fail_log(log, "written");
+  if (status == DL_OK && folder) status = dl_dir_sync(folder); /* the file is new */
+  free(folder);
+  return status;
+}
+
+/* A file of its own for the base and the entries from `from` on. */
+static dl_status begin_file(dl_ps_log *log, const unsigned char base[BASE_BYTES], int64_t from) {
+  static const unsigned char none[FIRST_ENTRY - BASE_BYTES] = {0};
   char *name = dl_asprintf("%s.new", log->path);
   dl_writer *writer = NULL;
-  write_base(base, bytes);
   dl_status status = name ? dl_writer_open(name, &writer) : DL_ERR_NOMEM;
-  if (status == DL_OK) status = dl_writer_write(writer, bytes, sizeof bytes);
+  if (status == DL_OK) status = dl_writer_write(writer, base, BASE_BYTES);
+  if (status == DL_OK) status = dl_writer_write(writer, none, sizeof none);
   if (status == DL_OK) status = copy_tail(log, from, writer);
   dl_status closed = dl_writer_close(&writer);
   if (status == DL_OK) status = closed;
   if (status == DL_OK) status = take_place(log, name);
   free(name);
-  if (status != DL_OK) return status;
+  return status;
+}
+
+dl_status dl_ps_log_restart(dl_ps_log *log, const dl_ps_log_base *base, int64_t from) {
+  unsigned char bytes[BASE_BYTES];
   const int64_t first = from < log->n ? from : log->n, kept = log->n - first;
+  log_names names = {.turn = log->has_base && !kept ? log->names.turn + 1 : 0,
+                     .generation = kept ? log->names.generation : log->next_name++,
+                     .last = kept ? log->entry[first].behind : log->next_name++};
+  write_base(base, &names, bytes);
+  DL_TRY(kept ? begin_file(log, bytes, first) : begin_in_place(log, bytes, names.turn));
   log->base = *base;
+  log->names = names;
   log->has_base = true;
   log->n = 0;
-  log->end = BASE_BYTES;
+  log->end = FIRST_ENTRY;
   for (int64_t i = 0; i < kept; i++) DL_TRY(keep(log, &log->entry[first + i]));
   return DL_OK;
 }

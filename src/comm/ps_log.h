@@ -1,12 +1,17 @@
 /* ps_log.h - the pushes that a server has applied since a checkpoint, on disk (floor: comm, private).
  *
- *   header   magic, job, the checkpoint's step, the server's slice and the checksum of its weights at that step
- *   entry    magic, what was pushed and by whom, checksums; then the floats of the slice, as they were summed
+ *   base     magic, job, the checkpoint's step, the server's slice and the checksum of its weights at that step; how
+ *            often the log began anew, and names for what follows
+ *   base     the same: they take turns, and the one that counts is the later one of those that are whole
+ *   entry    magic, what was pushed and by whom, names, checksums; then the floats of the slice, as they were summed
  *   ...
  *
- * Numbers are little-endian. Entries are only ever put behind one another, so what a crash leaves half is the last one:
- * whatever follows the last whole entry is dropped when the log is opened. Each entry's length follows from the header,
- * so no length is read from the file. A new checkpoint begins a new file, which takes the old one's place by its name.
+ * Numbers are little-endian. Each entry's length follows from the base, so no length is read from the file. A new
+ * checkpoint begins the log anew in the same file, over what is there: the system has its pages ready, and writes to
+ * them three to ten times as fast as to new ones. So whatever lies behind the last entry is of no account, be it half
+ * written when the server died or whole and of an earlier time: an entry counts only where it names the generation
+ * of the base and the very entry that it was put behind. Names are random numbers of 64 bits of one opening of the
+ * file, and count on from there, so none comes twice, whatever a crash left where.
  */
 #ifndef DL_COMM_PS_LOG_H
 #define DL_COMM_PS_LOG_H
@@ -34,15 +39,18 @@ typedef struct dl_ps_log_entry {
   uint64_t incarnation, sequence; /* of the worker, and its request: the key of the push */
   char worker[DL_PS_NAME_BYTES];
   int64_t updates, ahead; /* how old its weights were */
-  int64_t place;          /* of its floats in the file: set by this module */
+  /* set by this module */
+  int64_t place;         /* of its floats in the file */
+  uint64_t name, behind; /* its own, and that of what it was put behind */
 } dl_ps_log_entry;
 
 typedef struct dl_ps_log dl_ps_log;
 
-/* Opens or makes the file, finds its whole entries and cuts off what follows them. With `synced` an entry is on the
- * disk when dl_ps_log_append returns, without it the system has it, which a process's death does not undo but the
- * machine's may. Cost: the file is read once. */
+/* Opens or makes the file and finds its whole entries. With `synced` an entry is on the disk when dl_ps_log_append
+ * returns, without it the system has it, which a process's death does not undo but the machine's may. DL_ERR_DATA: it
+ * has entries in the form of an older version. Cost: the entries are read once. */
 dl_status dl_ps_log_open(const char *path, bool synced, dl_ps_log **out);
+/* Gives back what lies behind the last entry. */
 void dl_ps_log_close(dl_ps_log **log);
 
 /* What is in it; NULL: nothing. Borrowed until the next append or restart. */
@@ -51,13 +59,14 @@ const dl_ps_log_entry *dl_ps_log_entries(const dl_ps_log *log, int64_t *n);
 int64_t dl_ps_log_bytes(const dl_ps_log *log);
 /* Of one entry. */
 int64_t dl_ps_log_entry_bytes(const dl_ps_log *log);
-/* Bytes behind the last whole entry that were dropped when it was opened. */
+/* Bytes from the last whole entry to the end of the last one of this generation whose beginning can be read, as found
+ * when the log was opened: one entry's where it was torn, more where one in the middle is damaged. */
 int64_t dl_ps_log_torn(const dl_ps_log *log);
 
 /* The floats of an entry: end - begin of them. */
 dl_status dl_ps_log_values(const dl_ps_log *log, const dl_ps_log_entry *entry, float *out);
 dl_status dl_ps_log_append(dl_ps_log *log, const dl_ps_log_entry *entry, const float *values);
-/* Begins anew upon `base`, with the entries from number `from` on kept. After a crash the file is old or new. */
+/* Begins anew upon `base`, with the entries from number `from` on kept. After a crash the log is old or new. */
 dl_status dl_ps_log_restart(dl_ps_log *log, const dl_ps_log_base *base, int64_t from);
 
 #endif

@@ -19,6 +19,7 @@
 
 #include "comm/ps_crc.h"
 #include "comm/ps_private.h"
+#include "comm/ps_receipt.h"
 #include "core/clock.h"
 #include "core/log.h"
 
@@ -236,10 +237,35 @@ static dl_ps_fault take_push(dl_sync *sync, worker *w, dl_ps_mail *mail, dl_stat
   return added == DL_PS_NOT_A_NODE ? DL_PS_BAD_PLACE : DL_PS_FINE;
 }
 
-static dl_status on_done(dl_sync *sync, dl_ps_mail *mail) {
-  dl_ps_serve *serve = dl_ps_of(sync)->serve;
-  dl_ps_units_done(&serve->units, mail->frame.step, mail->frame.node);
+static dl_status have_done(dl_sync *sync, const dl_ps_mail *mail) {
+  dl_ps_units_done(&dl_ps_of(sync)->serve->units, mail->frame.step, mail->frame.node);
   return want_work(sync, mail, true);
+}
+
+/* Who cannot show that all servers have the unit has not done it: others come first. */
+static dl_status on_done(dl_sync *sync, dl_ps_mail *mail) {
+  const dl_ps *own = dl_ps_of(sync);
+  worker *w = find_worker(own->serve, &mail->from);
+  bool proven;
+  DL_TRY(dl_ps_receipts_match(own, mail->frame.step, mail->frame.node, mail->frame.taken, &proven));
+  if (proven) return have_done(sync, mail);
+  dl_ps_link_fault(own->link, DL_PS_BAD_DONE);
+  dl_ps_units_lost(&own->serve->units, (int)(w - own->serve->workers));
+  w->idle = false;
+  DL_TRY(hand_out_all(sync));
+  return want_work(sync, mail, false);
+}
+
+/* Several servers answer each for itself. */
+static dl_status say_taken(dl_sync *sync, const worker *w, const dl_ps_mail *mail, bool fine) {
+  const dl_ps *own = dl_ps_of(sync);
+  uint64_t receipt = 0;
+  if (fine) DL_TRY(dl_ps_receipt(own, mail->frame.step, mail->frame.node, &receipt));
+  dl_ps_frame frame = answer(own, fine ? DL_PS_TAKEN : DL_PS_STALE, mail);
+  frame.version = (int64_t)receipt;
+  frame.taken = w->pushed;
+  dl_ps_link_send(own->link, &w->peer, &frame, NULL);
+  return DL_OK;
 }
 
 static dl_status on_push(dl_sync *sync, dl_ps_mail *mail) {
@@ -254,13 +280,8 @@ static dl_status on_push(dl_sync *sync, dl_ps_mail *mail) {
   DL_TRY(status);
   if (mail->frame.sequence > w->pushed) w->pushed = mail->frame.sequence; /* older ones may come twice */
   if (fault != DL_PS_FINE) dl_ps_link_fault(own->link, fault);
-  if (own->servers > 1) {
-    dl_ps_frame frame = answer(own, fault == DL_PS_FINE ? DL_PS_TAKEN : DL_PS_STALE, mail);
-    frame.taken = w->pushed;
-    dl_ps_link_send(own->link, &w->peer, &frame, NULL);
-    return DL_OK;
-  }
-  return fault == DL_PS_FINE ? on_done(sync, mail) : on_want(sync, mail);
+  if (own->servers > 1) return say_taken(sync, w, mail, fault == DL_PS_FINE);
+  return fault == DL_PS_FINE ? have_done(sync, mail) : on_want(sync, mail);
 }
 
 static dl_status on_bye(dl_sync *sync, dl_ps_mail *mail) {

@@ -452,8 +452,9 @@ static bool has_read(const dl_ps_worker *w, int s, const dl_ps_mail *mail, uint6
 
 /* To several servers: all must have it before the first one hears that it is done. A push that gets no answer within
  * a while is lost with its connection: then the unit is given up. */
-static heard push_to_all(dl_ps_worker *w, bool *taken, dl_ps_mail *mail) {
+static heard push_to_all(dl_ps_worker *w, bool *taken, uint64_t *receipts, dl_ps_mail *mail) {
   *taken = true;
+  *receipts = 0;
   w->sequence++;
   for (int s = 0; s < w->servers; s++)
     if (!send_push(w, s)) return FORGOTTEN;
@@ -462,6 +463,7 @@ static heard push_to_all(dl_ps_worker *w, bool *taken, dl_ps_mail *mail) {
     heard how = converse(w, s, &frame, "", true, mail);
     if (how != ANSWERED) return how;
     *taken &= mail->frame.kind == DL_PS_TAKEN;
+    *receipts ^= (uint64_t)mail->frame.version;
     const bool read = has_read(w, s, mail, w->sequence);
     if (mail->frame.kind == DL_PS_TAKEN) note_push(w, "ack", s);
     dl_ps_mail_done(mail);
@@ -520,9 +522,10 @@ static heard pull_others(dl_ps_worker *w, dl_ps_mail *mail) {
 /* The request that asks for work: the push itself where there is one server. */
 static heard ask_for_work(dl_ps_worker *w, dl_ps_mail *mail) {
   bool taken = false, pushed = false;
+  uint64_t receipts = 0;
   int kind = DL_PS_WANT;
   if (w->has_task && w->servers > 1) {
-    heard how = push_to_all(w, &taken, mail);
+    heard how = push_to_all(w, &taken, &receipts, mail);
     if (how != ANSWERED) return how;
     if (taken) kind = DL_PS_DONE;
   }
@@ -533,6 +536,7 @@ static heard ask_for_work(dl_ps_worker *w, dl_ps_mail *mail) {
   frame.node = w->node;
   frame.version = w->version[0];
   frame.status = can_view(w, 0);
+  frame.taken = receipts;
   w->has_task = false;
   heard how = converse(w, 0, &frame, "", pushed, mail);
   if (how == ANSWERED && pushed && mail->frame.kind == DL_PS_GRANT && mail->frame.status) note_push(w, "ack", 0);

@@ -108,57 +108,208 @@ static int64_t size_of(const char *name) {
   return stat(path_of(name), &st) ? -1 : (int64_t)st.st_size;
 }
 
-static void test_a_tail_that_is_torn_anywhere_is_dropped_and_the_log_goes_on(void) {
+#define BASE 80  /* bytes of what a log follows upon, of an entry before its floats, */
+#define HEAD 256 /* and of what stands before the first entry */
+#define FIRST ((int64_t)8192)
+#define EACH (HEAD + WIDTH * (int64_t)sizeof(float))
+
+static void test_a_tail_that_is_cut_anywhere_is_dropped_and_the_log_goes_on(void) {
   dl_ps_log *log;
-  make_log("torn", 0);
-  const int64_t empty = size_of("torn");
   make_log("torn", N);
-  const int64_t whole = size_of("torn"), each = (whole - empty) / N;
-  for (int64_t cut = whole; cut >= 0; cut -= cut < empty + 2 * each ? 1 : 53) {
+  const int64_t whole = size_of("torn");
+  CU_ASSERT_EQUAL(whole, FIRST + N * EACH);
+  for (int64_t cut = whole; cut >= 0; cut -= cut < FIRST ? 97 : cut < FIRST + 2 * EACH ? 1 : 53) {
     make_log("torn", N);
     CU_ASSERT_EQUAL(truncate(path_of("torn"), cut), 0);
-    const int64_t left = cut < empty ? 0 : (cut - empty) / each;
+    const int64_t left = cut < FIRST ? 0 : (cut - FIRST) / EACH, more = cut < FIRST ? 0 : (cut - FIRST) % EACH;
     DL_ASSERT_OK(dl_ps_log_open(path_of("torn"), false, &log));
     CU_ASSERT(holds(log, 0, left));
-    CU_ASSERT_EQUAL(dl_ps_log_base_of(log) != NULL, cut >= empty);
-    CU_ASSERT_EQUAL(dl_ps_log_torn(log), cut < empty ? cut : cut - empty - left * each);
+    CU_ASSERT_EQUAL(dl_ps_log_base_of(log) != NULL, cut >= BASE);
+    CU_ASSERT_EQUAL(dl_ps_log_torn(log), more >= HEAD ? EACH : 0);
     if (dl_ps_log_base_of(log) && left < N) DL_ASSERT_OK(append_number(log, (int)left));
     dl_ps_log_close(&log);
     DL_ASSERT_OK(dl_ps_log_open(path_of("torn"), false, &log));
-    CU_ASSERT(cut < empty || holds(log, 0, left < N ? left + 1 : N));
+    CU_ASSERT(cut < BASE || holds(log, 0, left < N ? left + 1 : N));
     dl_ps_log_close(&log);
   }
 }
 
-/* No entry is believed from a flipped bit on, wherever it is; those before are as they were. */
+static void flip(const char *name, int64_t at, int bit) {
+  FILE *file = fopen(path_of(name), "r+b");
+  if (!file) abort();
+  fseek(file, (long)at, SEEK_SET);
+  int byte = fgetc(file);
+  fseek(file, (long)at, SEEK_SET);
+  fputc(byte ^ 1 << bit, file);
+  fclose(file);
+}
+
+/* No entry is believed from a flipped bit on, wherever it is; those before are as they were, and damage that is not in
+ * the last one is told from the end. */
 static void test_damage_is_seen_wherever_it_is(void) {
   uint64_t state = 5;
-  make_log("flip", 0);
-  const int64_t empty = size_of("flip");
   make_log("flip", N);
-  const int64_t whole = size_of("flip"), each = (whole - empty) / N;
+  const int64_t whole = size_of("flip");
   for (int trial = 0; trial < 400; trial++) {
-    const int64_t at = (int64_t)(mixed(&state) % (uint64_t)whole);
+    const int64_t at = trial < 20 ? trial * 5 : FIRST + (int64_t)(mixed(&state) % (uint64_t)(whole - FIRST));
+    const int64_t left = at < BASE ? 0 : at < FIRST ? N : (at - FIRST) / EACH;
     make_log("flip", N);
-    FILE *file = fopen(path_of("flip"), "r+b");
-    if (!file) abort();
-    fseek(file, (long)at, SEEK_SET);
-    int byte = fgetc(file);
-    fseek(file, (long)at, SEEK_SET);
-    fputc(byte ^ 1 << mixed(&state) % 8, file);
-    fclose(file);
+    flip("flip", at, (int)(mixed(&state) % 8));
     dl_ps_log *log;
     DL_ASSERT_OK(dl_ps_log_open(path_of("flip"), false, &log));
-    CU_ASSERT(holds(log, 0, at < empty ? 0 : (at - empty) / each));
-    CU_ASSERT_EQUAL(dl_ps_log_base_of(log) != NULL, at >= empty);
+    CU_ASSERT(holds(log, 0, left));
+    CU_ASSERT_EQUAL(dl_ps_log_base_of(log) != NULL, at >= BASE);
+    if (at >= FIRST && left < N - 1) CU_ASSERT_EQUAL(dl_ps_log_torn(log), (N - left) * EACH);
     dl_ps_log_close(&log);
   }
+}
+
+/* ---- what is written over ---- */
+
+static void copy_file(const char *from, const char *to) {
+  char command[320];
+  int n = snprintf(command, sizeof command, "cp %s/%s %s/%s", folder, from, folder, to);
+  if (n < 0 || (size_t)n >= sizeof command || system(command)) abort();
+}
+
+/* What a crash of this moment leaves of the log in file `name` is `n` entries from `first` on. */
+static bool crash_leaves(const char *name, int first, int64_t n) {
+  dl_ps_log *log;
+  copy_file(name, "crashed");
+  if (dl_ps_log_open(path_of("crashed"), false, &log) != DL_OK) return false;
+  const bool so = holds(log, first, n) && dl_ps_log_torn(log) == 0;
+  dl_ps_log_close(&log);
+  return so;
+}
+
+static void put_bytes(const char *name, int64_t at, const unsigned char *bytes, size_t n) {
+  FILE *file = fopen(path_of(name), "r+b");
+  if (!file || fseek(file, (long)at, SEEK_SET) || fwrite(bytes, 1, n, file) != n) abort();
+  fclose(file);
+}
+
+static void get_bytes(const char *name, int64_t at, unsigned char *bytes, size_t n) {
+  FILE *file = fopen(path_of(name), "rb");
+  if (!file || fseek(file, (long)at, SEEK_SET) || fread(bytes, 1, n, file) != n) abort();
+  fclose(file);
+}
+
+static const dl_ps_log_base later = {.job = 77, .step = 6, .begin = 100, .end = 100 + WIDTH, .weights_crc = 4};
+
+/* A log of N entries that has begun anew upon `later`, over them. */
+static dl_ps_log *make_worn_log(const char *name) {
+  dl_ps_log *log;
+  make_log(name, N);
+  DL_ASSERT_OK(dl_ps_log_open(path_of(name), false, &log));
+  DL_ASSERT_OK(dl_ps_log_restart(log, &later, N));
+  return log;
+}
+
+/* Entries of before, whole and of the same length, lie right behind the last one. They are the very pushes that could
+ * follow: same steps, same units. */
+static void test_an_entry_of_an_earlier_time_is_never_believed(void) {
+  for (int beginnings = 1; beginnings <= 4; beginnings++) {
+    dl_ps_log *log = make_worn_log("worn");
+    for (int b = 1; b < beginnings; b++) {
+      for (int i = 3; i < N; i++) DL_ASSERT_OK(append_number(log, i));
+      DL_ASSERT_OK(dl_ps_log_restart(log, &later, N));
+    }
+    CU_ASSERT_EQUAL(size_of("worn"), FIRST + N * EACH); /* nothing was given back */
+    for (int i = 3; i < N; i++) {
+      CU_ASSERT(crash_leaves("worn", 3, i - 3));
+      DL_ASSERT_OK(append_number(log, i));
+    }
+    CU_ASSERT(crash_leaves("worn", 3, N - 3));
+    dl_ps_log_close(&log);
+    CU_ASSERT_EQUAL(size_of("worn"), FIRST + (N - 3) * EACH);
+    CU_ASSERT(crash_leaves("worn", 3, N - 3));
+  }
+}
+
+/* A new entry that is half written ends in an old one, wherever the writing stopped. */
+static void test_a_torn_entry_over_an_old_one_is_dropped(void) {
+  unsigned char entry[EACH];
+  dl_ps_log *log = make_worn_log("over");
+  for (int i = 3; i < 6; i++) DL_ASSERT_OK(append_number(log, i));
+  copy_file("over", "before");
+  DL_ASSERT_OK(append_number(log, 6));
+  get_bytes("over", FIRST + 3 * EACH, entry, sizeof entry);
+  dl_ps_log_close(&log);
+  for (size_t written = 0; written <= EACH; written += written < HEAD + 8 ? 1 : 5) {
+    copy_file("before", "half");
+    put_bytes("half", FIRST + 3 * EACH, entry, written);
+    DL_ASSERT_OK(dl_ps_log_open(path_of("half"), false, &log));
+    CU_ASSERT(holds(log, 3, written < EACH ? 3 : 4));
+    CU_ASSERT_EQUAL(dl_ps_log_torn(log), written >= HEAD && written < EACH ? EACH : 0);
+    DL_ASSERT_OK(append_number(log, written < EACH ? 6 : 7));
+    CU_ASSERT(crash_leaves("half", 3, written < EACH ? 4 : 5));
+    dl_ps_log_close(&log);
+  }
+}
+
+/* The machine's end may leave a later entry without the one before it. Another takes that one's place: what lies behind
+ * is of this generation and whole, but followed upon something else. */
+static void test_an_entry_counts_behind_the_one_that_it_was_put_behind_alone(void) {
+  dl_ps_log *log;
+  for (int lost = 0; lost < N; lost++) {
+    make_log("lost", N);
+    flip("lost", FIRST + lost * EACH + HEAD + 5, 3);
+    DL_ASSERT_OK(dl_ps_log_open(path_of("lost"), false, &log));
+    CU_ASSERT(holds(log, 0, lost));
+    CU_ASSERT_EQUAL(dl_ps_log_torn(log), (N - lost) * EACH);
+    DL_ASSERT_OK(append_number(log, lost)); /* the very same push */
+    copy_file("lost", "crashed");
+    dl_ps_log_close(&log);
+    DL_ASSERT_OK(dl_ps_log_open(path_of("crashed"), false, &log));
+    CU_ASSERT(holds(log, 0, lost + 1));
+    dl_ps_log_close(&log);
+  }
+}
+
+/* Of the two bases the later one counts; where it is not whole the log is as before, but for what was written over. */
+static void test_a_base_that_is_half_written_leaves_the_one_before(void) {
+  unsigned char base_bytes[BASE];
+  dl_ps_log *log;
+  for (int beginnings = 1; beginnings <= 2; beginnings++) {
+    const int64_t at = beginnings % 2 ? 4096 : 0;
+    for (int appended = 0; appended < 2; appended++) {
+      log = make_worn_log("bases");
+      if (beginnings == 2) DL_ASSERT_OK(dl_ps_log_restart(log, &later, N));
+      if (appended) DL_ASSERT_OK(append_number(log, 3));
+      CU_ASSERT(crash_leaves("bases", 3, appended));
+      get_bytes("bases", at, base_bytes, BASE);
+      flip("bases", at + 30, 1);
+      copy_file("bases", "crashed");
+      dl_ps_log_close(&log);
+      DL_ASSERT_OK(dl_ps_log_open(path_of("crashed"), false, &log));
+      CU_ASSERT(dl_ps_log_base_of(log) && dl_ps_log_base_of(log)->step == (beginnings == 1 ? 5 : 6));
+      CU_ASSERT(holds(log, 0, beginnings == 1 && !appended ? N : 0));
+      dl_ps_log_close(&log);
+    }
+  }
+}
+
+static void test_a_log_of_an_older_form_is_told_from_damage(void) {
+  static const unsigned char old[64] = "DLPSLOG1";
+  dl_ps_log *log = NULL;
+  make_log("old", 0);
+  CU_ASSERT_EQUAL(truncate(path_of("old"), 0), 0);
+  put_bytes("old", 0, old, sizeof old);
+  CU_ASSERT_EQUAL(dl_ps_log_open(path_of("old"), false, &log), DL_ERR_DATA);
+  CU_ASSERT_PTR_NULL(log);
+  CU_ASSERT_PTR_NOT_NULL(strstr(dl_error_last()->message, "older version"));
+  CU_ASSERT_EQUAL(size_of("old"), sizeof old);
+  CU_ASSERT_EQUAL(truncate(path_of("old"), 48), 0); /* without entries: nothing is lost */
+  DL_ASSERT_OK(dl_ps_log_open(path_of("old"), false, &log));
+  CU_ASSERT_PTR_NULL(dl_ps_log_base_of(log));
+  DL_ASSERT_OK(dl_ps_log_restart(log, &base, 0));
+  DL_ASSERT_OK(append_number(log, 0));
+  CU_ASSERT(crash_leaves("old", 0, 1));
+  dl_ps_log_close(&log);
 }
 
 static void test_a_new_beginning_keeps_what_it_is_told_to(void) {
   dl_ps_log *log;
-  dl_ps_log_base later = base;
-  later.step = 6;
   for (int from = 0; from <= N; from++) {
     make_log("anew", N);
     DL_ASSERT_OK(dl_ps_log_open(path_of("anew"), false, &log));
@@ -169,6 +320,23 @@ static void test_a_new_beginning_keeps_what_it_is_told_to(void) {
     CU_ASSERT_EQUAL(dl_ps_log_base_of(log)->step, 6);
     /* an entry is of the base's step or later: those of step 5 are not believed */
     CU_ASSERT(holds(log, from, from < 3 ? 0 : N - from));
+    dl_ps_log_close(&log);
+  }
+}
+
+/* What was kept follows upon what is gone, and what comes after upon what was kept. */
+static void test_a_log_goes_on_behind_entries_that_it_kept(void) {
+  dl_ps_log *log;
+  for (int from = 3; from <= N; from++) {
+    make_log("goes-on", N - 1);
+    DL_ASSERT_OK(dl_ps_log_open(path_of("goes-on"), false, &log));
+    DL_ASSERT_OK(dl_ps_log_restart(log, &later, from));
+    DL_ASSERT_OK(append_number(log, N - 1));
+    CU_ASSERT(crash_leaves("goes-on", from < N ? from : N - 1, from < N ? N - from : 1));
+    DL_ASSERT_OK(dl_ps_log_restart(log, &later, N));
+    CU_ASSERT(crash_leaves("goes-on", 0, 0));
+    DL_ASSERT_OK(append_number(log, 4));
+    CU_ASSERT(crash_leaves("goes-on", 4, 1));
     dl_ps_log_close(&log);
   }
 }
@@ -384,9 +552,15 @@ static void test_a_killed_server_has_every_push_that_was_acknowledged_and_the_sa
 
 static const dl_test tests[] = {
     DL_TEST(test_what_was_appended_is_there_when_the_log_is_opened_again),
-    DL_TEST(test_a_tail_that_is_torn_anywhere_is_dropped_and_the_log_goes_on),
+    DL_TEST(test_a_tail_that_is_cut_anywhere_is_dropped_and_the_log_goes_on),
     DL_TEST(test_damage_is_seen_wherever_it_is),
+    DL_TEST(test_an_entry_of_an_earlier_time_is_never_believed),
+    DL_TEST(test_a_torn_entry_over_an_old_one_is_dropped),
+    DL_TEST(test_an_entry_counts_behind_the_one_that_it_was_put_behind_alone),
+    DL_TEST(test_a_base_that_is_half_written_leaves_the_one_before),
+    DL_TEST(test_a_log_of_an_older_form_is_told_from_damage),
     DL_TEST(test_a_new_beginning_keeps_what_it_is_told_to),
+    DL_TEST(test_a_log_goes_on_behind_entries_that_it_kept),
     DL_TEST(test_what_cannot_be_written_is_an_error),
     DL_TEST(test_a_killed_server_has_every_push_that_was_acknowledged_and_the_same_bits),
 };

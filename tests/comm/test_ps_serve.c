@@ -20,6 +20,7 @@
 #include "comm/ps_worker.h"
 #include "comm/sync.h"
 #include "dltest.h"
+#include "ps_mail_count.h"
 
 #define STEPS 30
 #define SHARDS 7
@@ -476,6 +477,122 @@ static void test_who_lies_about_memory_changes_nothing(void) {
   free(server);
 }
 
+/* ---- who says that it has done what it has not ---- */
+
+/* Joins all servers, and says of every unit that it is done: at once, or with the receipt of the first server, which
+ * got the unit's sum (`servers` 2). */
+typedef struct boaster {
+  char address[2][128];
+  int servers;
+  bool pushes;
+  int granted, taken;
+} boaster;
+
+static bool hear_kind(dl_ps_link *link, int kind, dl_ps_frame *out) {
+  dl_ps_mail mail;
+  for (int tries = 0; tries < 300 && atomic_load(&strangers_go); tries++) {
+    dl_ps_link_wait(link, 10);
+    while (dl_ps_link_receive(link, &mail)) {
+      *out = mail.frame;
+      dl_ps_mail_done(&mail);
+      if (out->kind == kind) return true;
+    }
+  }
+  return false;
+}
+
+static bool push_sum(dl_ps_link *link, const dl_ps_frame *grant, dl_ps_frame *out) {
+  const size_t end = FLOATS / 2 / 1024 * 1024; /* of the first of two slices */
+  float *sum = calloc(end, sizeof *sum);
+  dl_cut cut = dl_cut_make(grant->samples, SHARDS);
+  const int64_t begin = grant->node.index << grant->node.level;
+  int64_t n = (int64_t)1 << grant->node.level, first, last, ignored;
+  if (!sum) abort();
+  if (begin + n > cut.leaves) n = cut.leaves - begin;
+  for (size_t i = 0; i < end; i++) {
+    float v[SHARDS];
+    for (int64_t leaf = 0; leaf < n; leaf++) v[leaf] = leaf_value(grant->step, begin + leaf, i, 0);
+    sum[i] = recursive(v, n);
+  }
+  dl_cut_leaf_range(&cut, begin, &first, &ignored);
+  dl_cut_leaf_range(&cut, begin + n - 1, &ignored, &last);
+  dl_ps_frame frame = *grant;
+  frame.kind = DL_PS_PUSH;
+  frame.status = 0;
+  frame.payload_crc = 0;
+  frame.sequence++;
+  frame.sums[0] = (double)n;
+  frame.sums[1] = (double)(last - first);
+  dl_ps_link_send_copy(link, NULL, &frame, sum, end * sizeof *sum);
+  free(sum);
+  return hear_kind(link, DL_PS_TAKEN, out);
+}
+
+static void boast(boaster *b, dl_ps_link *link[2]) {
+  dl_ps_frame welcome = {0}, frame = {.kind = DL_PS_HELLO}, taken = {0};
+  dl_ps_link_send(link[0], NULL, &frame, NULL);
+  if (!hear_kind(link[0], DL_PS_WELCOME, &welcome)) return;
+  for (int s = 0; s < b->servers; s++) {
+    frame = (dl_ps_frame){.kind = DL_PS_JOIN, .job = welcome.job, .life = welcome.life};
+    dl_ps_link_send_copy(link[s], NULL, &frame, DIGEST "boaster", strlen(DIGEST "boaster"));
+    if (!hear_kind(link[s], DL_PS_JOINED, &frame)) return;
+  }
+  frame = (dl_ps_frame){.kind = DL_PS_WANT, .job = welcome.job, .life = welcome.life, .sequence = 1, .version = -1};
+  dl_ps_link_send(link[0], NULL, &frame, NULL);
+  for (dl_ps_frame grant; hear_kind(link[0], DL_PS_GRANT, &grant); b->granted++) {
+    if (b->pushes && push_sum(link[0], &grant, &taken)) b->taken++;
+    frame = grant;
+    frame.kind = DL_PS_DONE;
+    frame.status = 0;
+    frame.sequence += 2;
+    frame.taken = (uint64_t)taken.version;
+    frame.payload_crc = 0;
+    dl_ps_link_send(link[0], NULL, &frame, NULL);
+    usleep(500);
+  }
+}
+
+static void *be_a_boaster(void *argument) {
+  boaster *b = argument;
+  dl_ps_link *link[2] = {NULL, NULL};
+  for (int s = 0; s < b->servers; s++) {
+    const dl_ps_link_options options = {.address = b->address[s], .max_bytes = FLOATS * sizeof(float), .queue = 64};
+    if (dl_ps_link_connect(&options, &link[s]) != DL_OK) abort();
+  }
+  boast(b, link);
+  while (atomic_load(&strangers_go)) usleep(1000);
+  for (int s = 0; s < b->servers; s++) dl_ps_link_close(&link[s], 0);
+  return NULL;
+}
+
+static void test_who_says_done_without_its_push_has_not_done_it(void) {
+  for (int kind = 0; kind < 3; kind++) {
+    server_run *server = calloc(1, sizeof *server);
+    worker_run w[1] = {{.tasks = -1, .slow = 3000}};
+    boaster b = {.servers = 1 + (kind > 0), .pushes = kind == 2};
+    pthread_t thread;
+    if (!server) abort();
+    server->servers = b.servers;
+    snprintf(b.address[0], sizeof b.address[0], "ipc://%s/boast%d", folder, kind);
+    snprintf(b.address[1], sizeof b.address[1], "ipc://%s/boast%d.1", folder, kind);
+    server->ps.bind = b.address[0];
+    atomic_store(&strangers_go, true);
+    CU_ASSERT_EQUAL(pthread_create(&thread, NULL, be_a_boaster, &b), 0);
+    run_all(server, w, 1, 0);
+    atomic_store(&strangers_go, false);
+    pthread_join(thread, NULL);
+    CU_ASSERT(b.granted > 2);
+    CU_ASSERT(!b.pushes || b.taken > 2);
+    float *expected = malloc(sizeof server->weights);
+    if (!expected) abort();
+    oracle(expected, true);
+    CU_ASSERT(memcmp(expected, server->weights, sizeof server->weights) == 0);
+    DL_ASSERT_OK(w[0].status);
+    free(expected);
+    free(server);
+  }
+}
+
 /* ---- keys ---- */
 
 static void key_files(const char *name, char *key, char *pub, size_t size) {
@@ -553,6 +670,13 @@ static void test_addresses_that_are_none_are_refused(void) {
   CU_ASSERT_STRING_EQUAL(out, "ipc:///tmp/x.1");
 }
 
+/* Behind all others: whatever came, and however they ended. */
+static void test_every_message_that_was_received_was_closed(void) {
+  CU_ASSERT(mail_received > 1000);
+  CU_ASSERT_EQUAL(mail_n, 0);
+  CU_ASSERT_EQUAL(mail_lost, 0);
+}
+
 static const dl_test tests[] = {
     DL_TEST(test_bsp_has_the_bits_of_the_tree_at_any_number_of_workers_and_servers),
     DL_TEST(test_workers_may_leave_die_and_join_at_any_time),
@@ -561,10 +685,12 @@ static const dl_test tests[] = {
     DL_TEST(test_a_worker_that_computes_something_else_is_refused),
     DL_TEST(test_strangers_on_an_open_socket_change_nothing),
     DL_TEST(test_who_lies_about_memory_changes_nothing),
+    DL_TEST(test_who_says_done_without_its_push_has_not_done_it),
     DL_TEST(test_only_keys_on_the_list_are_let_in),
     DL_TEST(test_what_others_can_reach_needs_keys),
     DL_TEST(test_key_files_that_others_can_read_are_refused),
     DL_TEST(test_addresses_that_are_none_are_refused),
+    DL_TEST(test_every_message_that_was_received_was_closed),
 };
 
 int main(void) {

@@ -80,7 +80,8 @@ static void put_figures(FILE *s, const dl_json *column) {
 static void put_infinite(FILE *s, const dl_json *column) {
   char text[32];
   const double n = real_of(column, "infinite");
-  if (n > 0) fprintf(s, "<p class=\"mute\">%s infinite values are left out</p>", dl_page_number(n, text));
+  if (n > 0)
+    fprintf(s, "<p class=\"mute\">%s infinite value%s left out</p>", dl_page_number(n, text), n == 1 ? " is" : "s are");
 }
 
 static void put_quantiles(FILE *s, const dl_json *quantiles) {

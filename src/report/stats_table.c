@@ -43,8 +43,8 @@ static void put_infinite(FILE *s, const dl_json *columns) {
   for (size_t i = 0; i < dl_json_size(columns) && i < MOST_COLUMNS; i++) {
     const dl_json *c = dl_json_at(columns, i);
     if (int_of(c, "infinite") > 0)
-      fprintf(s, "%s: %s infinite values are left out\n", text_of(c, "name"),
-              dl_page_number((double)int_of(c, "infinite"), text));
+      fprintf(s, "%s: %s infinite value%s left out\n", text_of(c, "name"),
+              dl_page_number((double)int_of(c, "infinite"), text), int_of(c, "infinite") == 1 ? " is" : "s are");
   }
 }
 

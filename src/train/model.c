@@ -253,8 +253,8 @@ static dl_status check_classes(const dl_model *model) {
     return dl_hint("make the last layer `dense: %lld`", (long long)classes);
   }
   if (classes && classes < outputs && !model->n_class_names)
-    dl_warn("classes", "the model has %lld outputs, but the data set has labels of %lld classes only",
-            (long long)outputs, (long long)classes);
+    dl_warn("classes", "the model has %lld outputs, but the data set has labels of %lld class%s only",
+            (long long)outputs, (long long)classes, classes == 1 ? "" : "es");
   return DL_OK;
 }
 

@@ -1,6 +1,6 @@
 /* ps_durable.c - ssp and asp: what a server that was killed does with its log.
  *
- * Every push is put into the log once it is applied and before anybody hears of it. A server that begins again applies
+ * Every push is put into the log while it is applied and before anybody hears of it. A server that begins again applies
  * the entries to the checkpoint's weights in the order in which they were applied before, each while the loop is at the
  * step at which it was: so its learning rate, and with it every bit, is the same. Units that all servers have are done;
  * those that only some have (their worker had not heard from all) are handed out again as they were cut, and who has

@@ -66,6 +66,10 @@ int64_t dl_ps_log_torn(const dl_ps_log *log);
 /* The floats of an entry: end - begin of them. */
 dl_status dl_ps_log_values(const dl_ps_log *log, const dl_ps_log_entry *entry, float *out);
 dl_status dl_ps_log_append(dl_ps_log *log, const dl_ps_log_entry *entry, const float *values);
+/* The same in two halves, between which the entry is written by a thread of its own where it is long: `values` stay as
+ * they are until the second, and nothing else is asked of the log. The entry is in when that returns DL_OK. */
+void dl_ps_log_begin(dl_ps_log *log, const dl_ps_log_entry *entry, const float *values);
+dl_status dl_ps_log_finish(dl_ps_log *log);
 /* Begins anew upon `base`, with the entries from number `from` on kept. After a crash the log is old or new. */
 dl_status dl_ps_log_restart(dl_ps_log *log, const dl_ps_log_base *base, int64_t from);
 

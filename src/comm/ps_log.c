@@ -252,7 +252,8 @@ dl_status dl_ps_log_open(const char *path, bool synced, dl_ps_log **out) {
   if (status == DL_OK && log->fd < 0) status = fail_log(log, "opened");
   if (status == DL_OK) status = check_form(log);
   if (status == DL_OK) find_base(log);
-  const int64_t size = log->has_base ? lseek(log->fd, 0, SEEK_END) : 0;
+  const int64_t all = status == DL_OK ? lseek(log->fd, 0, SEEK_END) : 0, size = log->has_base ? all : 0;
+  if (!log->has_base && all > OLD_BASE_BYTES) log->torn = all;
   if (size - log->end >= dl_ps_log_entry_bytes(log)) status = find_entries(log); /* a base may speak of any slice */
   if (status == DL_OK && log->has_base) find_torn(log, size);
   log->whole = status == DL_OK;

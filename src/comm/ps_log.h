@@ -60,7 +60,8 @@ int64_t dl_ps_log_bytes(const dl_ps_log *log);
 /* Of one entry. */
 int64_t dl_ps_log_entry_bytes(const dl_ps_log *log);
 /* Bytes from the last whole entry to the end of the last one of this generation whose beginning can be read, as found
- * when the log was opened: one entry's where it was torn, more where one in the middle is damaged. */
+ * when the log was opened: one entry's where it was torn, more where one in the middle is damaged. Without a base that
+ * can be read: all of the file. */
 int64_t dl_ps_log_torn(const dl_ps_log *log);
 
 /* The floats of an entry: end - begin of them. */

@@ -4,8 +4,10 @@
  * new weights; the slowest rank's time counts. The figure is the median of the repetitions.
  *
  * The limits: all ranks at once copy as many bytes as a fused step must move at least: every published gradient read
- * once, weights and optimizer state read and written once. And, where all of it lies in the caches, the arithmetic:
- * every rank takes norm and step of its share alone, in memory of its own. */
+ * once, weights and optimizer state read and written once. Where all of it lies in the caches two others are nearer:
+ * the arithmetic, every rank taking norm and step of its share alone, in memory of its own; and moving, every rank
+ * reading its share of all ranks' gradients where they wrote them, that is out of the other cores' caches, and reading
+ * and writing its share of weights and state in place. */
 #include "cli/bench_sync.h"
 
 #include <math.h>
@@ -37,6 +39,8 @@ typedef struct bench {
   float *gradients, *weights, *state[DL_MAX_OPTIMIZER_SLOTS]; /* of this rank alone, for the peers */
   char *from, *to;                                            /* for copying */
   size_t copy_bytes;
+  dl_shared shared; /* all ranks' gradients */
+  float *sum;       /* of a block of them */
   int64_t step;
   double *times, *all; /* MOST_REPETITIONS; x size */
 } bench;
@@ -47,6 +51,7 @@ typedef struct way {
   void (*write)(bench *b); /* the gradient; NULL: there is none */
   dl_status (*run)(bench *b);
   bool peer; /* needs MPI and a process a rank */
+  bool node; /* needs one memory */
 } way;
 
 /* ---- dldist's own ---- */
@@ -143,24 +148,48 @@ static dl_status run_copy(bench *b) {
   return DL_OK;
 }
 
-enum { FUSED, TWO_PHASE, ALLREDUCE, IALLREDUCE, COPY, SHARE, WAYS };
+static dl_status open_move(bench *b) {
+  DL_TRY(open_local(b));
+  b->sum = dl_calloc_aligned(DL_BLOCK, sizeof(float));
+  DL_TRY(dl_team_agree(b->team, b->sum ? DL_OK : DL_ERR_NOMEM));
+  return b->team->ops->shared_new(b->team, b->group.count * (size_t)b->team->size * sizeof(float), "gradients",
+                                  &b->shared);
+}
+
+static float *published(const bench *b, int rank) { return (float *)b->shared.base + (size_t)rank * b->group.count; }
+static void write_published(bench *b) { write_floats(published(b, b->team->rank), b->tensor.count); }
+
+static dl_status run_move(bench *b) {
+  const size_t end = (size_t)dl_group_slice_begin(&b->group, b->team->rank + 1, b->team->size);
+  for (size_t k = (size_t)dl_group_slice_begin(&b->group, b->team->rank, b->team->size); k < end; k++) {
+    const size_t at = k * DL_BLOCK, left = b->tensor.count - at, n = left < DL_BLOCK ? left : DL_BLOCK;
+    for (int r = 0; r < b->team->size; r++) dl_vector()->add(b->sum, published(b, r) + at, n);
+    dl_vector()->scale(b->weights + at, 1, n);
+    for (int s = 0; s < b->group.n_slots; s++) dl_vector()->scale(b->state[s] + at, 1, n);
+  }
+  return DL_OK;
+}
+
+enum { FUSED, TWO_PHASE, ALLREDUCE, IALLREDUCE, COPY, SHARE, MOVE, WAYS };
 static const way ways[WAYS] = {
-    [FUSED] = {"fused", "fused_s", open_fused, write_in_sync, run_fused, false},
-    [TWO_PHASE] = {"two-phase", "two_phase_s", open_two_phase, write_in_sync, run_two_phase, false},
-    [ALLREDUCE] = {"MPI_Allreduce", "allreduce_s", open_local, write_local, run_allreduce, true},
-    [IALLREDUCE] = {"MPI_Iallreduce", "iallreduce_s", open_local, write_local, run_iallreduce, true},
-    [COPY] = {"copy limit", "copy_s", open_copy, NULL, run_copy, false},
-    [SHARE] = {"share alone", "share_s", open_local, write_local, run_share, false},
+    [FUSED] = {"fused", "fused_s", open_fused, write_in_sync, run_fused, false, false},
+    [TWO_PHASE] = {"two-phase", "two_phase_s", open_two_phase, write_in_sync, run_two_phase, false, false},
+    [ALLREDUCE] = {"MPI_Allreduce", "allreduce_s", open_local, write_local, run_allreduce, true, false},
+    [IALLREDUCE] = {"MPI_Iallreduce", "iallreduce_s", open_local, write_local, run_iallreduce, true, false},
+    [COPY] = {"copy limit", "copy_s", open_copy, NULL, run_copy, false, false},
+    [SHARE] = {"share alone", "share_s", open_local, write_local, run_share, false, false},
+    [MOVE] = {"move limit", "move_s", open_move, write_published, run_move, false, true},
 };
 
 /* ---- timing ---- */
 
 static void close_way(bench *b) {
-  void *const mine[] = {b->gradients, b->weights, b->from, b->to};
+  void *const mine[] = {b->gradients, b->weights, b->from, b->to, b->sum};
   dl_sync_destroy(&b->sync);
+  if (b->shared.base) b->team->ops->shared_destroy(b->team, &b->shared);
   for (size_t i = 0; i < sizeof mine / sizeof *mine; i++) free(mine[i]);
   for (int k = 0; k < DL_MAX_OPTIMIZER_SLOTS; k++) free(b->state[k]);
-  b->gradients = b->weights = NULL;
+  b->gradients = b->weights = b->sum = NULL;
   b->from = b->to = NULL;
   memset(b->state, 0, sizeof b->state);
 }
@@ -195,7 +224,7 @@ static dl_status median_time(bench *b, int n, double *out) {
 static dl_status time_way(bench *b, const way *w, double *out) {
   double longest = 0;
   *out = NAN;
-  if (w->peer && !dl_peer_available(b->team)) return DL_OK;
+  if ((w->peer && !dl_peer_available(b->team)) || (w->node && b->team->nodes > 1)) return DL_OK;
   DL_TRY(w->open(b));
   for (int i = 0; i < WARM_UP; i++) DL_TRY(time_once(b, w, &longest));
   DL_TRY(dl_team_max_f64(b->team, &longest));
@@ -211,12 +240,14 @@ static void print_head(const bench *b, FILE *csv) {
   const dl_team *team = b->team;
   printf(
       "a step of gradient synchronisation and %s, %d %s%s on %d node%s, audit_every %lld; median ms\n"
-      "gain: how many times as fast as MPI_Allreduce followed by a step of every rank's own\n",
+      "gain: how many times as fast as MPI_Allreduce followed by a step of every rank's own\n"
+      "copy limit: the bytes of a fused step, from a rank's own memory to its own; move limit: from where they lie, "
+      "other ranks' gradients out of their caches\n",
       b->optimizer->kind->name, team->size, team->processes > 1 ? "rank" : "thread", team->size == 1 ? "" : "s",
       team->nodes, team->nodes == 1 ? "" : "s", (long long)b->config->sync.audit_every);
   printf("%12s %10s", "parameters", "MiB");
   for (int w = 0; w < WAYS; w++) printf(" %14s", ways[w].name);
-  printf(" %12s %15s %12s\n", "fused gain", "two-phase gain", "fused / copy");
+  printf(" %12s %15s %12s %12s\n", "fused gain", "two-phase gain", "fused / copy", "fused / move");
   if (!csv) return;
   fputs("ranks,nodes,transport,parameters,bytes", csv);
   for (int w = 0; w < WAYS; w++) fprintf(csv, ",%s", ways[w].column);
@@ -240,6 +271,7 @@ static void print_row(const bench *b, const double seconds[WAYS], const char *tr
   print_ratio(seconds[ALLREDUCE], seconds[FUSED], 12);
   print_ratio(seconds[ALLREDUCE], seconds[TWO_PHASE], 15);
   print_ratio(seconds[FUSED], seconds[COPY], 12);
+  print_ratio(seconds[FUSED], seconds[MOVE], 12);
   putchar('\n');
   fflush(stdout);
   if (!csv) return;

@@ -18,8 +18,8 @@
 
 static const dl_arg args_table[] = {
     {"--model", NULL, "NAME", "step: the network: mlp, cifar10-cnn, resnet20, lstm or gpt (default mlp)"},
-    {"--batch", NULL, "N", "step: samples a member (default: the network's)"},
-    {"--shards", NULL, "N|auto|ranks", "step: logical shards (default ranks)"},
+    {"--batch", NULL, "N", "step: samples a member (default: the network's); loader: samples of a batch (default 512)"},
+    {"--shards", NULL, "N|auto|ranks", "step, loader: logical shards (default: the ranks; loader: 8)"},
     {"--steps", NULL, "N", "step: steps to time (default: the network's)"},
     {"--peak", NULL, "GF/S", "step: peak of a core; the share of it that a step reaches is printed"},
     {"--layers", NULL, NULL, "step: a table of the time in each layer, of member 0"},
@@ -85,6 +85,18 @@ static void print_step(const dl_model *model, const step_job *job, double *times
   putchar('\n');
 }
 
+/* Where rank 0's time of a step went. What waits for weights that are still on their way counts as forward. */
+static void print_phases(const step_job *job, const double *phases) {
+  static const char *const names[DL_STEP_PHASES] = {"read", "forward", "backward", "sync", "update"};
+  printf("mean of rank 0's phases, ms:");
+  for (int p = 0; p < DL_STEP_PHASES; p++) {
+    double sum = 0;
+    for (int64_t i = 0; i < job->steps; i++) sum += phases[i * DL_STEP_PHASES + p];
+    printf("%s %s %.3f", p ? "," : "", names[p], 1e3 * sum / (double)job->steps);
+  }
+  putchar('\n');
+}
+
 /* `times`: seconds of every layer's passes over `steps` steps. */
 static void print_layers(const dl_model *model, const step_job *job, const double *times, int64_t steps) {
   char name[96];
@@ -98,10 +110,11 @@ static void print_layers(const dl_model *model, const step_job *job, const doubl
   }
 }
 
-static dl_status time_steps(dl_team *team, const step_job *job, const dl_data_arrays arrays[DL_SPLITS], double *times) {
+static dl_status time_steps(dl_team *team, const step_job *job, const dl_data_arrays arrays[DL_SPLITS], double *times,
+                            double *phases) {
   const dl_bench_model *made = job->model;
   dl_run_options options = {.quiet = true};
-  dl_run run = {.team = team, .options = &options, .saved_step = -1, .step_seconds = times};
+  dl_run run = {.team = team, .options = &options, .saved_step = -1, .step_seconds = times, .step_phases = phases};
   dl_data_shape shape = {.x_dims = made->x_dims, .y_size = 1, .classes = made->classes};
   memcpy(shape.x_shape, made->x_shape, sizeof shape.x_shape);
   dl_model_source source = {.shape = &shape, .arrays = arrays};
@@ -114,7 +127,10 @@ static dl_status time_steps(dl_team *team, const step_job *job, const dl_data_ar
   dl_net_time_layers(run.model->net, layers);
   dl_status status = dl_team_agree(team, layers || !job->layers ? DL_OK : DL_ERR_NOMEM);
   if (status == DL_OK) status = job->guards ? dl_bench_guards(&run, &every, job->epochs, EPOCH_STEPS) : dl_fit(&run);
-  if (status == DL_OK && team->rank == 0 && !job->guards) print_step(run.model, job, times + job->warm_up, job->steps);
+  if (status == DL_OK && team->rank == 0 && !job->guards) {
+    print_step(run.model, job, times + job->warm_up, job->steps);
+    print_phases(job, phases + job->warm_up * DL_STEP_PHASES);
+  }
   if (status == DL_OK && team->rank == 0 && layers) print_layers(run.model, job, layers, job->epochs * EPOCH_STEPS);
   free(layers);
   dl_model_destroy(&run.model);
@@ -128,13 +144,15 @@ static dl_status step_member(dl_team *team, void *context) {
   float *x = dl_calloc_aligned((size_t)(samples * dl_bench_model_row(made)), sizeof *x);
   int32_t *label = dl_calloc_aligned((size_t)samples, sizeof *label);
   double *times = dl_calloc((size_t)(job->epochs * EPOCH_STEPS), sizeof *times);
-  dl_status status = dl_team_agree(team, x && label && times ? DL_OK : DL_ERR_NOMEM);
+  double *phases = dl_calloc((size_t)(job->epochs * EPOCH_STEPS) * DL_STEP_PHASES, sizeof *phases);
+  dl_status status = dl_team_agree(team, x && label && times && phases ? DL_OK : DL_ERR_NOMEM);
   if (status == DL_OK) {
     dl_bench_model_fill(made, samples, x, label);
     const dl_data_arrays tokens[DL_SPLITS] = {{.samples = samples, .tokens = x}},
                          values[DL_SPLITS] = {{.samples = samples, .x = x, .labels = label}};
-    status = time_steps(team, job, made->tokens ? tokens : values, times);
+    status = time_steps(team, job, made->tokens ? tokens : values, times, phases);
   }
+  free(phases);
   free(times);
   free(label);
   free(x);
@@ -246,7 +264,9 @@ const dl_command dl_command_bench = {
         "followed "
         "by a step of every rank's own (under mpirun), the time that the same ranks need to copy as many bytes as a "
         "fused "
-        "step must move, and that of norm and step of a rank's share alone, in memory of its own.\n\n"
+        "step must move, that of norm and step of a rank's share alone, in memory of its own, and that of moving the "
+        "bytes "
+        "of a fused step from where they lie, the other ranks' gradients out of their caches.\n\n"
         "ps: pushes and pulls of parameter servers on this host, beside the same bytes by ZeroMQ alone.",
     .args = args_table,
     .n_args = sizeof args_table / sizeof args_table[0],

@@ -27,7 +27,7 @@
 #define BASE_PLACE 4096 /* of the second one: no write to one touches a page or sector of the other */
 #define FIRST_ENTRY ((int64_t)2 * BASE_PLACE)
 #define ENTRY_BYTES 256
-#define APART_BYTES ((size_t)1 << 18) /* of floats, from which a thread is worth its beginning (some 30 us) */
+#define APART_BYTES (1 << 18) /* of values, from which a thread is worth its beginning (some 30 us) */
 #define MOST_FLOATS ((size_t)1 << 40)
 
 /* What makes entries follow upon a base, and upon one another. */
@@ -49,7 +49,7 @@ struct dl_ps_log {
   int64_t end, torn;
   /* what is being written */
   dl_ps_log_entry now;
-  const float *now_values;
+  const void *now_values;
   bool apart; /* by `writer` */
   pthread_t writer;
   int error; /* how that went: errno */
@@ -112,6 +112,7 @@ static void write_entry(const dl_ps_log_entry *e, uint64_t generation, uint32_t 
   put(&p, generation, 8);
   put(&p, e->behind, 8);
   put(&p, e->name, 8);
+  put(&p, (uint64_t)e->bytes, 8);
   memcpy(p, e->sums, sizeof e->sums);
   p += sizeof e->sums;
   memset(p, 0, ENTRY_BYTES - 8 - (size_t)(p - out));
@@ -120,7 +121,7 @@ static void write_entry(const dl_ps_log_entry *e, uint64_t generation, uint32_t 
   put(&p, values_crc, 4);
   put(&p, dl_ps_crc(out, ENTRY_BYTES - 4), 4);
 }
-_Static_assert(4 + 4 + 8 * 11 + DL_LEAF_SUMS * 8 + DL_PS_NAME_BYTES + 8 <= ENTRY_BYTES,
+_Static_assert(4 + 4 + 8 * 12 + DL_LEAF_SUMS * 8 + DL_PS_NAME_BYTES + 8 <= ENTRY_BYTES,
                "an entry's header is too short");
 
 static bool read_entry(const unsigned char bytes[ENTRY_BYTES], dl_ps_log_entry *out, uint64_t *generation,
@@ -141,6 +142,7 @@ static bool read_entry(const unsigned char bytes[ENTRY_BYTES], dl_ps_log_entry *
   *generation = take(&p, 8);
   out->behind = take(&p, 8);
   out->name = take(&p, 8);
+  out->bytes = (int64_t)take(&p, 8);
   memcpy(out->sums, p, sizeof out->sums);
   memcpy(out->worker, p + sizeof out->sums, sizeof out->worker);
   return !out->worker[sizeof out->worker - 1] && out->at >= 0 && out->step >= out->at && out->samples > 0 &&
@@ -156,6 +158,9 @@ static dl_status fail_log(const dl_ps_log *log, const char *what) {
 }
 
 static size_t values_bytes(const dl_ps_log *log) { return (log->base.end - log->base.begin) * sizeof(float); }
+
+/* Few elements take no more than this (core/sparse.h): a word for each block, which has 16 floats at least. */
+static int64_t most_bytes(const dl_ps_log *log) { return (int64_t)(values_bytes(log) + values_bytes(log) / 16 + 4); }
 
 /* All of them, or false: the file ends before (or cannot be read, which is the same for who asks). */
 static bool read_at(int fd, void *data, size_t bytes, int64_t place) {
@@ -178,7 +183,7 @@ static dl_status keep(dl_ps_log *log, const dl_ps_log_entry *entry) {
   log->entry[log->n] = *entry;
   log->entry[log->n++].place = log->end + ENTRY_BYTES;
   log->names.last = entry->name;
-  log->end += dl_ps_log_entry_bytes(log);
+  log->end += ENTRY_BYTES + entry->bytes;
   return DL_OK;
 }
 
@@ -201,18 +206,20 @@ static bool entry_at(const dl_ps_log *log, int64_t place, dl_ps_log_entry *entry
   unsigned char bytes[ENTRY_BYTES];
   uint64_t generation;
   return read_at(log->fd, bytes, ENTRY_BYTES, place) && read_entry(bytes, entry, &generation, crc) &&
-         generation == log->names.generation && entry->at >= log->base.step;
+         generation == log->names.generation && entry->at >= log->base.step && entry->bytes >= 0 &&
+         entry->bytes <= most_bytes(log);
 }
 
 /* Entries in the order in which they were applied, up to the first that is not whole or does not follow. */
-static dl_status find_entries(dl_ps_log *log) {
+static dl_status find_entries(dl_ps_log *log, int64_t size) {
   dl_ps_log_entry entry;
   uint32_t crc;
-  float *values = dl_calloc(log->base.end - log->base.begin + 1, sizeof *values);
+  const int64_t most = most_bytes(log) < size ? most_bytes(log) : size; /* a base may speak of any slice */
+  char *values = dl_calloc((size_t)most + 1, 1);
   dl_status status = values ? DL_OK : DL_ERR_NOMEM;
   while (status == DL_OK && entry_at(log, log->end, &entry, &crc) && entry.behind == log->names.last &&
-         read_at(log->fd, values, values_bytes(log), log->end + ENTRY_BYTES) &&
-         dl_ps_crc(values, values_bytes(log)) == crc)
+         entry.bytes <= most && read_at(log->fd, values, (size_t)entry.bytes, log->end + ENTRY_BYTES) &&
+         dl_ps_crc(values, (size_t)entry.bytes) == crc)
     status = keep(log, &entry);
   free(values);
   return status;
@@ -222,8 +229,11 @@ static void find_torn(dl_ps_log *log, int64_t size) {
   const int64_t whole = dl_ps_log_entry_bytes(log);
   dl_ps_log_entry entry;
   uint32_t crc;
-  for (int64_t place = log->end; place + ENTRY_BYTES <= size; place += whole)
-    if (entry_at(log, place, &entry, &crc)) log->torn = place + whole - log->end;
+  for (int64_t place = log->end, step; place + ENTRY_BYTES <= size; place += step) {
+    const bool found = entry_at(log, place, &entry, &crc);
+    step = found ? ENTRY_BYTES + entry.bytes : whole;
+    if (found) log->torn = place + step - log->end;
+  }
 }
 
 /* Nothing is lost of a log that has no entries. */
@@ -254,7 +264,7 @@ dl_status dl_ps_log_open(const char *path, bool synced, dl_ps_log **out) {
   if (status == DL_OK) find_base(log);
   const int64_t all = status == DL_OK ? lseek(log->fd, 0, SEEK_END) : 0, size = log->has_base ? all : 0;
   if (!log->has_base && all > OLD_BASE_BYTES) log->torn = all;
-  if (size - log->end >= dl_ps_log_entry_bytes(log)) status = find_entries(log); /* a base may speak of any slice */
+  if (size - log->end >= ENTRY_BYTES) status = find_entries(log, size);
   if (status == DL_OK && log->has_base) find_torn(log, size);
   log->whole = status == DL_OK;
   if (status != DL_OK) dl_ps_log_close(out);
@@ -278,8 +288,8 @@ int64_t dl_ps_log_bytes(const dl_ps_log *log) { return log->end; }
 int64_t dl_ps_log_entry_bytes(const dl_ps_log *log) { return (int64_t)(ENTRY_BYTES + values_bytes(log)); }
 int64_t dl_ps_log_torn(const dl_ps_log *log) { return log->torn; }
 
-dl_status dl_ps_log_values(const dl_ps_log *log, const dl_ps_log_entry *entry, float *out) {
-  if (read_at(log->fd, out, values_bytes(log), entry->place)) return DL_OK;
+dl_status dl_ps_log_values(const dl_ps_log *log, const dl_ps_log_entry *entry, void *out) {
+  if (read_at(log->fd, out, (size_t)entry->bytes, entry->place)) return DL_OK;
   return dl_fail_at(DL_ERR_SYSTEM, log->path, 0, 0, "the log of pushes can no longer be read");
 }
 
@@ -304,19 +314,20 @@ static bool put_down(const dl_ps_log *log, struct iovec *part, int n, int64_t pl
 static void *write_down(void *context) {
   dl_ps_log *log = context;
   unsigned char header[ENTRY_BYTES];
-  const size_t bytes = values_bytes(log);
+  const size_t bytes = (size_t)log->now.bytes;
   write_entry(&log->now, log->names.generation, dl_ps_crc(log->now_values, bytes), header);
   struct iovec part[2] = {{header, sizeof header}, {(void *)(uintptr_t)log->now_values, bytes}};
   log->error = put_down(log, part, bytes ? 2 : 1, log->end) ? 0 : errno;
   return NULL;
 }
 
-void dl_ps_log_begin(dl_ps_log *log, const dl_ps_log_entry *entry, const float *values) {
+void dl_ps_log_begin(dl_ps_log *log, const dl_ps_log_entry *entry, const void *values) {
   log->now = *entry;
   log->now.behind = log->names.last;
   log->now.name = log->next_name++;
+  if (!log->now.bytes) log->now.bytes = (int64_t)values_bytes(log);
   log->now_values = values;
-  log->apart = values_bytes(log) >= APART_BYTES && pthread_create(&log->writer, NULL, write_down, log) == 0;
+  log->apart = log->now.bytes >= APART_BYTES && pthread_create(&log->writer, NULL, write_down, log) == 0;
   if (!log->apart) write_down(log);
 }
 
@@ -328,7 +339,7 @@ dl_status dl_ps_log_finish(dl_ps_log *log) {
   return fail_log(log, "written");
 }
 
-dl_status dl_ps_log_append(dl_ps_log *log, const dl_ps_log_entry *entry, const float *values) {
+dl_status dl_ps_log_append(dl_ps_log *log, const dl_ps_log_entry *entry, const void *values) {
   dl_ps_log_begin(log, entry, values);
   return dl_ps_log_finish(log);
 }

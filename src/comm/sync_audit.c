@@ -2,8 +2,8 @@
  *
  * The owner of a block keeps the hash of what it wrote last, in memory of its own. Every step writes all that is
  * learnt, so a change that nobody looked for before the next write would be lost in it, and stay in the weights: the
- * owner hashes a block before it writes as well, beside the sum of squares of its gradient: additions of floats wait
- * for each other, and the hash fits in between. What it finds becomes everybody's failure at the next meeting.
+ * owner hashes a block before it writes as well, beside the sum of squares of its gradient: that is bound by turning
+ * floats into doubles, and the hash fits in between. What it finds becomes everybody's failure at the next meeting.
  *
  * That is memory as the owner sees it. An audit compares every copy: the hashes go to all, the members who share a copy
  * divide its blocks, and the first block that differs anywhere is looked at by all.

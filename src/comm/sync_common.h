@@ -137,8 +137,8 @@ dl_status dl_audit_new(dl_sync *sync);
 void dl_audit_destroy(dl_sync *sync);
 /* Around every change of a block's weights by its owner. */
 void dl_audit_before_write(dl_sync *sync, const dl_block_ref *block);
-/* The same in advance for the block that is written next, beside its gradient's sum of squares, which is returned: the
- * one has to wait for its additions, the other has not. */
+/* The same in advance for the block that is written next, beside its gradient's sum of squares, which is returned:
+ * both together cost little more than the second. */
 double dl_audit_before_write_and_sumsq(dl_sync *sync, const dl_block_ref *block, const float *gradient);
 void dl_audit_after_write(dl_sync *sync, const dl_block_ref *block);
 /* All weights have been set anew. */

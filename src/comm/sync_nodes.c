@@ -337,6 +337,8 @@ static dl_status wait_for_bucket(dl_sync *sync, int bucket) {
       nanosleep(&(struct timespec){0, NAP_NS}, NULL);
     if (looks % 64 != 63) continue;
     if (atomic_load(&member->crew->broken)) return dl_error_adopt(&member->crew->record);
+    if (dl_nodes_flow_check(sync, "weights") != DL_OK) /* the others of the node would wait for what cannot come */
+      sync->team->ops->abort(sync->team, dl_status_exit_code(DL_ERR_TRAIN));
     double waited = dl_now_s() - begin;
     dl_gate_watch watch = dl_member_watch(member);
     if (waited > watch.timeout_s || (watch.idle && watch.idle(watch.context, waited)))

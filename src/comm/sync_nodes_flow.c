@@ -172,6 +172,15 @@ static void guarded_turn(dl_sync *sync) {
   if (own->flow_status != DL_OK) own->flow_error = *dl_error_last();
 }
 
+/* Which messages were lost is not known, so nobody can go on from here. */
+static dl_status fail_flow(const dl_sync *sync, const char *what) {
+  const dl_team *team = sync->team;
+  dl_error why = dl_nodes_of(sync)->flow_error;
+  dl_fail(DL_ERR_TRAIN, "messages between nodes failed at rank %d on %s in step %lld, phase %s: %.500s", team->rank,
+          team->host, (long long)sync->number, what, why.message);
+  return dl_hint("a node or the network was lost; run again to go on from the checkpoint");
+}
+
 static bool is_idle(const dl_nodes *own) {
   return own->flow_status != DL_OK || (own->next_send >= own->n_buckets && !dl_flow_pending(own->flow));
 }
@@ -283,9 +292,10 @@ dl_status dl_nodes_flow_new(dl_sync *sync, bool with_thread) {
   return with_thread && dl_wire_any_thread(own->wire) ? start_thread(sync, own) : DL_OK;
 }
 
-/* After a good end only the last weights may still leave; after a bad one nobody may take them. */
+/* After a good end only the last weights may still leave; after a bad one nobody may take them, and where messages
+ * failed the record says so already. */
 static void drain(dl_nodes *own) {
-  if (!own->flow) return;
+  if (!own->flow || own->flow_status != DL_OK) return;
   dl_wire_claim(own->wire);
   for (double end = dl_now_s() + DRAIN_S; dl_flow_pending(own->flow) && dl_now_s() < end;) {
     if (dl_flow_turn(own->flow) != DL_OK) break;
@@ -355,7 +365,15 @@ dl_status dl_nodes_flow_finish(dl_sync *sync, const char *what) {
     if (!is_idle(own)) dl_wire_pause(own->wire, looks);
   }
   count_bytes(own);
-  return own->flow_status == DL_OK ? DL_OK : dl_error_adopt(&own->flow_error);
+  return own->flow_status == DL_OK ? DL_OK : fail_flow(sync, what);
+}
+
+dl_status dl_nodes_flow_check(dl_sync *sync, const char *what) {
+  dl_nodes *own = dl_nodes_of(sync);
+  if (!own->flow || !dl_wire_try_claim(own->wire)) return DL_OK;
+  const bool failed = own->flow_status != DL_OK;
+  dl_wire_release(own->wire);
+  return failed ? fail_flow(sync, what) : DL_OK;
 }
 
 dl_status dl_nodes_flow_weights(dl_sync *sync) {

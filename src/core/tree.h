@@ -47,7 +47,7 @@ int dl_tree_slots(int64_t leaves, int64_t begin, int64_t end);
  * 0. */
 void dl_tree_sum_rows(double *values, int64_t leaves, int width, double *out);
 
-/* Sum of squares of n floats: each block of DL_BLOCK in float64 over 8 lanes, blocks along the tree. */
+/* Sum of squares of n floats: each block of DL_BLOCK in float64 over 32 lanes, blocks along the tree. */
 double dl_block_sumsq(const float *x, size_t n); /* one block: n <= DL_BLOCK */
 
 /* ---- the cut of a batch ------------------------------------------------------------------------------------------ */

@@ -13,13 +13,13 @@ typedef struct dl_vector_ops {
   void (*scale)(float *x, float factor, size_t n); /* x *= factor */
   /* out = x, past the caches where the processor can: for what is not read again soon. */
   void (*send)(float *restrict out, const float *restrict x, size_t n);
-  /* Sum of squares in float64 over 8 lanes, lanes added pairwise: the same bits on every instruction set. */
+  /* Sum of squares in float64 over 32 lanes, lanes added pairwise: the same bits on every instruction set. */
   double (*sumsq)(const float *x, size_t n);
   /* A hash of n floats' bits, to tell changed memory from whole; not against malice. The same on every instruction set.
    * Cost: little beside reading them, about 20 ns for 4 KiB in the first cache. */
   uint64_t (*checksum)(const float *x, size_t n);
-  /* sumsq of x, and the checksum of y beside it, at little more than the cost of the first, whose additions wait for
-   * each other. */
+  /* sumsq of x, and the checksum of y beside it, at little more than the cost of the first, which turns floats into
+   * doubles most of the time. */
   double (*sumsq_checksum)(const float *x, const float *y, size_t n, uint64_t *hash);
 } dl_vector_ops;
 

@@ -49,28 +49,7 @@ static void send(float *restrict out, const float *restrict x, size_t n) {
 #endif
 }
 
-/* The square of a float is exact in float64, so only the order of additions matters: element i goes to lane i % 8. */
-static inline void sumsq_8(double lane[8], const float *x) {
-  for (int j = 0; j < 8; j++) lane[j] += (double)x[j] * (double)x[j];
-}
-
-/* Elements [i, n), i a multiple of 8, and the lanes together. */
-static inline double end_sumsq(double lane[8], const float *x, size_t i, size_t n) {
-  for (; i + 8 <= n; i += 8) sumsq_8(lane, x + i);
-  for (int j = 0; i < n; i++, j++) lane[j] += (double)x[i] * (double)x[i];
-  return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
-}
-
-static double sumsq(const float *x, size_t n) {
-  double lane[8] = {0};
-  return end_sumsq(lane, x, 0, n);
-}
-
-/* Word i goes to lane i % 64. A lane keeps two sums of its words: a plain one, and one that is turned by 7 bits before
- * each addition. The second sees words that change places, and high bits that change in pairs and cancel in the first;
- * both together tell every single bit of a block from every other. A word that changes alone always changes its sums,
- * and the hash, as factors are odd. Written in vectors, as compilers would keep arrays in memory here. */
-#define LANES 64
+/* Vectors written as such, as compilers would keep arrays of lanes in memory. */
 #if defined __AVX512F__
 #define WORDS 16
 #elif defined __AVX2__
@@ -80,6 +59,72 @@ static double sumsq(const float *x, size_t n) {
 #endif
 typedef uint32_t words __attribute__((vector_size(4 * WORDS)));
 typedef uint64_t pairs __attribute__((vector_size(4 * WORDS)));
+typedef double doubles __attribute__((vector_size(4 * WORDS)));
+
+/* ---- squares ---- */
+
+/* The square of a float is exact in float64, so a fused multiply-add gives the same bits as a product and a sum, and
+ * only the order of additions matters: element i goes to lane i % 32, so that additions that wait for each other are
+ * few. */
+#define SUMS 32
+#define WIDE (WORDS / 2)
+typedef struct squares { /* of 4 * WIDE lanes */
+  doubles a, b, c, d;
+} squares;
+
+/* sum + x[0 .. WIDE) squared. gcc 12 converts a vector of floats in two halves where it is not told how. */
+static inline doubles plus_square(doubles sum, const float *x) {
+#if WORDS == 16
+  const doubles wide = _mm512_cvtps_pd(_mm256_loadu_ps(x));
+  return _mm512_fmadd_pd(wide, wide, sum);
+#elif WORDS == 8
+  const doubles wide = _mm256_cvtps_pd(_mm_loadu_ps(x));
+  return _mm256_fmadd_pd(wide, wide, sum);
+#else
+  const doubles wide = {x[0], x[1]};
+  return sum + wide * wide;
+#endif
+}
+
+static inline void add_squares(squares *s, const float *x) {
+  s->a = plus_square(s->a, x);
+  s->b = plus_square(s->b, x + WIDE);
+  s->c = plus_square(s->c, x + 2 * WIDE);
+  s->d = plus_square(s->d, x + 3 * WIDE);
+}
+
+/* Elements [0, whole), a multiple of 32: as many lanes at a time as stay in registers. */
+static inline void sum_rows(double lane[SUMS], const float *x, size_t whole) {
+  for (size_t c = 0; c < SUMS; c += 4 * WIDE) {
+    squares s = {{0}, {0}, {0}, {0}};
+    for (size_t i = 0; i < whole; i += SUMS) add_squares(&s, x + i + c);
+    memcpy(lane + c, &s, sizeof s);
+  }
+}
+
+/* Elements [i, n), and the lanes together: the upper half to the lower one until one is left. */
+static inline double end_sumsq(double lane[SUMS], const float *x, size_t i, size_t n) {
+  for (; i < n; i++) lane[i % SUMS] += (double)x[i] * (double)x[i];
+  for (size_t j = 0; j < 16; j++) lane[j] += lane[j + 16];
+  for (size_t j = 0; j < 8; j++) lane[j] += lane[j + 8];
+  for (size_t j = 0; j < 4; j++) lane[j] += lane[j + 4];
+  return (lane[0] + lane[2]) + (lane[1] + lane[3]);
+}
+
+static double sumsq(const float *x, size_t n) {
+  double lane[SUMS];
+  const size_t whole = n / SUMS * SUMS;
+  sum_rows(lane, x, whole);
+  return end_sumsq(lane, x, whole, n);
+}
+
+/* ---- the hash ---- */
+
+/* Word i goes to lane i % 64. A lane keeps two sums of its words: a plain one, and one that is turned by 7 bits before
+ * each addition. The second sees words that change places, and high bits that change in pairs and cancel in the first;
+ * both together tell every single bit of a block from every other. A word that changes alone always changes its sums,
+ * and the hash, as factors are odd. Written in vectors, as compilers would keep arrays in memory here. */
+#define LANES 64
 typedef struct lanes { /* of one vector */
   words sum, turned;
 } lanes;
@@ -118,23 +163,25 @@ static inline uint64_t finish(pairs total, size_t n) {
   return hash ^ hash >> 32;
 }
 
-/* Where all lanes fit into registers they are added row by row, and `lane`, unless it is NULL, the squares of `squares`
- * with them; else vector by vector. */
-static inline __attribute__((always_inline)) uint64_t checksum_with(const float *x, size_t n, const float *squares,
+/* Where all lanes fit into registers they are added row by row, and the squares of `y`, unless `lane` is NULL, with
+ * them; else vector by vector. */
+static inline __attribute__((always_inline)) uint64_t checksum_with(const float *x, size_t n, const float *y,
                                                                     double *lane) {
   const size_t whole = n / LANES * LANES;
   float rest[LANES] = {0};
   if (n > whole) memcpy(rest, x + whole, (n - whole) * sizeof *x);
 #if WORDS == 16
   lanes a = {{0}, {0}}, b = a, c = a, d = a;
+  squares s = {{0}, {0}, {0}, {0}};
   for (size_t i = 0; i < n; i += LANES) {
     const float *row = i < whole ? x + i : rest;
     add_words(&a, row);
     add_words(&b, row + 16);
     add_words(&c, row + 32);
     add_words(&d, row + 48);
-    for (size_t k = i; lane && i < whole && k < i + LANES; k += 8) sumsq_8(lane, squares + k);
+    for (size_t k = i; lane && i < whole && k < i + LANES; k += SUMS) add_squares(&s, y + k);
   }
+  if (lane) memcpy(lane, &s, sizeof s);
   const pairs total = weigh(a, 0) + weigh(b, 16) + weigh(c, 32) + weigh(d, 48);
 #else
   pairs total = {0};
@@ -144,7 +191,7 @@ static inline __attribute__((always_inline)) uint64_t checksum_with(const float 
     if (n > whole) add_words(&l, rest + c);
     total += weigh(l, c);
   }
-  for (size_t k = 0; lane && k < whole; k += 8) sumsq_8(lane, squares + k);
+  if (lane) sum_rows(lane, y, whole);
 #endif
   return finish(total, n);
 }
@@ -152,7 +199,7 @@ static inline __attribute__((always_inline)) uint64_t checksum_with(const float 
 static uint64_t checksum(const float *x, size_t n) { return checksum_with(x, n, NULL, NULL); }
 
 static double sumsq_checksum(const float *x, const float *y, size_t n, uint64_t *hash) {
-  double lane[8] = {0};
+  double lane[SUMS];
   *hash = checksum_with(y, n, x, lane);
   return end_sumsq(lane, x, n / LANES * LANES, n);
 }

@@ -84,11 +84,19 @@ typedef struct dl_layer_run {
   float *y;                    /* (n, out) */
   const float *dy;             /* (n, out): backward */
   float *dx; /* (n, in): backward writes it; NULL where nobody needs it. May be the same memory as dy where in_place */
-  float *work;            /* work_fixed, then (n, work_count) */
-  float *scratch;         /* (n, scratch_count), of no value before or after */
-  const float *const *xs; /* x of every input, for kinds that join; xs[0] is x */
-  float *const *dxs;      /* dx of every input; dxs[0] is dx */
+  float *work;              /* work_fixed, then (n, work_count) */
+  float *scratch;           /* (n, scratch_count), of no value before or after */
+  const float *const *xs;   /* x of every input, for kinds that join; xs[0] is x */
+  float *const *dxs;        /* dx of every input; dxs[0] is dx */
+  const dl_tensor *tensors; /* of the layer, as they lie in the buffers */
+  bool alone;               /* no other layer and no other block is in work with this one */
 } dl_layer_run;
+
+/* For kinds that say so (announces), what dl_pass.reads and dl_pass.wrote want to know: the layer's tensors 0 to
+ * `tensor` are read from now on; the gradients of tensors from `tensor` on are written, and those of all later layers
+ * were before. */
+void dl_layer_reads(const dl_layer_run *run, int tensor);
+void dl_layer_wrote(const dl_layer_run *run, int tensor);
 
 /* Setup declares the layer's parameters through this. */
 typedef struct dl_layer_builder dl_layer_builder;
@@ -114,6 +122,7 @@ struct dl_layer_kind {
   bool by_sample;     /* a pass over some of the samples is the same as over all (gradients of weights: their sum) */
   bool forgets_input; /* backward does not read x */
   bool cheap;         /* forward costs no more than reading its output from memory; it may run twice on a block */
+  bool announces;     /* of its tensors forward reads one after another and calls dl_layer_reads */
   bool squashes;      /* makes probabilities: not allowed at the end before a loss on logits */
   /* Checks layer->in, sets layer->out, work_count, multiply_adds, in_place; declares tensors. */
   dl_status (*setup)(dl_layer *layer, dl_layer_builder *builder);

@@ -18,6 +18,7 @@ typedef struct block {
   float *gradients;        /* NULL: forward */
   int64_t first, n, total; /* samples [first, first + n) of `total` */
   bool starts, ends;       /* the first and the last block of a run */
+  bool alone;              /* the run is one layer and one block */
   int forward_run;         /* the number of the run, NO_RUN in the backward pass */
 } block;
 enum { NO_RUN = -1 };
@@ -78,7 +79,9 @@ static void look_forward(const dl_net *net, int number, const block *b, view *v)
                           .y = y_of(&net->values[number + 1], b),
                           .work = net->steps[number].work + (size_t)b->first * layer->work_count,
                           .scratch = net->scratch,
-                          .xs = v->xs};
+                          .xs = v->xs,
+                          .tensors = &net->tensors[layer->first_tensor],
+                          .alone = b->alone};
 }
 
 /* `gradients`: where the layer's tensors begin there. */
@@ -140,6 +143,7 @@ static bool take_block(const dl_net_run *run, int64_t i, const dl_pass *pass, bl
   if (i == blocks) return false;
   b->starts = i == 0;
   b->ends = i + 1 == blocks;
+  b->alone = blocks == 1 && run->end - run->begin == 1;
   b->first = size * (run->downwards ? blocks - 1 - i : i);
   b->n = b->total - b->first < size ? b->total - b->first : size;
   b->pass = *pass;
@@ -190,10 +194,19 @@ static size_t element_of(const dl_net *net, int tensor) {
   return tensor < net->n_tensors ? net->tensors[tensor].offset : net->buffer_count;
 }
 
+/* A layer that announces what it reads is waited for by itself where it is alone in its run. */
 static void announce_reads(const dl_net *net, const dl_net_run *run, const dl_pass *pass) {
   const int last = run->gathers >= 0 ? run->gathers : run->end - 1;
-  if (!pass->reads || last < 0) return;
+  if (!pass->reads || last < 0 || (last == run->begin && net->layers[last].kind->announces)) return;
   pass->reads(pass->watcher, element_of(net, net->layers[last].first_tensor + net->layers[last].n_tensors));
+}
+
+void dl_layer_reads(const dl_layer_run *run, int tensor) {
+  if (run->pass->reads) run->pass->reads(run->pass->watcher, run->tensors[tensor].offset + run->tensors[tensor].count);
+}
+
+void dl_layer_wrote(const dl_layer_run *run, int tensor) {
+  if (run->alone && run->pass->wrote) run->pass->wrote(run->pass->watcher, run->tensors[tensor].offset);
 }
 
 static int forward(dl_net *net, const float *weights, int64_t n, const dl_pass *pass, bool watch) {

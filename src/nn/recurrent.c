@@ -229,11 +229,13 @@ typedef struct direction {
   float *gates, *state_part, *state, *memory, *tanh_c; /* state and memory: (T + 1, n, h) */
 } direction;
 
+static int tensors_of(const plan *p) { return p->o->bias ? 4 : 2; } /* a direction */
+
 static direction direction_of(const plan *p, const dl_layer_run *run, int64_t number, int side) {
   const size_t n = (size_t)run->n, at = (size_t)(number * p->directions + side) * p->direction;
   float *work = run->work + p->packed;
   direction d = {.p = p, .run = run, .number = number, .reverse = side == 1};
-  d.tensor = (int)(number * p->directions + side) * (p->o->bias ? 4 : 2);
+  d.tensor = (int)(number * p->directions + side) * tensors_of(p);
   d.in = number ? p->directions * p->h : p->in;
   d.gates = work + n * (p->gates + at);
   d.state_part = work + n * (p->state_part + at);
@@ -282,8 +284,10 @@ static void forward_direction(const direction *d) {
   const plan *p = d->p;
   const dl_layer_run *run = d->run;
   const int64_t n = run->n, rows = p->steps * n, none = d->reverse ? p->steps : 0;
+  dl_layer_reads(run, d->tensor + W_IH);
   run->gemm->sgemm(false, true, rows, p->wide, d->in, 1, d->x, d->in, run->weights[d->tensor + W_IH], d->in, 0,
                    d->gates, p->wide);
+  dl_layer_reads(run, d->tensor + tensors_of(p) - 1);
   if (p->o->bias) add_bias(d, B_IH, p->cell->apart ? 1 : 2, rows, d->gates);
   memset(d->state + none * n * p->h, 0, (size_t)(n * p->h) * sizeof(float));
   if (p->cell->has_memory) memset(d->memory + none * n * p->h, 0, (size_t)(n * p->h) * sizeof(float));
@@ -301,21 +305,30 @@ static void forward_direction(const direction *d) {
   }
 }
 
-/* Gradients of the weights, once the gates hold theirs. */
-static void weight_gradients(const direction *d) {
+static void bias_gradients(const direction *d, int64_t rows, const float *state_part) {
   const plan *p = d->p;
-  const dl_layer_run *run = d->run;
-  const int64_t n = run->n, rows = p->steps * n;
-  float *const *g = run->gradients + d->tensor;
-  const float *before = d->state + (d->reverse ? n * p->h : 0), *state_part = p->cell->apart ? d->state_part : d->gates;
-  run->gemm->sgemm(true, false, p->wide, d->in, rows, 1, d->gates, p->wide, d->x, d->in, 0, g[W_IH], d->in);
-  run->gemm->sgemm(true, false, p->wide, p->h, rows, 1, state_part, p->wide, before, p->h, 0, g[W_HH], p->h);
+  float *const *g = d->run->gradients + d->tensor;
   if (!p->o->bias) return;
   dl_kernels_in_use()->column_sums(rows, p->wide, d->gates, g[B_IH]);
   if (p->cell->apart)
     dl_kernels_in_use()->column_sums(rows, p->wide, state_part, g[B_HH]);
   else
     memcpy(g[B_HH], g[B_IH], (size_t)p->wide * sizeof(float));
+}
+
+/* Gradients of the weights, once the gates hold theirs: the last tensor first, as they are sent in that order. */
+static void weight_gradients(const direction *d) {
+  const plan *p = d->p;
+  const dl_layer_run *run = d->run;
+  const int64_t n = run->n, rows = p->steps * n;
+  const bool last_side = d->reverse == (p->directions > 1);
+  float *const *g = run->gradients + d->tensor;
+  const float *before = d->state + (d->reverse ? n * p->h : 0), *state_part = p->cell->apart ? d->state_part : d->gates;
+  bias_gradients(d, rows, state_part);
+  run->gemm->sgemm(true, false, p->wide, p->h, rows, 1, state_part, p->wide, before, p->h, 0, g[W_HH], p->h);
+  if (last_side) dl_layer_wrote(run, d->tensor + W_HH);
+  run->gemm->sgemm(true, false, p->wide, d->in, rows, 1, d->gates, p->wide, d->x, d->in, 0, g[W_IH], d->in);
+  if (last_side) dl_layer_wrote(run, (int)d->number * p->directions * tensors_of(p));
 }
 
 /* dy (T, n, h); dx (T, n, in) is written, or added to, or NULL. */
@@ -443,6 +456,7 @@ static void backward(const dl_layer *layer, const dl_layer_run *run, const cell 
                                          .n_options = sizeof table / sizeof table[0], \
                                          .options_size = sizeof(recurrent_options),   \
                                          .value_option = "units",                     \
+                                         .announces = true,                           \
                                          .setup = word##_setup,                       \
                                          .init = init,                                \
                                          .forward = word##_layer_forward,             \

@@ -19,6 +19,7 @@
 #include "train/run.h"
 
 enum { NOTE_READ, NOTE_FORWARD, NOTE_BACKWARD, NOTE_SYNC, NOTE_UPDATE, NOTE_PHASES, NOTE_CHECKPOINT_DUE = NOTE_PHASES };
+_Static_assert((int)NOTE_PHASES == DL_STEP_PHASES, "run.h says so");
 static const char *const phase_names[NOTE_PHASES] = {"read", "forward", "backward", "sync", "update"};
 
 #define STEPS_NOT_COUNTED 10 /* of samples_per_s: the first steps of a process warm up */
@@ -304,6 +305,7 @@ static dl_status run_step(loop *l, verdict *out) {
   notes[NOTE_UPDATE] = result.update_s;
   memcpy(l->notes, notes, sizeof notes);
   l->last_cut = cut;
+  if (l->run->step_phases) memcpy(l->run->step_phases + m->at.step * NOTE_PHASES, notes, NOTE_PHASES * sizeof *notes);
   count_step(l, &result, samples, dl_now_s() - start, lr);
   return DL_OK;
 }

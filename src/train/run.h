@@ -33,6 +33,8 @@ dl_status dl_run_train(dl_team *team, const dl_run_options *options);
 
 /* ---- between run.c and fit.c ---- */
 
+#define DL_STEP_PHASES 5
+
 typedef struct dl_run {
   dl_team *team;
   const dl_run_options *options;
@@ -48,6 +50,7 @@ typedef struct dl_run {
   int lock;                /* member 0: metrics.jsonl, held so that no other run takes the folder; -1: none */
   double samples_per_s;    /* so far */
   double *step_seconds;    /* NULL, or where member 0's time of each step goes (a benchmark) */
+  double *step_phases;     /* the same in parts, DL_STEP_PHASES a step: read, forward, backward, sync, update */
   dl_digest digest;        /* of the weights at the end, member 0 */
 } dl_run;
 

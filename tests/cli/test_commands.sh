@@ -323,9 +323,9 @@ check 'where there is none, nothing' 0 "$(grep -cE '^(audits|a leaf)' out || tru
 run r2 bench sync --min 4 --max 64 --csv sync.csv
 contains 'bench sync has a line for a size' '       16384     0.0625' out
 check 'and writes its figures' 4 "$(wc -l <sync.csv)"
-check 'all of them' 'ranks,nodes,transport,parameters,bytes,fused_s,two_phase_s,allreduce_s,iallreduce_s,copy_s,share_s' \
+check 'all of them' 'ranks,nodes,transport,parameters,bytes,fused_s,two_phase_s,allreduce_s,iallreduce_s,copy_s,share_s,move_s' \
   "$(head -n 1 sync.csv)"
-check 'as times' 3 "$(grep -cE '^2,1,shm,[0-9]+,[0-9]+(,0\.[0-9]{9}){6}$' sync.csv)"
+check 'as times' 3 "$(grep -cE '^2,1,shm,[0-9]+,[0-9]+(,0\.[0-9]{9}){7}$' sync.csv)"
 run alone bench sync -j 3 --min 16 --max 16
 contains 'without MPI there is no peer' ' -  ' out
 usage 'sizes upside down' "dldist bench: --min 8 is above --max 4" bench sync --min 8 --max 4

@@ -65,6 +65,9 @@ for model in lstm gpt; do
     history $model-"$how" >other
     holds "$model: and so is every loss, norm and score" cmp one other
   done
+  DLDIST_NODES=2,1 run r3 train $model.yaml --run $model-nodes --quiet --set sync.bucket_mb=0.004
+  check "$model: tensors that travel between nodes one by one" "$(end_of $model-j1 weights_sha256)" \
+    "$(end_of $model-nodes weights_sha256)"
   check "$model: there is a digest" 64 "$(end_of $model-j1 weights_sha256 | tr -d '\n' | wc -c)"
   events end $model-j1 >last
   holds "$model: tokens a second stand beside samples a second" grep -q '"tokens_per_s"' last

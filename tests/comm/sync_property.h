@@ -201,9 +201,11 @@ static inline double tree_double(const double *x, size_t stride, int64_t n) {
 }
 
 static inline double oracle_block(const float *x, size_t n) {
-  double lane[8] = {0};
-  for (size_t i = 0; i < n; i++) lane[i % 8] += (double)x[i] * (double)x[i];
-  return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+  double lane[32] = {0};
+  for (size_t i = 0; i < n; i++) lane[i % 32] += (double)x[i] * (double)x[i];
+  for (int lanes = 16; lanes; lanes /= 2)
+    for (int j = 0; j < lanes; j++) lane[j] = lane[j] + lane[j + lanes];
+  return lane[0];
 }
 
 static inline double oracle_norm(const sync_case *c, const float *mean) {

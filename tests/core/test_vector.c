@@ -140,11 +140,13 @@ static void test_the_checksum_knows_words_that_change_places_and_bits_that_chang
   CU_ASSERT_EQUAL(missed, 0);
 }
 
-/* Element i goes to lane i % 8. */
+/* Element i goes to lane i % 32; then lane j and the one half of them further on, until one is left. */
 static double sumsq_by_lanes(const float *x, size_t n) {
-  double lane[8] = {0};
-  for (size_t i = 0; i < n; i++) lane[i % 8] += (double)x[i] * (double)x[i];
-  return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+  double lane[32] = {0};
+  for (size_t i = 0; i < n; i++) lane[i % 32] += (double)x[i] * (double)x[i];
+  for (int lanes = 16; lanes; lanes /= 2)
+    for (int j = 0; j < lanes; j++) lane[j] = lane[j] + lane[j + lanes];
+  return lane[0];
 }
 
 static void test_sumsq_is_equal_bit_for_bit_on_all_instruction_sets(void) {
@@ -157,6 +159,21 @@ static void test_sumsq_is_equal_bit_for_bit_on_all_instruction_sets(void) {
       size_t n = length_of(round), at = (size_t)round % 17;
       double sum = tables[t]->sumsq(a + at, n), plain = sumsq_by_lanes(a + at, n);
       wrong += memcmp(&sum, &plain, sizeof sum) != 0;
+    }
+  CU_ASSERT_EQUAL(wrong, 0);
+}
+
+static void test_sumsq_and_checksum_together_have_the_bits_of_each(void) {
+  const dl_vector_ops *tables[3];
+  int n_tables = tables_here(tables), wrong = 0;
+  fill(a, 5);
+  fill(b, 6);
+  for (int t = 0; t < n_tables; t++)
+    for (int round = 0; round < 400; round++) {
+      size_t n = length_of(round), at = (size_t)round % 17;
+      uint64_t hash;
+      double sum = tables[t]->sumsq_checksum(a + at, b + 3, n, &hash), plain = tables[t]->sumsq(a + at, n);
+      wrong += memcmp(&sum, &plain, sizeof sum) != 0 || hash != tables[t]->checksum(b + 3, n);
     }
   CU_ASSERT_EQUAL(wrong, 0);
 }
@@ -207,6 +224,7 @@ static const dl_test tests[] = {
     DL_TEST(test_the_checksum_knows_words_that_change_places_and_bits_that_change_together),
     DL_TEST(test_add_sum_and_scale_have_the_bits_of_the_scalar_formula_and_write_n_elements),
     DL_TEST(test_sumsq_is_equal_bit_for_bit_on_all_instruction_sets),
+    DL_TEST(test_sumsq_and_checksum_together_have_the_bits_of_each),
     DL_TEST(test_sumsq_is_the_sum_of_squares),
     DL_TEST(test_sumsq_shows_what_is_not_finite),
     DL_TEST(test_the_table_in_force_is_one_that_this_processor_can_run),

@@ -27,7 +27,7 @@
 #define BASE_PLACE 4096 /* of the second one: no write to one touches a page or sector of the other */
 #define FIRST_ENTRY ((int64_t)2 * BASE_PLACE)
 #define ENTRY_BYTES 256
-#define APART_BYTES ((int64_t)1 << 18) /* of floats, from which a thread is worth its beginning (some 30 us) */
+#define APART_BYTES (1 << 18) /* of values, from which a thread is worth its beginning (some 30 us) */
 #define MOST_FLOATS ((size_t)1 << 40)
 
 /* What makes entries follow upon a base, and upon one another. */

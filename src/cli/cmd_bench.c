@@ -18,8 +18,8 @@
 
 static const dl_arg args_table[] = {
     {"--model", NULL, "NAME", "step: the network: mlp, cifar10-cnn, resnet20, lstm or gpt (default mlp)"},
-    {"--batch", NULL, "N", "step: samples a member (default: the network's)"},
-    {"--shards", NULL, "N|auto|ranks", "step: logical shards (default ranks)"},
+    {"--batch", NULL, "N", "step: samples a member (default: the network's); loader: samples of a batch (default 512)"},
+    {"--shards", NULL, "N|auto|ranks", "step, loader: logical shards (default: the ranks; loader: 8)"},
     {"--steps", NULL, "N", "step: steps to time (default: the network's)"},
     {"--peak", NULL, "GF/S", "step: peak of a core; the share of it that a step reaches is printed"},
     {"--layers", NULL, NULL, "step: a table of the time in each layer, of member 0"},

@@ -1,9 +1,11 @@
 /* cmd_stats.c - dldist data stats. */
 #include "cli/cmd_stats.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "comm/launch.h"
 #include "core/file.h"
@@ -27,6 +29,19 @@ static dl_status write_page(const char *path, const dl_json *stats) {
   return status;
 }
 
+/* Before hours of reading rather than after them. */
+static dl_status check_page(const char *path) {
+  char *folder = path ? dl_path_dirname(path) : NULL;
+  if (!folder) return path ? DL_ERR_NOMEM : DL_OK;
+  dl_status status = DL_OK;
+  if (dl_path_is_dir(path))
+    status = dl_fail_at(DL_ERR_USAGE, path, 0, 0, "is a directory; name a file");
+  else if (access(folder, W_OK) != 0)
+    status = dl_fail_at(DL_ERR_SYSTEM, path, 0, 0, "cannot be written: %s", strerror(errno));
+  free(folder);
+  return status;
+}
+
 static dl_status show(const job *j, const dl_json *stats) {
   char *text = NULL;
   if (j->html) DL_TRY(write_page(j->html, stats));
@@ -39,6 +54,7 @@ static dl_status show(const job *j, const dl_json *stats) {
 static dl_status stats_member(dl_team *team, void *context) {
   const job *j = context;
   dl_json *stats = NULL;
+  DL_TRY(dl_team_agree(team, team->rank == 0 ? check_page(j->html) : DL_OK));
   if (team->rank == 0) dl_log_set_sink(dl_print_warning, NULL);
   dl_status status = dl_stats(team, &j->stats, &stats);
   if (status == DL_OK && team->rank == 0) status = show(j, stats);

@@ -80,9 +80,9 @@ static dl_status take_slice(dl_sync *sync, float factor, bool apply) {
   for (int k = 0; k < own->n_buckets; k++) {
     dl_ps_bucket *bucket = &own->buckets[k];
     if (bucket->server != own->server) continue;
-    DL_TRY(plan_collected(sync, &bucket->collect, bucket->begin, &tree));
-    tree.first_block = bucket->first_block;
-    tree.end_block = bucket->end_block;
+    DL_TRY(plan_collected(sync, &bucket->collect, bucket->part.begin, &tree));
+    tree.first_block = bucket->part.first_block;
+    tree.end_block = bucket->part.end_block;
     take_means(sync, &tree, factor, apply, NULL);
   }
   if (own->buckets) return DL_OK;

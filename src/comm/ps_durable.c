@@ -186,7 +186,7 @@ dl_status dl_ps_durable_replay(dl_sync *sync) {
   for (; status == DL_OK && serve->replayed < serve->to_replay; serve->replayed++) {
     const dl_ps_log_entry *entry = dl_ps_log_entries(serve->log, &n) + serve->replayed;
     if (entry->at > serve->step) break;
-    status = dl_ps_log_values(serve->log, entry, values);
+    status = dl_ps_serve_logged(sync, entry, values);
     if (status == DL_OK) status = dl_ps_serve_apply(sync, entry, values, true);
   }
   free(values);

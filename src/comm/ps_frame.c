@@ -67,13 +67,16 @@ void dl_ps_frame_write(const dl_ps_frame *frame, unsigned char out[DL_PS_HEADER_
   put(&c, frame->taken, 8);
   put(&c, frame->payload_bytes, 8);
   put(&c, frame->payload_crc, 4);
+  put(&c, (uint64_t)frame->part, 4);
+  put(&c, (uint64_t)frame->parts, 4);
   c.to = out + CRC_AT;
   put(&c, dl_ps_crc(out, CRC_AT), 4);
 }
 
 static bool in_range(const dl_ps_frame *f) {
   return f->step >= -1 && f->version >= -1 && f->node.level >= 0 && f->node.level < 62 && f->node.index >= 0 &&
-         f->node.index < (int64_t)1 << 40 && f->samples >= 0 && f->form >= 0;
+         f->node.index < (int64_t)1 << 40 && f->samples >= 0 && f->form >= 0 && f->part >= 0 &&
+         (f->parts ? f->part < f->parts : f->part == 0);
 }
 
 dl_ps_fault dl_ps_frame_read(const void *header, size_t bytes, const void *payload, size_t payload_bytes,
@@ -102,6 +105,8 @@ dl_ps_fault dl_ps_frame_read(const void *header, size_t bytes, const void *paylo
   f.taken = take(&c, 8);
   f.payload_bytes = take(&c, 8);
   f.payload_crc = (uint32_t)take(&c, 4);
+  f.part = (int32_t)take(&c, 4);
+  f.parts = (int32_t)take(&c, 4);
   if (!in_range(&f)) return DL_PS_BAD_HEADER;
   if (f.payload_bytes != payload_bytes) return DL_PS_BAD_LENGTH;
   if (payload_bytes && dl_ps_crc(payload, payload_bytes) != f.payload_crc) return DL_PS_BAD_CRC;

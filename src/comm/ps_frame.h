@@ -9,14 +9,15 @@
  *                      JOIN         configuration's digest and a name; the server answers JOINED or REFUSED
  *                      WANT         work, please (first server)
  *                      PULL         your slice, at `version` or newer
- *                      PUSH         the sum of a unit's gradients over your slice; to the first server also: more work
+ *                      PUSH         the sum of a unit's gradients over your slice, or a part of it; when all of it is
+ *                                   there, to the first server also: more work
  *                      DONE         all servers have this unit (first server, where there are several)
  *                      BYE          I leave: my units are free
  *                      SHARE        the ticket of memory that this host shares (ps_share.h); status 1: cannot use the
  *                                   server's
  *   server -> worker   WELCOME      shards, servers and their addresses
  *                      GRANT        a unit of work, and the slice where the worker has an older one
- *                      WEIGHTS      a slice
+ *                      WEIGHTS      a slice, or a part of it
  *                      TAKEN        a push has arrived (servers that are not the first)
  *                      STALE        that unit is no longer wanted
  *                      SHARED       status 1: the worker's memory can be read here; the payload is the server's ticket,
@@ -58,14 +59,18 @@ typedef enum dl_ps_kind {
   DL_PS_KINDS
 } dl_ps_kind;
 
-/* In the status of WANT, PULL, PUSH and DONE: the slice may be given as DL_PS_IN_MEMORY. */
-#define DL_PS_VIEW 1
+/* In the status of WANT, PULL, PUSH and DONE: how the slice may be given; PULL also: an answer is all that is asked. */
+#define DL_PS_VIEW 1  /* as DL_PS_IN_MEMORY */
+#define DL_PS_PARTS 2 /* as DL_PS_IN_PARTS */
+#define DL_PS_ECHO 4
 
 /* How a slice travels. */
 typedef enum dl_ps_form {
   DL_PS_FLOATS,    /* as the payload; of length 0: there is none */
   DL_PS_HALVES,    /* the same in the 16 bits of sync.compress */
   DL_PS_IN_MEMORY, /* no payload: it lies where sender and receiver both see it (ps_share.h) */
+  DL_PS_FEW,       /* blocks of which few elements are left (core/sparse.h), one after another */
+  DL_PS_IN_PARTS,  /* no payload: it follows in parts (ps_parts.h), WEIGHTS with this frame's sequence and version */
   DL_PS_FORMS
 } dl_ps_form;
 
@@ -81,6 +86,7 @@ typedef struct dl_ps_frame {
   int64_t samples;           /* of the step's batch */
   int32_t status;            /* a dl_status, or a flag of the kind's own; GRANT: the push that asked is in */
   int32_t form;              /* dl_ps_form */
+  int32_t part, parts;       /* PUSH, WEIGHTS: which part of the slice, of how many; 0, 0: all of it */
   uint64_t taken;            /* answers: the sequence of the last push from this worker that was looked at;
                                 DONE: the servers' receipts, one laid over the other */
   double sums[DL_LEAF_SUMS]; /* of the unit's leaves */

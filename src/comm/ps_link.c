@@ -10,6 +10,7 @@
 
 #include "comm/ps_crc.h"
 #include "comm/ps_door.h"
+#include "comm/ps_few.h"
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/mem.h"
@@ -58,11 +59,12 @@ dl_status dl_ps_address_of(const char *address, int server, char *out, size_t si
 
 static void set_int(void *socket, int option, int value) { zmq_setsockopt(socket, option, &value, sizeof value); }
 
-static void set_common(void *socket, const dl_ps_link_options *o) {
+static void set_common(void *socket, const dl_ps_link_options *o, bool listens) {
+  const int more = o->queue ? 2 * (o->parts + 1) : 0; /* ZeroMQ counts those that have gone as there by up to half */
   int64_t most = (int64_t)(o->max_bytes > MIN_BYTES ? o->max_bytes : MIN_BYTES) + SEAL_BYTES;
   zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &most, sizeof most);
-  set_int(socket, ZMQ_RCVHWM, o->queue);
-  set_int(socket, ZMQ_SNDHWM, o->queue);
+  set_int(socket, ZMQ_RCVHWM, o->queue + (listens ? 0 : more));
+  set_int(socket, ZMQ_SNDHWM, o->queue + more);
   set_int(socket, ZMQ_LINGER, 0);
   set_int(socket, ZMQ_HEARTBEAT_IVL, DL_PS_BEAT_MS);
   set_int(socket, ZMQ_HEARTBEAT_TIMEOUT, DL_PS_GONE_MS);
@@ -88,7 +90,7 @@ static dl_status make_link(const dl_ps_link_options *o, bool listens, dl_ps_link
   if (link->context) link->socket = zmq_socket(link->context, listens ? ZMQ_ROUTER : ZMQ_DEALER);
   if (!link->socket) return fail_zmq(o, "a socket for");
   snprintf(link->address, sizeof link->address, "%s", o->address);
-  set_common(link->socket, o);
+  set_common(link->socket, o, listens);
   return DL_OK;
 }
 
@@ -318,4 +320,14 @@ bool dl_ps_payload_pack(zmq_msg_t *payload, const dl_half *half, const float *va
     memcpy(out + done * sizeof *part, part, n * sizeof *part);
   }
   return true;
+}
+
+bool dl_ps_payload_few(zmq_msg_t *payload, const dl_block_ref *blocks, const dl_ps_part *part, const float *values) {
+  uint32_t *words = dl_calloc(dl_ps_few_room(blocks, part) + 1, sizeof *words);
+  if (!words) return false;
+  const size_t bytes = dl_ps_few_write(words, blocks, part, values) * sizeof *words;
+  const bool made = zmq_msg_init_size(payload, bytes) == 0;
+  if (made && bytes) memcpy(zmq_msg_data(payload), words, bytes);
+  free(words);
+  return made;
 }

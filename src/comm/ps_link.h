@@ -15,6 +15,7 @@
 
 #include "comm/ps_frame.h"
 #include "comm/ps_keys.h"
+#include "comm/ps_parts.h"
 #include "core/half.h"
 
 #define DL_PS_BEAT_MS 2000
@@ -31,6 +32,8 @@ typedef struct dl_ps_link_options {
   const char *name;             /* who connects: the routing id, NULL: the server gives one */
   size_t max_bytes;             /* the longest payload that is let in */
   int queue;                    /* messages a peer may have waiting in either direction; 0: any number */
+  int parts; /* where it is not 0: so many more in the direction in which slices go in parts: from who listens, and to
+                and from who connects */
 } dl_ps_link_options;
 
 /* Who a message came from: the server's name of a connection. */
@@ -76,6 +79,9 @@ bool dl_ps_payload_borrow(zmq_msg_t *payload, const void *data, size_t bytes, _A
 
 /* `count` floats in 16 bits each: a message of its own. */
 bool dl_ps_payload_pack(zmq_msg_t *payload, const dl_half *half, const float *values, size_t count);
+
+/* A part as few elements (ps_few.h). */
+bool dl_ps_payload_few(zmq_msg_t *payload, const dl_block_ref *blocks, const dl_ps_part *part, const float *values);
 
 /* True for ipc:// and for tcp:// on loopback. */
 bool dl_ps_address_is_local(const char *address);

@@ -103,6 +103,7 @@ static void write_entry(const dl_ps_log_entry *e, uint64_t generation, uint32_t 
   put(&p, generation, 8);
   put(&p, e->behind, 8);
   put(&p, e->name, 8);
+  put(&p, (uint64_t)e->bytes, 8);
   memcpy(p, e->sums, sizeof e->sums);
   p += sizeof e->sums;
   memset(p, 0, ENTRY_BYTES - 8 - (size_t)(p - out));
@@ -111,7 +112,7 @@ static void write_entry(const dl_ps_log_entry *e, uint64_t generation, uint32_t 
   put(&p, values_crc, 4);
   put(&p, dl_ps_crc(out, ENTRY_BYTES - 4), 4);
 }
-_Static_assert(4 + 4 + 8 * 11 + DL_LEAF_SUMS * 8 + DL_PS_NAME_BYTES + 8 <= ENTRY_BYTES,
+_Static_assert(4 + 4 + 8 * 12 + DL_LEAF_SUMS * 8 + DL_PS_NAME_BYTES + 8 <= ENTRY_BYTES,
                "an entry's header is too short");
 
 static bool read_entry(const unsigned char bytes[ENTRY_BYTES], dl_ps_log_entry *out, uint64_t *generation,
@@ -132,6 +133,7 @@ static bool read_entry(const unsigned char bytes[ENTRY_BYTES], dl_ps_log_entry *
   *generation = take(&p, 8);
   out->behind = take(&p, 8);
   out->name = take(&p, 8);
+  out->bytes = (int64_t)take(&p, 8);
   memcpy(out->sums, p, sizeof out->sums);
   memcpy(out->worker, p + sizeof out->sums, sizeof out->worker);
   return !out->worker[sizeof out->worker - 1] && out->at >= 0 && out->step >= out->at && out->samples > 0 &&
@@ -147,6 +149,9 @@ static dl_status fail_log(const dl_ps_log *log, const char *what) {
 }
 
 static size_t values_bytes(const dl_ps_log *log) { return (log->base.end - log->base.begin) * sizeof(float); }
+
+/* Few elements take no more than this (core/sparse.h): a word for each block, which has 16 floats at least. */
+static int64_t most_bytes(const dl_ps_log *log) { return (int64_t)(values_bytes(log) + values_bytes(log) / 16 + 4); }
 
 /* All of them, or false: the file ends before (or cannot be read, which is the same for who asks). */
 static bool read_at(int fd, void *data, size_t bytes, int64_t place) {
@@ -169,7 +174,7 @@ static dl_status keep(dl_ps_log *log, const dl_ps_log_entry *entry) {
   log->entry[log->n] = *entry;
   log->entry[log->n++].place = log->end + ENTRY_BYTES;
   log->names.last = entry->name;
-  log->end += dl_ps_log_entry_bytes(log);
+  log->end += ENTRY_BYTES + entry->bytes;
   return DL_OK;
 }
 
@@ -192,18 +197,20 @@ static bool entry_at(const dl_ps_log *log, int64_t place, dl_ps_log_entry *entry
   unsigned char bytes[ENTRY_BYTES];
   uint64_t generation;
   return read_at(log->fd, bytes, ENTRY_BYTES, place) && read_entry(bytes, entry, &generation, crc) &&
-         generation == log->names.generation && entry->at >= log->base.step;
+         generation == log->names.generation && entry->at >= log->base.step && entry->bytes >= 0 &&
+         entry->bytes <= most_bytes(log);
 }
 
 /* Entries in the order in which they were applied, up to the first that is not whole or does not follow. */
-static dl_status find_entries(dl_ps_log *log) {
+static dl_status find_entries(dl_ps_log *log, int64_t size) {
   dl_ps_log_entry entry;
   uint32_t crc;
-  float *values = dl_calloc(log->base.end - log->base.begin + 1, sizeof *values);
+  const int64_t most = most_bytes(log) < size ? most_bytes(log) : size; /* a base may speak of any slice */
+  char *values = dl_calloc((size_t)most + 1, 1);
   dl_status status = values ? DL_OK : DL_ERR_NOMEM;
   while (status == DL_OK && entry_at(log, log->end, &entry, &crc) && entry.behind == log->names.last &&
-         read_at(log->fd, values, values_bytes(log), log->end + ENTRY_BYTES) &&
-         dl_ps_crc(values, values_bytes(log)) == crc)
+         entry.bytes <= most && read_at(log->fd, values, (size_t)entry.bytes, log->end + ENTRY_BYTES) &&
+         dl_ps_crc(values, (size_t)entry.bytes) == crc)
     status = keep(log, &entry);
   free(values);
   return status;
@@ -213,8 +220,11 @@ static void find_torn(dl_ps_log *log, int64_t size) {
   const int64_t whole = dl_ps_log_entry_bytes(log);
   dl_ps_log_entry entry;
   uint32_t crc;
-  for (int64_t place = log->end; place + ENTRY_BYTES <= size; place += whole)
-    if (entry_at(log, place, &entry, &crc)) log->torn = place + whole - log->end;
+  for (int64_t place = log->end, step; place + ENTRY_BYTES <= size; place += step) {
+    const bool found = entry_at(log, place, &entry, &crc);
+    step = found ? ENTRY_BYTES + entry.bytes : whole;
+    if (found) log->torn = place + step - log->end;
+  }
 }
 
 /* Nothing is lost of a log that has no entries. */
@@ -244,7 +254,7 @@ dl_status dl_ps_log_open(const char *path, bool synced, dl_ps_log **out) {
   if (status == DL_OK) status = check_form(log);
   if (status == DL_OK) find_base(log);
   const int64_t size = log->has_base ? lseek(log->fd, 0, SEEK_END) : 0;
-  if (size - log->end >= dl_ps_log_entry_bytes(log)) status = find_entries(log); /* a base may speak of any slice */
+  if (size - log->end >= ENTRY_BYTES) status = find_entries(log, size);
   if (status == DL_OK && log->has_base) find_torn(log, size);
   log->whole = status == DL_OK;
   if (status != DL_OK) dl_ps_log_close(out);
@@ -268,8 +278,8 @@ int64_t dl_ps_log_bytes(const dl_ps_log *log) { return log->end; }
 int64_t dl_ps_log_entry_bytes(const dl_ps_log *log) { return (int64_t)(ENTRY_BYTES + values_bytes(log)); }
 int64_t dl_ps_log_torn(const dl_ps_log *log) { return log->torn; }
 
-dl_status dl_ps_log_values(const dl_ps_log *log, const dl_ps_log_entry *entry, float *out) {
-  if (read_at(log->fd, out, values_bytes(log), entry->place)) return DL_OK;
+dl_status dl_ps_log_values(const dl_ps_log *log, const dl_ps_log_entry *entry, void *out) {
+  if (read_at(log->fd, out, (size_t)entry->bytes, entry->place)) return DL_OK;
   return dl_fail_at(DL_ERR_SYSTEM, log->path, 0, 0, "the log of pushes can no longer be read");
 }
 
@@ -291,13 +301,14 @@ static bool put_down(const dl_ps_log *log, struct iovec *part, int n, int64_t pl
   return write_whole(log->fd, part, n, place) && !(log->synced && fdatasync(log->fd));
 }
 
-dl_status dl_ps_log_append(dl_ps_log *log, const dl_ps_log_entry *entry, const float *values) {
+dl_status dl_ps_log_append(dl_ps_log *log, const dl_ps_log_entry *entry, const void *values) {
   unsigned char header[ENTRY_BYTES];
   dl_ps_log_entry named = *entry;
   named.behind = log->names.last;
   named.name = log->next_name++;
-  write_entry(&named, log->names.generation, dl_ps_crc(values, values_bytes(log)), header);
-  struct iovec part[2] = {{header, sizeof header}, {(void *)(uintptr_t)values, values_bytes(log)}};
+  if (!named.bytes) named.bytes = (int64_t)values_bytes(log);
+  write_entry(&named, log->names.generation, dl_ps_crc(values, (size_t)named.bytes), header);
+  struct iovec part[2] = {{header, sizeof header}, {(void *)(uintptr_t)values, (size_t)named.bytes}};
   if (!put_down(log, part, part[1].iov_len ? 2 : 1, log->end)) return fail_log(log, "written");
   return keep(log, &named);
 }

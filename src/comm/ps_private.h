@@ -12,6 +12,7 @@
 #include "comm/ps_history.h"
 #include "comm/ps_link.h"
 #include "comm/ps_log.h"
+#include "comm/ps_parts.h"
 #include "comm/ps_share.h"
 #include "comm/ps_units.h"
 #include "comm/sync_common.h"
@@ -61,13 +62,22 @@ typedef struct dl_ps {
 /* What travels as one. */
 typedef struct dl_ps_bucket {
   int server;
-  int64_t first_block, end_block;
-  size_t begin, end;     /* floats */
+  dl_ps_part part;
   dl_ps_collect collect; /* the server's */
 } dl_ps_bucket;
 
 static inline dl_ps *dl_ps_of(const dl_sync *sync) { return sync->own; }
 static inline size_t dl_ps_slice(const dl_ps *own) { return own->end - own->begin; }
+
+/* The parts of a push that have come. */
+typedef struct dl_ps_gather {
+  uint64_t sequence; /* of the push */
+  int64_t step;
+  dl_tree_node node;
+  bool *have; /* each part; NULL: none has ever come */
+  int missing;
+  struct owner *owner; /* whose buffer they are in; NULL: none has come */
+} dl_ps_gather;
 
 /* A worker as a server knows it. */
 typedef struct dl_ps_client {
@@ -79,8 +89,10 @@ typedef struct dl_ps_client {
   bool taken;                /* that request brought a push, which is in */
   int64_t has;               /* the version of the weights that it has */
   const dl_ps_share *memory; /* where its sums can be read; NULL: they come as messages */
-  bool shared, views;        /* it has said SHARE since it joined; its last request can read serve->memory */
+  bool shared;               /* it has said SHARE since it joined */
+  bool views, in_parts;      /* its last request can read serve->memory; takes a slice in parts */
   uint64_t pushed;           /* the sequence of its last push that was looked at */
+  dl_ps_gather gather;       /* the push that comes */
 } dl_ps_client;
 
 /* A unit that some server's log has, and whether all have it. */
@@ -96,6 +108,14 @@ typedef struct dl_ps_applied {
   dl_tree_node node;
 } dl_ps_applied;
 
+/* A slice's weights as messages, for all who ask. */
+typedef struct dl_ps_snapshot {
+  zmq_msg_t *part; /* NULL: none */
+  uint32_t *crc;
+  int n;
+  int64_t version;
+} dl_ps_snapshot;
+
 struct dl_ps_serve {
   dl_ps_client *workers; /* DL_PS_MAX_WORKERS */
   int n;
@@ -104,9 +124,11 @@ struct dl_ps_serve {
   char secret[DL_PS_SECRET_BYTES];
   dl_ps_link **others; /* first server: to each of the others */
   dl_ps_share *memory; /* the slice for who shares this host; made when the first one comes */
-  zmq_msg_t snapshot;  /* the slice at `snapshot_version`, for all who ask */
-  uint32_t snapshot_crc;
-  int64_t version, snapshot_version;
+  dl_ps_part whole;    /* the slice, and how it is cut where it travels in parts */
+  dl_ps_part *parts;
+  int n_parts;
+  dl_ps_snapshot snapshot[2]; /* whole, in parts */
+  int64_t version;
   int64_t step; /* steps done before the one in progress */
   bool closed, given_up, not_finite, stopping;
   dl_ps_applied *seen; /* ssp, asp: pushes that were applied, of steps in progress */
@@ -115,7 +137,8 @@ struct dl_ps_serve {
   double ticked_s, lonely_s;
   dl_ps_staleness staleness;
   /* what outlasts this process (ps_durable.c) */
-  dl_ps_log *log; /* NULL: none */
+  dl_ps_log *log;  /* NULL: none */
+  uint32_t *words; /* an entry's values as the log has them, where these are few elements; NULL: not yet */
   bool log_fits;
   int64_t replayed, to_replay; /* entries that this life has applied again, of those that it began with */
   dl_ps_restored *restored;    /* in the order of steps and leaves */
@@ -123,11 +146,23 @@ struct dl_ps_serve {
   dl_ps_history history;
 };
 
+/* Whether workers outside the team push few elements: top-k, in ssp and asp. */
+static inline bool dl_ps_serve_is_few(const dl_sync *sync) {
+  return !sync->workers && sync->options.compress == DL_COMPRESS_TOPK;
+}
+
 /* ---- ps_sum.c ---- */
 
-/* Takes a pushed slice over as a node's sum: values that can be written to, and the owner for own->collect; or borrowed
- * ones, where it is said to lie in `memory` (NULL: nowhere). False: no memory, or not this slice's length. */
-bool dl_ps_take_sum(dl_ps *own, dl_ps_mail *mail, size_t count, const float *memory, dl_ps_sum *out);
+/* Takes a pushed slice, or a bucket, over as a node's sum: values that can be written to, and the owner for
+ * own->collect; or borrowed ones, where it is said to lie in `memory` (NULL: nowhere). False: no memory, or it is not
+ * what `part` says. */
+bool dl_ps_take_sum(dl_sync *sync, dl_ps_mail *mail, const dl_ps_part *part, const float *memory, dl_ps_sum *out);
+/* The same for a part of a slice: `out` is set when all are there, which are then forgotten. A part that has come is
+ * passed by, as is one of an older push; one of a newer push begins anew. */
+typedef enum dl_ps_gathered { DL_PS_PART_IN, DL_PS_PART_LAST, DL_PS_PART_BAD, DL_PS_PART_NO_ROOM } dl_ps_gathered;
+dl_ps_gathered dl_ps_gather_part(dl_sync *sync, dl_ps_gather *gather, const dl_ps_mail *mail, dl_ps_sum *out);
+/* Its worker is gone. */
+void dl_ps_gather_drop(dl_ps_gather *gather);
 /* For own->collect. */
 bool dl_ps_sum_keep(void *own, dl_ps_sum *sum);
 void dl_ps_sum_release(void *owner);
@@ -162,6 +197,13 @@ bool dl_ps_apply_alone(dl_sync *sync, const float *values, float factor, float r
                        double clip_norm);
 /* Doubles of all blocks, `width` a block: every server's slice to all. Collective. */
 dl_status dl_ps_gather_blocks(dl_sync *sync, double *values, size_t width);
+
+/* ---- ps_weights.c ---- */
+
+/* An answer with the slice as it is now, where that is wanted: in memory, in parts that follow, or as its payload, as
+ * the worker said. False: it could not be sent. */
+bool dl_ps_serve_send_weights(const dl_sync *sync, const dl_ps_client *to, dl_ps_frame *frame, bool wanted);
+void dl_ps_serve_forget_weights(dl_ps_serve *serve);
 
 /* ---- ps_serve_memory.c: workers on this host ---- */
 
@@ -200,6 +242,8 @@ const dl_ps_staleness *dl_ps_serve_staleness(const dl_sync *sync);
 
 /* A push of worker `w`: applied to this server's slice and logged, or passed by where its unit was applied before. */
 dl_status dl_ps_serve_push(dl_sync *sync, const dl_ps_client *w, const dl_ps_mail *mail, const float *values);
+/* The values of an entry of the log. */
+dl_status dl_ps_serve_logged(const dl_sync *sync, const dl_ps_log_entry *entry, float *values);
 /* Applies it as a step of the optimizer's own; `entry` and `values` come from the log (`again`), or go there. */
 dl_status dl_ps_serve_apply(dl_sync *sync, const dl_ps_log_entry *entry, const float *values, bool again);
 

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "comm/ps_few.h"
 #include "comm/ps_private.h"
 
 static bool was_applied(const dl_ps_serve *serve, int64_t step, dl_tree_node node) {
@@ -50,6 +51,36 @@ static dl_ps_log_entry entry_of(const dl_ps_serve *serve, const dl_ps_client *w,
   return entry;
 }
 
+/* ---- in the log: whole floats, or few elements ---- */
+
+static dl_status make_words(const dl_sync *sync) {
+  dl_ps_serve *serve = dl_ps_of(sync)->serve;
+  if (!serve->words) serve->words = dl_calloc(dl_ps_few_room(sync->blocks, &serve->whole) + 1, sizeof *serve->words);
+  return serve->words ? DL_OK : DL_ERR_NOMEM;
+}
+
+static dl_status log_push(const dl_sync *sync, const dl_ps_log_entry *e, const float *values) {
+  const dl_ps_serve *serve = dl_ps_of(sync)->serve;
+  dl_ps_log_entry entry = *e;
+  if (!dl_ps_serve_is_few(sync)) return dl_ps_log_append(serve->log, &entry, values);
+  DL_TRY(make_words(sync));
+  entry.bytes = (int64_t)(dl_ps_few_write(serve->words, sync->blocks, &serve->whole, values) * sizeof *serve->words);
+  return dl_ps_log_append(serve->log, &entry, serve->words);
+}
+
+dl_status dl_ps_serve_logged(const dl_sync *sync, const dl_ps_log_entry *e, float *values) {
+  const dl_ps_serve *serve = dl_ps_of(sync)->serve;
+  if (!dl_ps_serve_is_few(sync)) return dl_ps_log_values(serve->log, e, values);
+  const size_t room = dl_ps_few_room(sync->blocks, &serve->whole) * sizeof *serve->words;
+  DL_TRY(make_words(sync));
+  if ((size_t)e->bytes <= room) DL_TRY(dl_ps_log_values(serve->log, e, serve->words));
+  if ((size_t)e->bytes <= room &&
+      dl_ps_few_read(values, sync->group, sync->blocks, &serve->whole, 1, serve->words, (size_t)e->bytes))
+    return DL_OK;
+  dl_fail(DL_ERR_DATA, "the log of pushes has one of step %lld that is not of this model", (long long)e->step);
+  return dl_hint("remove RUN/pushes: what was pushed since the newest checkpoint is then computed again");
+}
+
 static void note_applied(const dl_ps_serve *serve, const char *how, const dl_ps_log_entry *e) {
   dl_ps_history_note(&serve->history, "%s %lld %d %lld %016llx %llu %lld %lld", how, (long long)e->step, e->node.level,
                      (long long)e->node.index, (unsigned long long)e->incarnation, (unsigned long long)e->sequence,
@@ -72,7 +103,7 @@ dl_status dl_ps_serve_apply(dl_sync *sync, const dl_ps_log_entry *e, const float
     return DL_OK;
   }
   DL_TRY(remember(serve, e->step, e->node));
-  if (serve->log && !again) DL_TRY(dl_ps_log_append(serve->log, e, values));
+  if (serve->log && !again) DL_TRY(log_push(sync, e, values));
   note_applied(serve, again ? "replay" : "apply", e);
   if (own->server == 0) count_staleness(&serve->staleness, e);
   dl_ps_step *step = dl_ps_units_step(&serve->units, e->step);

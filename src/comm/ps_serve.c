@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "comm/ps_crc.h"
 #include "comm/ps_private.h"
 #include "comm/ps_receipt.h"
 #include "core/clock.h"
@@ -70,45 +69,13 @@ static worker *find_worker(const dl_ps_serve *serve, const dl_ps_peer *peer) {
   return NULL;
 }
 
-/* The slice as it is now: copied once a version, whoever asks. */
-static bool take_snapshot(const dl_sync *sync) {
-  const dl_ps *own = dl_ps_of(sync);
-  dl_ps_serve *serve = own->serve;
-  size_t bytes = dl_ps_slice(own) * sizeof(float);
-  if (serve->snapshot_version == serve->version) return true;
-  zmq_msg_close(&serve->snapshot);
-  serve->snapshot_version = -1;
-  if (zmq_msg_init_size(&serve->snapshot, bytes)) return zmq_msg_init(&serve->snapshot), false;
-  if (bytes) memcpy(zmq_msg_data(&serve->snapshot), sync->weights + own->begin, bytes);
-  serve->snapshot_crc = dl_ps_crc(zmq_msg_data(&serve->snapshot), bytes);
-  serve->snapshot_version = serve->version;
-  return true;
-}
-
-static bool send_slice(const dl_sync *sync, worker *to, dl_ps_frame *frame, bool wanted) {
-  const dl_ps *own = dl_ps_of(sync);
-  frame->taken = to->pushed;
-  if (wanted && to->views && own->serve->memory) {
-    dl_ps_serve_view(sync);
-    frame->form = DL_PS_IN_MEMORY;
-    wanted = false;
-  }
-  zmq_msg_t part;
-  zmq_msg_init(&part);
-  if (wanted) {
-    if (!take_snapshot(sync)) return false;
-    zmq_msg_copy(&part, &own->serve->snapshot);
-    frame->payload_crc = own->serve->snapshot_crc;
-  }
-  return dl_ps_link_send(own->link, &to->peer, frame, &part);
-}
-
 /* ---- work ---- */
 
 static void lose(dl_sync *sync, worker *w, const char *why) {
   dl_ps_serve *serve = dl_ps_of(sync)->serve;
   w->here = w->idle = false;
   if (dl_ps_serve_own(dl_ps_of(sync), w)) dl_ps_share_close(&w->memory);
+  dl_ps_gather_drop(&w->gather);
   int units = dl_ps_units_lost(&serve->units, (int)(w - serve->workers));
   if (is_first(dl_ps_of(sync)))
     dl_warn("ps_worker", "worker %s %s; %d unit%s handed to others, %d worker%s left", w->name, why, units,
@@ -132,7 +99,7 @@ static dl_status hand_out(dl_sync *sync, worker *w) {
   frame.samples = left < own->options.batch ? left : own->options.batch;
   frame.status = w->taken;
   w->idle = false;
-  if (send_slice(sync, w, &frame, w->has != serve->version)) return DL_OK;
+  if (dl_ps_serve_send_weights(sync, w, &frame, w->has != serve->version)) return DL_OK;
   lose(sync, w, "cannot be sent its work");
   return DL_OK;
 }
@@ -178,6 +145,7 @@ static dl_status on_join(dl_sync *sync, dl_ps_mail *mail) {
   dl_ps_units_lost(&serve->units, (int)(w - serve->workers));
   if (!dl_ps_serve_own(own, w)) return DL_ERR_NOMEM;
   dl_ps_share_close(&w->memory);
+  dl_ps_gather_drop(&w->gather);
   *w = (worker){.peer = mail->from, .here = true, .has = -1, .incarnation = (uint64_t)mail->frame.version};
   copy_name(w->name, text + digest, bytes - digest);
   reply(own, mail, DL_PS_JOINED, 0, "");
@@ -188,13 +156,19 @@ static dl_status on_share(dl_sync *sync, dl_ps_mail *mail) {
   return dl_ps_serve_share(sync, find_worker(dl_ps_of(sync)->serve, &mail->from), mail);
 }
 
+/* How its slices may be given to it. */
+static void note_ways(worker *w, const dl_ps_frame *f) {
+  w->views = f->status & DL_PS_VIEW;
+  w->in_parts = f->status & DL_PS_PARTS;
+}
+
 /* `taken`: the request brought a push, which is in. What comes behind a later request of the same worker was under way
  * for too long to be answered. */
 static dl_status want_work(dl_sync *sync, const dl_ps_mail *mail, bool taken) {
   worker *w = find_worker(dl_ps_of(sync)->serve, &mail->from);
   if (mail->frame.sequence < w->sequence) return DL_OK;
   if (taken || mail->frame.sequence > w->sequence) w->taken = taken;
-  w->views = mail->frame.status == DL_PS_VIEW;
+  note_ways(w, &mail->frame);
   w->idle = true;
   w->sequence = mail->frame.sequence;
   w->has = mail->frame.version;
@@ -207,32 +181,44 @@ static dl_status on_pull(dl_sync *sync, dl_ps_mail *mail) {
   const dl_ps *own = dl_ps_of(sync);
   worker *w = find_worker(own->serve, &mail->from);
   dl_ps_frame frame = answer(own, DL_PS_WEIGHTS, mail);
-  frame.version = own->serve->version;
-  w->views = mail->frame.status == DL_PS_VIEW;
-  send_slice(sync, w, &frame, mail->frame.version != own->serve->version);
+  const bool wanted = !(mail->frame.status & DL_PS_ECHO) && mail->frame.version != own->serve->version;
+  note_ways(w, &mail->frame);
+  dl_ps_serve_send_weights(sync, w, &frame, wanted);
   return DL_OK;
 }
 
-/* A push that fits what was asked for is taken, or was taken before. */
-static dl_ps_fault take_push(dl_sync *sync, worker *w, dl_ps_mail *mail, dl_status *status) {
+/* Whether a push is of what was asked for. */
+static bool is_placed(const dl_sync *sync, const dl_ps_frame *f) {
+  const dl_ps *own = dl_ps_of(sync);
+  if (is_first(own) && dl_ps_units_look(&own->serve->units, f->step, f->node) == DL_PS_DONE_UNKNOWN) return false;
+  if (!dl_ps_serve_is_async(sync)) return f->step == own->serve->step;
+  return f->step >= own->serve->step && f->step <= own->serve->step + DL_PS_ASP_WINDOW && f->samples >= 1;
+}
+
+/* What a push brings, all of it or the last part that was missing; `*whole` is false while others are. */
+static dl_ps_fault bring_sum(dl_sync *sync, worker *w, dl_ps_mail *mail, dl_ps_sum *sum, bool *whole) {
+  const dl_ps *own = dl_ps_of(sync);
+  *whole = true;
+  if (!is_placed(sync, &mail->frame)) return DL_PS_BAD_PLACE;
+  if (!mail->frame.parts)
+    return dl_ps_take_sum(sync, mail, &own->serve->whole, dl_ps_serve_sums(own, w), sum) ? DL_PS_FINE
+                                                                                         : DL_PS_BAD_LENGTH;
+  const dl_ps_gathered part = dl_ps_gather_part(sync, &w->gather, mail, sum);
+  *whole = part != DL_PS_PART_IN;
+  return part == DL_PS_PART_BAD || part == DL_PS_PART_NO_ROOM ? DL_PS_BAD_LENGTH : DL_PS_FINE;
+}
+
+/* It is taken, or was taken before. */
+static dl_ps_fault use_sum(dl_sync *sync, worker *w, const dl_ps_mail *mail, dl_ps_sum *sum, dl_status *status) {
   dl_ps *own = dl_ps_of(sync);
-  const bool async = dl_ps_serve_is_async(sync);
-  const dl_ps_frame *f = &mail->frame;
-  dl_ps_sum sum;
-  if (is_first(own) && dl_ps_units_look(&own->serve->units, f->step, f->node) == DL_PS_DONE_UNKNOWN)
-    return DL_PS_BAD_PLACE;
-  if (async ? f->step < own->serve->step || f->step > own->serve->step + DL_PS_ASP_WINDOW || f->samples < 1
-            : f->step != own->serve->step)
-    return DL_PS_BAD_PLACE;
-  if (!dl_ps_take_sum(own, mail, dl_ps_slice(own), dl_ps_serve_sums(own, w), &sum)) return DL_PS_BAD_LENGTH;
-  if (async) {
-    *status = dl_ps_serve_push(sync, w, mail, sum.values);
-    dl_ps_sum_release(sum.owner);
+  if (dl_ps_serve_is_async(sync)) {
+    *status = dl_ps_serve_push(sync, w, mail, sum->values);
+    dl_ps_sum_release(sum->owner);
     return DL_PS_FINE;
   }
-  sum.lender = own->servers == 1 ? w : NULL; /* who has to wait for more work as long as this is not applied */
-  dl_ps_added added = dl_ps_collect_add(&own->collect, &sum);
-  if (added != DL_PS_ADDED) dl_ps_sum_release(sum.owner);
+  sum->lender = own->servers == 1 ? w : NULL; /* who has to wait for more work as long as this is not applied */
+  dl_ps_added added = dl_ps_collect_add(&own->collect, sum);
+  if (added != DL_PS_ADDED) dl_ps_sum_release(sum->owner);
   if (added == DL_PS_NO_ROOM) *status = DL_ERR_NOMEM;
   return added == DL_PS_NOT_A_NODE ? DL_PS_BAD_PLACE : DL_PS_FINE;
 }
@@ -276,7 +262,12 @@ static dl_status on_push(dl_sync *sync, dl_ps_mail *mail) {
     reply(own, mail, DL_PS_STALE, 1, "");
     return DL_OK;
   }
-  dl_ps_fault fault = take_push(sync, w, mail, &status);
+  if (mail->frame.parts && mail->frame.sequence <= w->pushed) return DL_OK; /* it has been answered */
+  bool whole;
+  dl_ps_sum sum = {0};
+  dl_ps_fault fault = bring_sum(sync, w, mail, &sum, &whole);
+  if (!whole) return DL_OK;
+  if (fault == DL_PS_FINE) fault = use_sum(sync, w, mail, &sum, &status);
   DL_TRY(status);
   if (mail->frame.sequence > w->pushed) w->pushed = mail->frame.sequence; /* older ones may come twice */
   if (fault != DL_PS_FINE) dl_ps_link_fault(own->link, fault);

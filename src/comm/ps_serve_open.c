@@ -8,7 +8,7 @@
 
 #include "comm/ps_private.h"
 
-#define QUEUE 16 /* messages a peer may have waiting */
+#define QUEUE 16 /* messages a peer may have waiting, beside the parts of a slice that is sent to it */
 
 /* Where others reach what listens on `address`: `host` stands for "any". */
 static void reach(const char *address, const char *host, char *out, size_t size) {
@@ -18,21 +18,35 @@ static void reach(const char *address, const char *host, char *out, size_t size)
     if (!strncmp(address, any[i], strlen(any[i]))) snprintf(out, size, "tcp://%s:%s", host, address + strlen(any[i]));
 }
 
-static dl_status listen_to(dl_ps *own, const dl_ps_keys *keys, const dl_ps_allowed *allowed) {
+/* Of a slice, however it travels. */
+static size_t most_bytes(const dl_sync *sync, const dl_ps *own) {
+  const bool few = dl_ps_serve_is_few(sync);
+  return (dl_ps_slice(own) + (few ? (size_t)(sync->end_block - sync->first_block) : 0)) * sizeof(float);
+}
+
+static dl_status listen_to(const dl_sync *sync, dl_ps *own, const dl_ps_keys *keys, const dl_ps_allowed *allowed) {
   char address[256];
   DL_TRY(dl_ps_address_of(own->options.bind, own->server, address, sizeof address));
-  size_t most = dl_ps_slice(own) * sizeof(float);
-  dl_ps_link_options options = {
-      .address = address, .keys = keys, .allowed = allowed, .max_bytes = most, .queue = QUEUE};
+  dl_ps_link_options options = {.address = address,
+                                .keys = keys,
+                                .allowed = allowed,
+                                .max_bytes = most_bytes(sync, own),
+                                .queue = QUEUE,
+                                .parts = own->serve->n_parts};
   return dl_ps_link_listen(&options, &own->link);
 }
 
-/* "shards servers", then a line for each further server: "-" stands for the same host, next ports. */
+/* In whole bytes: workers are told, and cut alike. */
+static int64_t part_bytes(const dl_sync *sync) { return (int64_t)sync->options.bucket_bytes; }
+
+/* "shards servers bytes", how many bytes a part of a slice has, then a line for each further server: "-" stands for the
+ * same host, next ports. */
 static dl_status write_welcome(const dl_sync *sync, dl_ps *own, const char *hosts) {
   size_t room = 64 + (size_t)own->servers * 400, used;
   char *text = own->serve->welcome = dl_calloc(room, 1), address[256], far[400];
   if (!text) return DL_ERR_NOMEM;
-  used = (size_t)snprintf(text, room, "%lld %d\n", (long long)sync->options.shards, own->servers);
+  used = (size_t)snprintf(text, room, "%lld %d %lld\n", (long long)sync->options.shards, own->servers,
+                          (long long)part_bytes(sync));
   for (int s = 1; s < own->servers; s++) {
     const bool near = !strncmp(hosts, hosts + s * 64, 64);
     DL_TRY(dl_ps_address_of(own->options.bind, s, address, sizeof address));
@@ -77,7 +91,7 @@ static dl_status open_links(dl_sync *sync, dl_ps *own, const char *hosts) {
   dl_ps_allowed allowed = {0};
   const bool locked = own->options.key != NULL;
   dl_status status = read_keys(own, &keys, &allowed);
-  if (status == DL_OK) status = listen_to(own, locked ? &keys : NULL, &allowed);
+  if (status == DL_OK) status = listen_to(sync, own, locked ? &keys : NULL, &allowed);
   if (status == DL_OK) status = write_welcome(sync, own, hosts);
   status = dl_team_agree(sync->team, status);
   if (status == DL_OK) status = connect_others(own, locked ? &keys : NULL, hosts);
@@ -105,11 +119,13 @@ dl_status dl_ps_serve_setup(dl_sync *sync) {
   char *hosts = dl_calloc((size_t)sync->team->size, 64);
   dl_status status = serve && hosts ? DL_OK : DL_ERR_NOMEM;
   if (serve) {
-    zmq_msg_init(&serve->snapshot);
-    serve->snapshot_version = -1;
+    serve->whole = (dl_ps_part){sync->first_block, sync->end_block, own->begin, own->end};
     serve->workers = dl_calloc(DL_PS_MAX_WORKERS, sizeof *serve->workers);
     if (!serve->workers) status = DL_ERR_NOMEM;
   }
+  if (status == DL_OK)
+    status = dl_ps_parts_cut(sync->group, sync->blocks, sync->n_blocks, sync->first_block, sync->end_block,
+                             (double)part_bytes(sync), &serve->parts, &serve->n_parts);
   if (status == DL_OK) status = check_consistency(sync, own);
   if (status == DL_OK && getrandom(serve->secret, sizeof serve->secret, 0) != sizeof serve->secret)
     status = dl_fail(DL_ERR_SYSTEM, "the system gives no random numbers");
@@ -126,15 +142,20 @@ void dl_ps_serve_teardown(dl_sync *sync) {
   dl_ps_serve *serve = own->serve;
   if (!serve) return;
   for (int s = 0; serve->others && s < own->servers; s++) dl_ps_link_close(&serve->others[s], 0);
-  zmq_msg_close(&serve->snapshot);
+  dl_ps_serve_forget_weights(serve);
   dl_ps_units_clear(&serve->units);
-  for (int i = 0; serve->workers && i < serve->n; i++) dl_ps_share_close(&serve->workers[i].memory);
+  for (int i = 0; serve->workers && i < serve->n; i++) {
+    dl_ps_share_close(&serve->workers[i].memory);
+    dl_ps_gather_drop(&serve->workers[i].gather);
+  }
   const dl_ps_share *memory = serve->memory;
   dl_ps_share_close(&memory);
   free(serve->others);
   free(serve->workers);
   free(serve->welcome);
   free(serve->seen);
+  free(serve->parts);
+  free(serve->words);
   dl_ps_durable_close(serve);
   free(serve);
   own->serve = NULL;

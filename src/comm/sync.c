@@ -166,8 +166,8 @@ static dl_status setup_transport(dl_sync *sync) {
 
 static dl_status thin_leaves(dl_sync *sync) {
   const dl_sync_options *o = &sync->options;
-  if (o->compress != DL_COMPRESS_TOPK) return DL_OK;
-  const int rank = sync->team->rank, workers = sync->workers; /* members beyond these have no leaves */
+  if (o->compress != DL_COMPRESS_TOPK || !sync->workers) return DL_OK; /* workers outside the team thin their own */
+  const int rank = sync->team->rank, workers = sync->workers;          /* members beyond these have no leaves */
   const dl_topk_options options = {
       .fraction = o->topk,
       .batch = o->batch,

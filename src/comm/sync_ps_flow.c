@@ -37,14 +37,10 @@ dl_status dl_ps_next_mail(const dl_sync *sync, dl_ps_link *link, const char *wha
 /* The next one of server `s` from block `block` on; returns the block after it. */
 static int64_t cut_bucket(const dl_sync *sync, int s, int64_t block, dl_ps_bucket *out) {
   const dl_ps *own = dl_ps_of(sync);
-  const size_t begin = dl_sync_block_offset(sync, block);
-  int64_t end = block;
-  do end++;
-  while (end < own->blocks[s + 1] &&
-         (double)(dl_sync_block_offset(sync, end) - begin) * sizeof(float) < sync->options.bucket_bytes);
-  if (out) *out = (dl_ps_bucket){.server = s, .first_block = block, .end_block = end, .begin = begin};
-  if (out) out->end = dl_sync_block_offset(sync, end);
-  return end;
+  const dl_ps_part part =
+      dl_ps_part_at(sync->group, sync->blocks, sync->n_blocks, block, own->blocks[s + 1], sync->options.bucket_bytes);
+  if (out) *out = (dl_ps_bucket){.server = s, .part = part};
+  return part.end_block;
 }
 
 dl_status dl_ps_flow_setup(dl_sync *sync) {
@@ -62,7 +58,7 @@ dl_status dl_ps_flow_setup(dl_sync *sync) {
   }
   for (int k = 0; k < own->n_buckets; k++) {
     dl_ps_bucket *bucket = &own->buckets[k];
-    dl_ps_collect_init(&bucket->collect, bucket->end - bucket->begin, dl_ps_sum_release);
+    dl_ps_collect_init(&bucket->collect, bucket->part.end - bucket->part.begin, dl_ps_sum_release);
     bucket->collect.half = sync->half;
   }
   for (int s = 0; s < own->servers; s++) own->awaited[s] = own->n_buckets; /* no weights are under way */
@@ -97,8 +93,8 @@ dl_status dl_ps_flow_begin(dl_sync *sync) {
 static dl_status push_node(dl_sync *sync, int k, int slot) {
   dl_ps *own = dl_ps_of(sync);
   dl_ps_bucket *bucket = &own->buckets[k];
-  float *values = sync->gradients + (size_t)slot * sync->group->count + bucket->begin;
-  const size_t count = bucket->end - bucket->begin;
+  float *values = sync->gradients + (size_t)slot * sync->group->count + bucket->part.begin;
+  const size_t count = bucket->part.end - bucket->part.begin;
   if (bucket->server == own->server) {
     dl_ps_sum sum = {.node = own->cover[slot], .values = values};
     if (dl_ps_collect_add(&bucket->collect, &sum) == DL_PS_ADDED) return DL_OK;
@@ -109,7 +105,8 @@ static dl_status push_node(dl_sync *sync, int k, int slot) {
                        .job = own->job,
                        .life = own->life,
                        .step = sync->step,
-                       .version = k,
+                       .part = k,
+                       .parts = own->n_buckets,
                        .node = own->cover[slot]};
   if (sync->half) frame.form = DL_PS_HALVES;
   bool made = sync->half ? dl_ps_payload_pack(&payload, sync->half, values, count)
@@ -120,7 +117,7 @@ static dl_status push_node(dl_sync *sync, int k, int slot) {
 
 void dl_ps_flow_ready(dl_sync *sync, size_t from) {
   dl_ps *own = dl_ps_of(sync);
-  for (; own->to_push && own->buckets[own->to_push - 1].begin >= from; own->to_push--)
+  for (; own->to_push && own->buckets[own->to_push - 1].part.begin >= from; own->to_push--)
     for (int slot = 0; slot < own->n_cover && own->pushed == DL_OK; slot++)
       own->pushed = push_node(sync, own->to_push - 1, slot);
 }
@@ -128,12 +125,12 @@ void dl_ps_flow_ready(dl_sync *sync, size_t from) {
 /* Takes one push; false: it is not what is waited for. */
 static bool take_push(dl_sync *sync, dl_ps_mail *mail) {
   dl_ps *own = dl_ps_of(sync);
-  const int64_t k = mail->frame.version;
+  const int k = mail->frame.part;
   dl_ps_sum sum;
-  if (mail->frame.kind != DL_PS_PUSH || mail->frame.step != sync->step || k < 0 || k >= own->n_buckets) return false;
-  dl_ps_bucket *bucket = &own->buckets[k];
-  if (bucket->server != own->server || !dl_ps_take_sum(own, mail, bucket->end - bucket->begin, NULL, &sum))
+  if (mail->frame.kind != DL_PS_PUSH || mail->frame.step != sync->step || mail->frame.parts != own->n_buckets)
     return false;
+  dl_ps_bucket *bucket = &own->buckets[k];
+  if (bucket->server != own->server || !dl_ps_take_sum(sync, mail, &bucket->part, NULL, &sum)) return false;
   if (dl_ps_collect_add(&bucket->collect, &sum) == DL_PS_ADDED) return true;
   dl_ps_sum_release(sum.owner);
   return false;
@@ -156,15 +153,16 @@ dl_status dl_ps_flow_collect(dl_sync *sync) {
 static dl_status send_bucket(const dl_sync *sync, int k) {
   const dl_ps *own = dl_ps_of(sync);
   const dl_ps_bucket *bucket = &own->buckets[k];
-  const size_t bytes = (bucket->end - bucket->begin) * sizeof(float);
+  const size_t bytes = (bucket->part.end - bucket->part.begin) * sizeof(float);
   zmq_msg_t whole, part;
   if (zmq_msg_init_size(&whole, bytes)) return dl_fail(DL_ERR_NOMEM, "no memory for a message of %zu bytes", bytes);
-  memcpy(zmq_msg_data(&whole), sync->weights + bucket->begin, bytes);
+  memcpy(zmq_msg_data(&whole), sync->weights + bucket->part.begin, bytes);
   dl_ps_frame frame = {.kind = DL_PS_WEIGHTS,
                        .job = own->job,
                        .life = own->life,
                        .step = sync->step,
-                       .version = k,
+                       .part = k,
+                       .parts = own->n_buckets,
                        .payload_crc = dl_ps_crc(zmq_msg_data(&whole), bytes)};
   dl_status status = DL_OK;
   for (int r = 0; status == DL_OK && r < sync->team->size; r++) {
@@ -196,13 +194,14 @@ dl_status dl_ps_flow_send(dl_sync *sync) {
 static dl_status receive_bucket(dl_sync *sync, int k) {
   const dl_ps *own = dl_ps_of(sync);
   const dl_ps_bucket *bucket = &own->buckets[k];
-  const size_t bytes = (bucket->end - bucket->begin) * sizeof(float);
+  const size_t bytes = (bucket->part.end - bucket->part.begin) * sizeof(float);
   dl_ps_mail mail;
   for (bool got = false; !got; dl_ps_mail_done(&mail)) {
     const dl_ps_frame *f = &mail.frame;
     DL_TRY(dl_ps_next_mail(sync, own->out[bucket->server], "weights", &mail));
-    got = f->kind == DL_PS_WEIGHTS && f->step == own->weights_step && f->version == k && f->payload_bytes == bytes;
-    if (got) memcpy(sync->weights + bucket->begin, zmq_msg_data(&mail.payload), bytes);
+    got = f->kind == DL_PS_WEIGHTS && f->step == own->weights_step && f->part == k && f->parts == own->n_buckets &&
+          f->payload_bytes == bytes;
+    if (got) memcpy(sync->weights + bucket->part.begin, zmq_msg_data(&mail.payload), bytes);
   }
   return DL_OK;
 }
@@ -211,8 +210,8 @@ static dl_status receive_bucket(dl_sync *sync, int k) {
 dl_status dl_ps_flow_await(dl_sync *sync, size_t end) {
   dl_ps *own = dl_ps_of(sync);
   for (int s = 0; s < own->servers; s++)
-    for (int *k = &own->awaited[s]; *k < own->n_buckets && own->buckets[*k].server == s && own->buckets[*k].begin < end;
-         ++*k)
+    for (int *k = &own->awaited[s];
+         *k < own->n_buckets && own->buckets[*k].server == s && own->buckets[*k].part.begin < end; ++*k)
       DL_TRY(receive_bucket(sync, *k));
   return DL_OK;
 }

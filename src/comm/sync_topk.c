@@ -49,8 +49,7 @@ float *dl_topk_residual(dl_topk *topk, int64_t shard) {
   return topk->residuals + (size_t)(shard - topk->options.first_shard) * topk->group->count;
 }
 
-void dl_topk_leaf(dl_topk *topk, const dl_cut *cut, int64_t leaf, float *gradient, size_t from, size_t end) {
-  float *residual = dl_topk_residual(topk, dl_cut_shard_of_leaf(cut, leaf));
+static void thin(const dl_topk *topk, const dl_cut *cut, float *residual, float *gradient, size_t from, size_t end) {
   const int64_t batch = topk->options.batch;
   const float scale = batch && cut->samples != batch ? (float)((double)cut->samples / (double)batch) : 1;
   for (int64_t b = dl_group_block_at(topk->blocks, topk->n_blocks, from); b < topk->n_blocks; b++) {
@@ -60,6 +59,14 @@ void dl_topk_leaf(dl_topk *topk, const dl_cut *cut, int64_t leaf, float *gradien
       dl_sparse_select(gradient + block->offset, residual + block->offset, block->n,
                        dl_sparse_keep(topk->options.fraction, block->n), scale);
   }
+}
+
+void dl_topk_leaf(dl_topk *topk, const dl_cut *cut, int64_t leaf, float *gradient, size_t from, size_t end) {
+  thin(topk, cut, dl_topk_residual(topk, dl_cut_shard_of_leaf(cut, leaf)), gradient, from, end);
+}
+
+void dl_topk_sum(dl_topk *topk, const dl_cut *cut, float *sum, size_t from, size_t end) {
+  thin(topk, cut, dl_topk_residual(topk, topk->options.first_shard), sum, from, end);
 }
 
 /* ---- residuals in and out ---- */

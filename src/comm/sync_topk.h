@@ -35,6 +35,9 @@ size_t dl_topk_bytes(const dl_topk *topk);
  * its shard, which is one of these, changes. A place is thinned once a step. */
 void dl_topk_leaf(dl_topk *topk, const dl_cut *cut, int64_t leaf, float *gradient, size_t from, size_t end);
 
+/* The same for any sum of leaves, with the residual of the first shard. */
+void dl_topk_sum(dl_topk *topk, const dl_cut *cut, float *sum, size_t from, size_t end);
+
 /* The residual of a shard that is kept here: group->count floats, gaps 0. */
 float *dl_topk_residual(dl_topk *topk, int64_t shard);
 

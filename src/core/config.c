@@ -74,16 +74,20 @@ const dl_option dl_config_rows[] = {
     {"sync.recompute_every", DL_OPTION_INT, AT(sync.recompute_every), 0, 1e9, "200", NULL,
      "steps between trials in which another rank computes a random leaf once more and compares bits; 0: never", true},
     {"sync.overlap", DL_OPTION_BOOL, AT(sync.overlap), 0, 0, "true", NULL,
-     "between nodes: gradients and weights travel while members compute; the bits are the same", true},
+     "between nodes, and to and from servers: gradients and weights travel while members compute; the bits are the "
+     "same",
+     true},
     {"sync.compress", DL_OPTION_CHOICE, AT(sync.compress), 0, 0, "none", DL_COMPRESS_NAMES,
      "what gradients take between nodes and to servers: bf16 and fp16 round every sum of them to 16 bits, topk sends "
-     "the largest of each leaf and keeps the others for the next step; the same bits at any number of ranks and nodes, "
-     "but not those of none",
+     "the largest of each leaf (workers of `dldist ps serve`: of each push; ssp and asp) and keeps the others for the "
+     "next step; the same bits at any number of ranks and nodes, but not those of none",
      false},
     {"sync.topk", DL_OPTION_REAL, AT(sync.topk), 1e-4, 1, "0.01", NULL,
-     "compress: topk: the share of a leaf's gradients that is sent, of each block of 1,024", false},
+     "compress: topk: the share of the gradients that is sent, of each block of 1,024", false},
     {"sync.bucket_mb", DL_OPTION_REAL, AT(sync.bucket_mb), 0.001, 1024, "1", NULL,
-     "between nodes: MiB of parameters that travel as one, at most; the bits are the same", true},
+     "between nodes, and to and from servers (their setting): MiB of parameters that travel as one; the bits are the "
+     "same",
+     true},
     {"sync.servers", DL_OPTION_INT, AT(sync.servers), 0, 1e4, "0", NULL,
      "ps under mpirun or in threads: the last so many ranks serve and do not compute; 0: every rank does both", true},
     {"sync.connect", DL_OPTION_STRING, AT(sync.connect), 0, 0, "", NULL,

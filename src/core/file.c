@@ -101,6 +101,14 @@ dl_status dl_writer_close(dl_writer **writer) {
   return status;
 }
 
+/* Whoever asked for `path` knows of no other name. */
+static dl_status name_path(const char *path, const char *temporary, dl_status status) {
+  dl_error error = *dl_error_last();
+  if (status == DL_OK || strncmp(error.file, temporary, sizeof error.file - 1) != 0) return status;
+  snprintf(error.file, sizeof error.file, "%s", path);
+  return dl_error_adopt(&error);
+}
+
 dl_status dl_file_write_atomic(const char *path, const void *data, size_t bytes) {
   char *temporary = dl_asprintf("%s.tmp-%ld", path, (long)getpid());
   char *folder = dl_path_dirname(path);
@@ -117,6 +125,7 @@ dl_status dl_file_write_atomic(const char *path, const void *data, size_t bytes)
     else
       unlink(temporary);
   }
+  if (temporary) status = name_path(path, temporary, status);
   free(temporary);
   free(folder);
   return status;

@@ -234,7 +234,8 @@ static dl_status split_file(splitter *s, uint64_t seed) {
   DL_TRY(make_rule(s, seed));
   if (!s->size[DL_SPLIT_TRAIN] || (s->test > 0 && !s->size[DL_SPLIT_TEST]) ||
       (s->valid > 0 && !s->size[DL_SPLIT_VALID]))
-    return dl_fail_at(DL_ERR_DATA, s->path, 0, 0, "%lld rows are too few: a split would be empty", (long long)s->rows);
+    return dl_fail_at(DL_ERR_DATA, s->path, 0, 0, "has too few rows (%lld): a split would be empty",
+                      (long long)s->rows);
   DL_TRY(copy_part(s, "x"));
   DL_TRY(copy_part(s, "y"));
   DL_TRY(copy_part(s, "weight"));

@@ -231,14 +231,15 @@ static void warn_of_few(const dl_stream *s) {
   const int64_t most = l->units.most_rows;
   if (l->units.n < 4 * l->shards)
     dl_warn("lanes",
-            "data.shuffle: lanes mixes %lld chunks over %lld shards, too few to mix well: use full, or write the file "
+            "data.shuffle: lanes mixes %lld chunk%s over %lld shards, too few to mix well: use full, or write the file "
             "with smaller chunks",
-            (long long)l->units.n, (long long)l->shards);
+            (long long)l->units.n, l->units.n == 1 ? "" : "s", (long long)l->shards);
   else if (l->window < 4 * most && dl_lane_length(l, 0) > l->window)
     dl_warn("lanes",
-            "data.shuffle: lanes mixes the samples of %lld chunks at a time: set data.shuffle_buffer_mb to %lld "
+            "data.shuffle: lanes mixes the samples of %lld chunk%s at a time: set data.shuffle_buffer_mb to %lld "
             "to mix those of 8",
-            (long long)(l->window / most), (long long)(16 * most * l->shards * (int64_t)s->row_bytes >> 20) + 1);
+            (long long)(l->window / most), l->window / most == 1 ? "" : "s",
+            (long long)(16 * most * l->shards * (int64_t)s->row_bytes >> 20) + 1);
 }
 
 dl_status dl_stream_set_lanes(dl_stream *s, const dl_stream_lanes *wanted) {

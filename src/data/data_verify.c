@@ -338,12 +338,28 @@ static dl_status count_texts(const dl_h5_file *file, const char *name, int64_t *
   return DL_OK;
 }
 
+/* Names that are not as many as the columns are nobody's: whoever reads them takes none. */
+static dl_status check_names(checker *c) {
+  int64_t names = 0;
+  char text[96];
+  DL_TRY(count_texts(c->file, "feature_names", &names));
+  for (int s = 0; s < DL_SPLITS && names; s++) {
+    const dl_h5_set *x = &c->x[s];
+    if (!c->has_x[s] || x->dims != 2 || x->row_values == names) continue;
+    snprintf(text, sizeof text, "%lld names, but %s has %lld columns", (long long)names, x->name,
+             (long long)x->row_values);
+    return add_shape(c, "feature_names", text);
+  }
+  return DL_OK;
+}
+
 static dl_status check_file(checker *c) {
   DL_TRY(count_texts(c->file, "class_names", &c->classes));
   DL_TRY(count_texts(c->file, "vocabulary", &c->words));
   for (int s = 0; s < DL_SPLITS; s++)
     for (int p = 0; p < N_PARTS; p++) DL_TRY(check_set(c, s, p));
   if (!c->out->n_sets && !c->out->n) return dl_h5_fail_missing(c->file, "train/x");
+  DL_TRY(check_names(c));
   return find_repeated(c);
 }
 

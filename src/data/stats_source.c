@@ -56,8 +56,13 @@ static dl_status choose_columns(dl_stats_source *s, bool nhwc) {
   int64_t columns = x->dims >= 4 ? x->dim[nhwc ? x->dims - 1 : 1] : x->dims == 3 ? 1 : x->row_values;
   int64_t all = columns + (s->has_y ? s->y.row_values : 0);
   if (all > DL_STATS_MAX_COLUMNS) {
-    dl_fail_at(DL_ERR_DATA, s->file.path, 0, 0, "data set '%s' has %lld columns; at most %d can be described",
-               columns > DL_STATS_MAX_COLUMNS ? s->x_name : s->y_name, (long long)all, DL_STATS_MAX_COLUMNS);
+    if (columns > DL_STATS_MAX_COLUMNS)
+      dl_fail_at(DL_ERR_DATA, s->file.path, 0, 0, "data set '%s' has %lld columns; at most %d can be described",
+                 s->x_name, (long long)columns, DL_STATS_MAX_COLUMNS);
+    else
+      dl_fail_at(DL_ERR_DATA, s->file.path, 0, 0,
+                 "data sets '%s' and '%s' have %lld columns together; at most %d can be described", s->x_name,
+                 s->y_name, (long long)all, DL_STATS_MAX_COLUMNS);
     return dl_hint("store images as (samples, channels, height, width): they are described channel by channel");
   }
   s->rows = x->dim[0];

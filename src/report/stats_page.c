@@ -80,7 +80,8 @@ static void put_figures(FILE *s, const dl_json *column) {
 static void put_infinite(FILE *s, const dl_json *column) {
   char text[32];
   const double n = real_of(column, "infinite");
-  if (n > 0) fprintf(s, "<p class=\"mute\">%s infinite values are left out</p>", dl_page_number(n, text));
+  if (n > 0)
+    fprintf(s, "<p class=\"mute\">%s infinite value%s left out</p>", dl_page_number(n, text), n == 1 ? " is" : "s are");
 }
 
 static void put_quantiles(FILE *s, const dl_json *quantiles) {
@@ -218,8 +219,9 @@ static void put_correlations(dl_page *page, const dl_json *correlation) {
 static void put_tiles(FILE *s, const dl_json *stats) {
   const dl_json *bayes = dl_json_get(stats, "naive_bayes");
   fputs("<div class=\"tiles\">", s);
-  tile(s, "samples", real_of(stats, "samples"));
-  tile(s, text_of(stats, "columns_are"), (double)dl_json_size(dl_json_get(stats, "features")));
+  const bool tokens = !strcmp(text_of(stats, "columns_are"), "tokens");
+  tile(s, tokens ? "tokens" : "samples", real_of(stats, "samples"));
+  if (!tokens) tile(s, text_of(stats, "columns_are"), (double)dl_json_size(dl_json_get(stats, "features")));
   if (dl_json_get(stats, "labels"))
     tile(s, "classes", (double)dl_json_size(dl_json_get(dl_json_get(stats, "labels"), "classes")));
   if (bayes) tile(s, "naive Bayes accuracy", real_of(bayes, "accuracy"));
@@ -238,7 +240,11 @@ dl_status dl_stats_page(const dl_json *stats, char **out, size_t *bytes) {
   put_labels(&page, dl_json_get(stats, "labels"));
   put_correlations(&page, dl_json_get(stats, "correlation"));
   put_columns(&page, "Targets", dl_json_get(stats, "targets"));
-  put_columns(&page, !strcmp(text_of(stats, "columns_are"), "channels") ? "Channels" : "Features",
+  const char *are = text_of(stats, "columns_are");
+  put_columns(&page,
+              !strcmp(are, "channels") ? "Channels"
+              : !strcmp(are, "tokens") ? "Tokens"
+                                       : "Features",
               dl_json_get(stats, "features"));
   return dl_page_end(&page, out, bytes);
 }

@@ -43,8 +43,8 @@ static void put_infinite(FILE *s, const dl_json *columns) {
   for (size_t i = 0; i < dl_json_size(columns) && i < MOST_COLUMNS; i++) {
     const dl_json *c = dl_json_at(columns, i);
     if (int_of(c, "infinite") > 0)
-      fprintf(s, "%s: %s infinite values are left out\n", text_of(c, "name"),
-              dl_page_number((double)int_of(c, "infinite"), text));
+      fprintf(s, "%s: %s infinite value%s left out\n", text_of(c, "name"),
+              dl_page_number((double)int_of(c, "infinite"), text), int_of(c, "infinite") == 1 ? " is" : "s are");
   }
 }
 
@@ -138,9 +138,10 @@ dl_status dl_stats_table(const dl_json *stats, char **out) {
   *out = NULL;
   FILE *s = open_memstream(out, &bytes);
   if (!s) return dl_fail(DL_ERR_NOMEM, "out of memory for a table");
-  fprintf(s, "%s: %s, %s sample%s, %s\n", text_of(stats, "file"), text_of(stats, "x"),
-          dl_page_number((double)int_of(stats, "samples"), text), int_of(stats, "samples") == 1 ? "" : "s",
-          text_of(stats, "type"));
+  const char *rows = strcmp(text_of(stats, "columns_are"), "tokens") ? "sample" : "token";
+  const int64_t n = int_of(stats, "samples");
+  fprintf(s, "%s: %s, %s %s%s, %s\n", text_of(stats, "file"), text_of(stats, "x"), dl_page_number((double)n, text),
+          rows, n == 1 ? "" : "s", text_of(stats, "type"));
   put_columns(s, dl_json_get(stats, "features"), text_of(stats, "columns_are"));
   put_columns(s, dl_json_get(stats, "targets"), "target");
   put_labels(s, dl_json_get(stats, "labels"));

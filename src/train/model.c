@@ -253,8 +253,8 @@ static dl_status check_classes(const dl_model *model) {
     return dl_hint("make the last layer `dense: %lld`", (long long)classes);
   }
   if (classes && classes < outputs && !model->n_class_names)
-    dl_warn("classes", "the model has %lld outputs, but the data set has labels of %lld classes only",
-            (long long)outputs, (long long)classes);
+    dl_warn("classes", "the model has %lld outputs, but the data set has labels of %lld class%s only",
+            (long long)outputs, (long long)classes, classes == 1 ? "" : "es");
   return DL_OK;
 }
 
@@ -415,7 +415,8 @@ static dl_status place_own_weights(dl_model *model) {
  * leaves behind is there twice where the first member writes a checkpoint. */
 static dl_status check_memory(const dl_model *model) {
   const int members = model->team->node_size;
-  const double residuals = model->config->sync.compress == DL_COMPRESS_TOPK ? (double)model->shards : 0;
+  const bool keeps = model->config->sync.compress == DL_COMPRESS_TOPK && dl_ps_role_of(model->config) <= DL_PS_TEAM;
+  const double residuals = keeps ? (double)model->shards : 0; /* servers' workers have one of their own */
   const double copy = (double)model->group.count * sizeof(float),
                copies = 1 + (double)model->group.n_slots * members / model->team->size +
                         (model->team->node_first ? 0 : residuals);

@@ -13,6 +13,11 @@ dl_ps_role dl_ps_role_of(const dl_config *config) {
   return config->sync.connect ? DL_PS_WORKER : DL_PS_TEAM;
 }
 
+static bool is_synchronous(const dl_config *config) {
+  return config->sync.consistency == DL_PS_BSP ||
+         (config->sync.consistency == DL_PS_SSP && config->sync.staleness == 0);
+}
+
 dl_status dl_ps_check(const dl_config *config) {
   const dl_ps_role role = dl_ps_role_of(config);
   if (role == DL_PS_NONE && (config->sync.connect || config->sync.bind)) {
@@ -23,9 +28,11 @@ dl_status dl_ps_check(const dl_config *config) {
   if (role == DL_PS_WORKER && !config->sync.key != !config->sync.server_key)
     return dl_config_fail(config, config->sync.key ? "sync.key" : "sync.server_key",
                           "a worker with a key needs both sync.key, its own, and sync.server_key, the server's .pub");
-  if ((role == DL_PS_SERVE || role == DL_PS_WORKER) && config->sync.compress == DL_COMPRESS_TOPK) {
-    dl_config_fail(config, "sync.compress", "what topk leaves behind cannot stay with workers that come and go");
-    return dl_hint("take bf16 or fp16, or sync.mode: ps in one job, without sync.connect and sync.bind");
+  if (role == DL_PS_SERVE && config->sync.compress == DL_COMPRESS_TOPK && is_synchronous(config)) {
+    dl_config_fail(config, "sync.compress",
+                   "topk leaves gradients behind with the worker that computed them: with bsp the bits would depend on "
+                   "who computes");
+    return dl_hint("set sync.consistency: ssp or asp, or take bf16 or fp16, or sync.mode: ps in one job");
   }
   if (role != DL_PS_TEAM) return DL_OK;
   if (config->sync.consistency != DL_PS_BSP) {
@@ -50,12 +57,17 @@ static dl_status add_row(dl_sha256 *hash, const dl_config *config, const dl_opti
   return status;
 }
 
+/* Of sync.* what changes sums. */
+static bool is_computed(const dl_config *config, const char *key) {
+  if (!strcmp(key, "sync.topk")) return config->sync.compress == DL_COMPRESS_TOPK;
+  return strncmp(key, "sync.", 5) != 0 || !strcmp(key, "sync.compress");
+}
+
 static dl_status add_model(dl_sha256 *hash, const dl_model *model) {
   char text[256];
   const dl_data_shape *shape = dl_data_shape_of(model->data);
   for (int i = 0; i < dl_config_row_count; i++)
-    if (!dl_config_rows[i].neutral &&
-        (strncmp(dl_config_rows[i].key, "sync.", 5) || !strcmp(dl_config_rows[i].key, "sync.compress")))
+    if (!dl_config_rows[i].neutral && is_computed(model->config, dl_config_rows[i].key))
       DL_TRY(add_row(hash, model->config, &dl_config_rows[i]));
   snprintf(text, sizeof text, "%lld samples of %lld and %lld, %lld shards, %d tensors, %zu floats",
            (long long)dl_data_samples(model->data, DL_SPLIT_TRAIN), (long long)shape->x_size,

@@ -28,7 +28,10 @@ static dl_status open_worker(dl_run *run, const dl_config *config, dl_ps_worker 
                                   .server_key = config->sync.server_key,
                                   .timeout_s = config->sync.timeout,
                                   .messages = config->sync.transport == DL_TRANSPORT_MPI,
+                                  .overlap = config->sync.overlap,
                                   .compress = config->sync.compress,
+                                  .topk = config->sync.topk,
+                                  .batch = config->train.batch,
                                   .stop = run->options->stop};
   DL_TRY(dl_ps_check(config));
   return dl_ps_worker_open(&options, worker, shards);
@@ -53,6 +56,19 @@ static dl_status join(dl_run *run, dl_ps_worker *worker) {
 
 /* ---- work ---- */
 
+/* What the network reads and writes, to who moves it meanwhile. */
+typedef struct watch {
+  dl_ps_worker *worker;
+  int64_t leaf;
+  const double *sums; /* of the leaf: known before its backward begins */
+} watch;
+
+static void await_weights(void *context, size_t end) { dl_ps_worker_await(((watch *)context)->worker, end); }
+static void gradients_ready(void *context, size_t from) {
+  const watch *w = context;
+  dl_ps_worker_ready(w->worker, w->leaf, from, w->sums);
+}
+
 static dl_status run_leaf(dl_model *m, dl_ps_worker *worker, const dl_cut *cut, int64_t leaf) {
   int64_t begin, end;
   double sums[DL_LEAF_SUMS] = {0};
@@ -60,7 +76,11 @@ static dl_status run_leaf(dl_model *m, dl_ps_worker *worker, const dl_cut *cut, 
   DL_TRY(dl_data_read_step(m->data, m->at.epoch, m->config->train.batch, m->at.step_in_epoch, begin, end, &m->batch));
   float *gradients = dl_ps_worker_gradients(worker);
   if (!gradients) return DL_ERR_NOMEM;
-  const dl_pass pass = dl_model_pass(m, begin);
+  dl_pass pass = dl_model_pass(m, begin);
+  watch watcher = {worker, leaf, sums};
+  pass.reads = await_weights;
+  pass.wrote = gradients_ready;
+  pass.watcher = &watcher;
   dl_net_forward(m->net, m->weights, end - begin, &pass);
   dl_net_loss(m->net, end - begin, m->batch.label, m->batch.y, m->batch.weight, &sums[0], &sums[1]);
   dl_net_backward(m->net, m->weights, end - begin, &pass, gradients);

@@ -72,13 +72,14 @@ digest() { end_of "$1" weights_sha256; }
 run alone train digits.yaml --run whole --quiet
 check 'there is a digest' 64 "$(digest whole | tr -d '\n' | wc -c)"
 
+ways=(--set=sync.transport=auto --set=sync.transport=mpi) # in memory; as messages, in parts of a few blocks
 say "bsp: $runs runs, everybody killed at random"
 for i in $(seq "$runs"); do
   k=$((1 + RANDOM % 3)) n=$((1 + RANDOM % 4)) workers=()
-  serve "r$i" -j "$k" --bind "ipc://$work/at-r$i"
-  for _ in $(seq "$n"); do work_for "ipc://$work/at-r$i" && workers+=("$worker"); done
+  serve "r$i" -j "$k" --bind "ipc://$work/at-r$i" --set sync.bucket_mb=0.001
+  for t in $(seq "$n"); do work_for "ipc://$work/at-r$i" "${ways[t % 2]}" && workers+=("$worker"); done
   await $((1 + RANDOM % 40)) "r$i"
-  work_for "ipc://$work/at-r$i"
+  work_for "ipc://$work/at-r$i" "${ways[1]}"
   kill_worker "${workers[0]}"
   await $((45 + RANDOM % 50)) "r$i"
   kill_server
@@ -89,28 +90,28 @@ done
 
 # It is waited for behind the runs that follow: a bad network is mostly waited for.
 run alone train digits.yaml --run short --quiet --set train.epochs=1
-serve bad -j 2 --bind "ipc://$work/at-bad" --set train.epochs=1
+serve bad -j 2 --bind "ipc://$work/at-bad" --set train.epochs=1 --set sync.bucket_mb=0.001
 bad_server=$server bad_workers=()
 bad_network "ipc://$work/at-badly" "ipc://$work/at-bad"
 bad_network "ipc://$work/at-badly.1" "ipc://$work/at-bad.1"
-for _ in 1 2 3; do work_for "ipc://$work/at-badly" --set sync.timeout=60 && bad_workers+=("$worker"); done
+for t in 1 2 3; do work_for "ipc://$work/at-badly" --set sync.timeout=60 "${ways[t % 2]}" && bad_workers+=("$worker"); done
 
-# judged KIND SERVERS BOUND EPOCHS: a run with checkpoints so often, over a bad network in which a server and a worker are killed, judged by what all wrote.
+# judged KIND SERVERS BOUND EPOCHS COMPRESS: a run with checkpoints so often, over a bad network in which a server and a worker are killed, judged by what all wrote.
 judged() {
-  local kind=$1 k=$2 bound=$3 every=$4 first
+  local kind=$1 k=$2 bound=$3 every=$4 few=(--set "sync.compress=$5" --set sync.topk=0.1) first
   mkdir "told-$kind"
   export DLDIST_PS_HISTORY=$work/told-$kind
   serve "$kind" -j "$k" --bind "ipc://$work/at-$kind" --set "sync.consistency=$kind" --set sync.staleness=2 --set train.epochs=2 \
-    --set "checkpoint.every_epochs=$every"
+    --set "checkpoint.every_epochs=$every" --set sync.bucket_mb=0.001 "${few[@]}"
   for s in $(seq 0 $((k - 1))); do
     if [ "$s" = 0 ]; then bad_network "ipc://$work/at-$kind-bad" "ipc://$work/at-$kind"; else bad_network "ipc://$work/at-$kind-bad.$s" "ipc://$work/at-$kind.$s"; fi
   done
-  work_for "ipc://$work/at-$kind-bad" && first=$worker
-  work_for "ipc://$work/at-$kind-bad"
+  work_for "ipc://$work/at-$kind-bad" "${few[@]}" && first=$worker
+  work_for "ipc://$work/at-$kind-bad" "${few[@]}" "${ways[1]}"
   await $((4 + RANDOM % 14)) "$kind"
   kill_server
   await $((28 + RANDOM % 10)) "$kind"
-  work_for "ipc://$work/at-$kind-bad"
+  work_for "ipc://$work/at-$kind-bad" "${few[@]}"
   kill_worker "$first"
   ends "$kind: the run ends"
   unset DLDIST_PS_HISTORY
@@ -137,8 +138,8 @@ if [ "$runs" -gt 5 ]; then
 fi
 
 say 'ssp and asp over a bad network: nothing that was acknowledged is lost'
-judged ssp 1 2 0
-judged asp 2 -1 1
+judged ssp 1 2 0 topk
+judged asp 2 -1 1 none
 
 say 'bsp over a bad network'
 server=$bad_server

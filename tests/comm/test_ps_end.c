@@ -124,7 +124,7 @@ static void answer(dl_ps_link *link, const script *s, const dl_ps_mail *mail, bo
                        .life = 3,
                        .sequence = end && s->apart ? 0 : mail->frame.sequence,
                        .status = end ? s->end_status : mail->frame.kind == DL_PS_WANT};
-  if (frame.kind == DL_PS_WELCOME) snprintf(text, sizeof text, "2 %d\n-\n", s->servers);
+  if (frame.kind == DL_PS_WELCOME) snprintf(text, sizeof text, "2 %d 1000000\n-\n", s->servers);
   if (end) snprintf(text, sizeof text, "for a reason");
   CU_ASSERT(dl_ps_link_send_copy(link, &mail->from, &frame, text, strlen(text)));
 }

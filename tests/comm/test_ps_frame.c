@@ -26,8 +26,12 @@ static dl_ps_frame some_frame(const void *payload, size_t bytes) {
                    .node = {(int32_t)(word() % 62), (int64_t)(word() >> 25)},
                    .samples = (int64_t)(word() >> 30),
                    .status = (int32_t)word(),
+                   .form = (int32_t)(word() % DL_PS_FORMS),
+                   .taken = word(),
                    .payload_bytes = bytes,
                    .payload_crc = dl_ps_crc(payload, bytes)};
+  if (word() % 2) f.parts = 1 + (int32_t)(word() >> 34);
+  if (f.parts) f.part = (int32_t)(word() % (uint64_t)f.parts);
   for (int k = 0; k < DL_LEAF_SUMS; k++) f.sums[k] = ldexp((double)word(), -40) - 1e6;
   return f;
 }
@@ -43,6 +47,7 @@ static void test_what_is_written_is_read(void) {
     CU_ASSERT(f.kind == g.kind && f.job == g.job && f.life == g.life && f.sequence == g.sequence && f.step == g.step);
     CU_ASSERT(f.version == g.version && f.node.level == g.node.level && f.node.index == g.node.index);
     CU_ASSERT(f.samples == g.samples && f.status == g.status && f.payload_bytes == g.payload_bytes);
+    CU_ASSERT(f.form == g.form && f.taken == g.taken && f.part == g.part && f.parts == g.parts);
     CU_ASSERT(memcmp(f.sums, g.sums, sizeof f.sums) == 0);
   }
 }
@@ -113,7 +118,12 @@ static void test_each_fault_has_its_reason(void) {
                                {.kind = 1, .node = {62, 0}},
                                {.kind = 1, .node = {0, -1}},
                                {.kind = 1, .node = {0, (int64_t)1 << 41}},
-                               {.kind = 1, .samples = -1}};
+                               {.kind = 1, .samples = -1},
+                               {.kind = 1, .form = DL_PS_FORMS},
+                               {.kind = 1, .part = 1},
+                               {.kind = 1, .part = 3, .parts = 3},
+                               {.kind = 1, .part = -1, .parts = 3},
+                               {.kind = 1, .parts = -1}};
   for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
     dl_ps_frame_write(&wrong[i], header); /* its checksum is right: the values are not */
     dl_ps_fault fault = dl_ps_frame_read(header, sizeof header, NULL, 0, &g);

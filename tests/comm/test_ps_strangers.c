@@ -1,7 +1,8 @@
 /* Strangers with real frames: what workers send is recorded on its way, and sent to the server again by others, bit by
  * bit different, cut, lengthened, under other versions, jobs, lives and kinds, with checksums that are right and wrong.
  * Some have not joined; some have, and send what no worker would. The training that goes on meanwhile must have the
- * bits that it has without them, and the process must not grow. DLDIST_TEST_SECONDS: how long (2).
+ * bits that it has without them, and the process must not grow. Every second training speaks in parts of slices.
+ * DLDIST_TEST_SECONDS: how long (2).
  *
  * The server is a thread of this program, so that sanitizers see all of it. */
 #include <pthread.h>
@@ -47,7 +48,7 @@ static dl_status serve_member(dl_team *team, void *context) {
                       .batch = SAMPLES,
                       .epoch_steps = STEPS,
                       .epoch_samples = (int64_t)STEPS * SAMPLES};
-  dl_sync_options options = {.shards = SHARDS, .ps = &ps};
+  dl_sync_options options = {.shards = SHARDS, .bucket_bytes = 20000, .ps = &ps};
   team->timeout_s = 60;
   DL_TRY(dl_sync_new(team, &group, &options, &sync));
   dl_status status = DL_OK;
@@ -70,17 +71,18 @@ static void *serve(void *weights) {
   return &status;
 }
 
-static dl_status work(const char *address) {
+static dl_status work(const char *address, bool parts) {
   dl_ps_worker *worker = NULL;
   int64_t shards;
   float *weights = calloc(FLOATS, sizeof *weights);
-  dl_ps_worker_options options = {.address = address, .timeout_s = 60};
+  dl_ps_worker_options options = {.address = address, .timeout_s = 60, .messages = parts, .overlap = parts};
   dl_status status = weights ? dl_ps_worker_open(&options, &worker, &shards) : DL_ERR_NOMEM;
   if (status == DL_OK) status = dl_ps_worker_join(worker, &group, weights, DIGEST, "test");
   for (dl_ps_task task = {0}; status == DL_OK && !task.end;) {
     status = dl_ps_worker_next(worker, &task);
     for (int64_t leaf = task.begin_leaf; status == DL_OK && !task.end && leaf < task.end_leaf; leaf++) {
       float *gradient = dl_ps_worker_gradients(worker);
+      dl_ps_worker_await(worker, FLOATS);
       for (size_t i = 0; i < FLOATS; i++)
         gradient[i] = 0.3f * weights[i] + (float)((i * 31 + (size_t)(task.step * 7 + leaf)) % 101) / 7 - 5;
       dl_ps_worker_leaf_done(worker, leaf, (double[DL_LEAF_SUMS]){1, SAMPLES / SHARDS});
@@ -94,11 +96,11 @@ static dl_status work(const char *address) {
 }
 
 /* A worker of this thread, through `address`, and a server. */
-static void train(const char *address, float *weights) {
+static void train(const char *address, bool parts, float *weights) {
   pthread_t server;
   void *status;
   CU_ASSERT_EQUAL(pthread_create(&server, NULL, serve, weights), 0);
-  DL_ASSERT_OK(work(address));
+  DL_ASSERT_OK(work(address, parts));
   pthread_join(server, &status);
   CU_ASSERT_EQUAL(atomic_load((_Atomic int *)status), DL_OK);
 }
@@ -114,6 +116,7 @@ typedef struct record {
 } record;
 static record records[RECORDS];
 static int n_records;
+static _Atomic long in_parts;
 static pthread_mutex_t records_lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic bool go;
 static _Atomic long sent;
@@ -121,6 +124,7 @@ static _Atomic long sent;
 static void keep(const void *header, size_t header_bytes, const void *payload, size_t bytes) {
   dl_ps_frame frame;
   if (bytes > MOST_BYTES || dl_ps_frame_read(header, header_bytes, payload, bytes, &frame) != DL_PS_FINE) return;
+  if (frame.kind == DL_PS_PUSH && frame.parts) atomic_fetch_add(&in_parts, 1);
   pthread_mutex_lock(&records_lock);
   record *r = &records[n_records++ % RECORDS];
   r->frame = frame;
@@ -334,16 +338,16 @@ static void test_mutated_frames_change_nothing_and_leave_nothing_behind(void) {
   stranger s[3] = {{1, false}, {2, false}, {3, true}};
   pthread_t thread[3], tapper;
   double first_mb = 0;
-  train(back, clean);
+  train(back, false, clean);
   CU_ASSERT(clean[1] != 0);
   atomic_store(&go, true);
   CU_ASSERT_EQUAL(pthread_create(&tapper, NULL, tap, NULL), 0);
   for (int i = 0; i < 3; i++) CU_ASSERT_EQUAL(pthread_create(&thread[i], NULL, be_strange, &s[i]), 0);
-  for (int round = 0; round < 2 || dl_now_s() - begin < seconds; round++) {
+  for (int round = 0; round < 3 || dl_now_s() - begin < seconds; round++) {
     memset(found, 0, sizeof found);
-    train(front, found);
+    train(front, round % 2, found);
     CU_ASSERT(memcmp(clean, found, sizeof clean) == 0);
-    if (round == 1) first_mb = resident_mb();
+    if (round == 2) first_mb = resident_mb();
   }
   const double last_mb = resident_mb();
   atomic_store(&go, false);
@@ -351,6 +355,7 @@ static void test_mutated_frames_change_nothing_and_leave_nothing_behind(void) {
   pthread_join(tapper, NULL);
   printf("%ld frames in %.0f s, %.0f then %.0f MB ... ", atomic_load(&sent), dl_now_s() - begin, first_mb, last_mb);
   CU_ASSERT(atomic_load(&sent) > 200);
+  CU_ASSERT(atomic_load(&in_parts) >= (long)STEPS * SHARDS);
 #ifndef __SANITIZE_ADDRESS__ /* which keeps what was freed */
   CU_ASSERT(last_mb < first_mb + 64);
 #endif

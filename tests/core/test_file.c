@@ -52,6 +52,13 @@ static void test_what_is_written_is_read_whole(void) {
   unlink(path);
 }
 
+static void test_what_cannot_be_written_is_named_as_it_was_asked_for(void) {
+  const char *path = in_folder("nowhere/page.html");
+  CU_ASSERT_EQUAL(dl_file_write_atomic(path, "x", 1), DL_ERR_SYSTEM);
+  CU_ASSERT_STRING_EQUAL(dl_error_last()->file, path);
+  CU_ASSERT_STRING_EQUAL(dl_error_last()->message, "cannot be written: No such file or directory");
+}
+
 static void test_reading_is_bounded_and_keeps_zero_bytes(void) {
   const char *path = in_folder("bounded");
   DL_ASSERT_OK(dl_file_write_atomic(path, "ab\0cd", 5));
@@ -264,6 +271,7 @@ static void test_an_absolute_path_starts_at_the_working_directory(void) {
 
 static const dl_test tests[] = {
     DL_TEST(test_what_is_written_is_read_whole),
+    DL_TEST(test_what_cannot_be_written_is_named_as_it_was_asked_for),
     DL_TEST(test_reading_is_bounded_and_keeps_zero_bytes),
     DL_TEST(test_what_cannot_be_read_is_an_error_of_the_callers_kind_that_names_it),
     DL_TEST(test_a_full_disk_leaves_the_old_file_and_nothing_else),

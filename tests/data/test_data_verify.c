@@ -153,6 +153,22 @@ static void test_rows_that_are_there_twice_are_found_within_and_between_splits(v
   dl_verification_clear(&v);
 }
 
+static void test_names_that_are_not_as_many_as_the_columns_are_told(void) {
+  const float x[6 * 3] = {0};
+  hid_t type = H5Tcopy(H5T_C_S1);
+  for (int columns = 2; columns <= 3; columns++) {
+    hid_t file = make_file("names.h5");
+    make_floats(file, "train/x", DIMS(6, (hsize_t)columns), x);
+    make_set(file, "feature_names", type, type, DIMS(3), H5P_DEFAULT, "abc");
+    H5Fclose(file);
+    dl_verification v = verify("names.h5");
+    CU_ASSERT_EQUAL(v.errors, columns == 2);
+    if (columns == 2) CU_ASSERT_STRING_EQUAL(find(&v, DL_FINDING_SHAPE)->text, "3 names, but train/x has 2 columns");
+    dl_verification_clear(&v);
+  }
+  H5Tclose(type);
+}
+
 static void test_what_is_no_data_set_file_is_an_error(void) {
   dl_verification v;
   H5Fclose(make_file("empty.h5"));
@@ -259,6 +275,7 @@ static const dl_test tests[] = {
     DL_TEST(test_nan_and_infinity_are_counted_where_they_are),
     DL_TEST(test_labels_are_held_against_the_class_names_and_rows_against_x),
     DL_TEST(test_rows_that_are_there_twice_are_found_within_and_between_splits),
+    DL_TEST(test_names_that_are_not_as_many_as_the_columns_are_told),
     DL_TEST(test_what_is_no_data_set_file_is_an_error),
     DL_TEST(test_every_row_lands_in_one_split_with_its_label),
     DL_TEST(test_whole_numbers_that_are_values_are_cut_at_random),

@@ -156,23 +156,29 @@ def frame_crc(data):
     return crc32c(struct.pack("<4I", *lanes)) ^ 0xffffffff
 
 
-def frame(kind, payload=b"", version=2, form=0, sums=(1.5, 16.0), **wrong):
+def frame(kind, payload=b"", version=3, form=0, part=(0, 0), sums=(1.5, 16.0), **wrong):
     header = b"DLPS" + struct.pack("<HHQQQqqiiqq", version, kind, 1, 2, 3, 4, 5, 1, 0, 3, 32)
     header += struct.pack("<%dd" % len(sums), *sums) + bytes(LEAF_SUMS_BYTES - 8 * len(sums))
     header += struct.pack("<QQQI", form, 3, len(payload), frame_crc(payload) if payload else 0)
+    header += struct.pack("<ii", *part)
     header += bytes(180 - len(header))
     return b"\0" + header + struct.pack("<I", wrong.get("crc", frame_crc(header))) + payload
 
 
 LEAF_SUMS_BYTES = 8 * 8  # DL_LEAF_SUMS doubles
 put("ps_frame", "short", b"\0" + b"DLPS")
-put("ps_frame", "unsealed", b"\0" + b"DLPS" + struct.pack("<HH", 2, 2) + bytes(176) + b"payload")
+put("ps_frame", "unsealed", b"\0" + b"DLPS" + struct.pack("<HH", 3, 2) + bytes(176) + b"payload")
 put("ps_frame", "fields", b"\1" + struct.pack("<i4xQQQqq", 3, 1, 2, 3, 4, 5) + bytes(200) + b"payload")
 put("ps_frame", "version_1", frame(5, bytes(range(64)), version=1))
 put("ps_frame", "push", frame(5, bytes(range(100))))
 put("ps_frame", "halves", frame(5, bytes(range(50)), form=1))
 put("ps_frame", "in_memory", frame(5, form=2))
-put("ps_frame", "form_unknown", frame(12, form=3))
+put("ps_frame", "form_unknown", frame(12, form=5))
+put("ps_frame", "few", frame(5, struct.pack("<IIf", 1, 7, 0.5), form=3))
+put("ps_frame", "in_parts", frame(11, form=4))
+put("ps_frame", "part", frame(5, bytes(range(80)), part=(2, 5)))
+put("ps_frame", "part_beyond", frame(5, bytes(range(80)), part=(5, 5)))
+put("ps_frame", "part_of_none", frame(12, bytes(range(80)), part=(-1, -1)))
 put("ps_frame", "join", frame(2, b"0" * 64 + b"name"))
 put("ps_frame", "ticket", frame(18, struct.pack("<QQQQ", 0x31765348534c5044, 1, 5, 4096) + bytes(32)))
 put("ps_frame", "end", frame(16, b"why"))

@@ -358,6 +358,23 @@ static void test_infinite_values_and_names_of_any_script_are_told(void) {
   dl_json_destroy(&stats);
 }
 
+static void test_tokens_are_no_samples(void) {
+  static const char text[] = "{\"samples\":7000,\"columns_are\":\"tokens\",\"features\":[{\"name\":\"tokens\"}]}";
+  dl_json *stats = NULL;
+  char *table = NULL, *page = NULL;
+  size_t bytes;
+  DL_ASSERT_OK(dl_json_parse(text, strlen(text), "case", &stats));
+  DL_ASSERT_OK(dl_stats_table(stats, &table));
+  DL_ASSERT_OK(dl_stats_page(stats, &page, &bytes));
+  CU_ASSERT_PTR_NOT_NULL(strstr(table, ", 7,000 tokens, "));
+  CU_ASSERT_PTR_NOT_NULL(strstr(page, "<b>7,000</b>tokens"));
+  CU_ASSERT_PTR_NOT_NULL(strstr(page, "Tokens"));
+  CU_ASSERT_EQUAL(count(page, "samples") + count(page, "Features"), 0);
+  free(table);
+  free(page);
+  dl_json_destroy(&stats);
+}
+
 static const dl_test tests[] = {
     DL_TEST(test_text_cannot_become_markup),
     DL_TEST(test_long_text_is_cut),
@@ -372,6 +389,7 @@ static const dl_test tests[] = {
     DL_TEST(test_curves_of_a_ranking_and_tables_of_classes_are_shown),
     DL_TEST(test_folders_that_are_no_runs_are_named),
     DL_TEST(test_infinite_values_and_names_of_any_script_are_told),
+    DL_TEST(test_tokens_are_no_samples),
     DL_TEST(test_statistics_of_any_shape_make_a_table_and_a_page),
 };
 

@@ -57,6 +57,8 @@ bool dl_wire_is_late(dl_wire *wire, double begin_s); /* beats; true past the dea
 void dl_wire_pause(const dl_wire *wire, int64_t turn);
 void dl_wire_hear(dl_wire *wire);
 void dl_wire_leave(dl_wire *wire); /* says to all that this process ends the job, and has said why */
+/* Leaves it to others to say why the job ends: returns after some seconds where they did not end it. */
+void dl_wire_give_way(dl_wire *wire);
 /* Names the missing ranks and their hosts; returns after a while where a lower rank is there to speak. */
 dl_status dl_wire_fail_late(dl_wire *wire, const char *what);
 

@@ -58,15 +58,15 @@ static dl_status open_log(const dl_sync *sync, const char *folder, bool anew) {
   if (status == DL_OK) status = dl_ps_log_open(path, own->options.log == DL_PS_LOG_SYNC, &serve->log);
   free(path);
   DL_TRY(status);
-  const int64_t torn = dl_ps_log_torn(serve->log), whole = dl_ps_log_entry_bytes(serve->log);
+  int64_t n;
+  const int64_t torn = dl_ps_log_torn(serve->log, &n);
   const bool readable = dl_ps_log_base_of(serve->log) != NULL;
   if (torn && !readable)
     dl_warn("ps_log", "the log of pushes cannot be read: what was pushed since the checkpoint is computed again");
-  if (readable && torn && torn <= whole)
-    dl_warn("ps_log", "the log of pushes ended in one that was not acknowledged, and was torn: dropped");
-  if (readable && torn > whole)
+  if (n == 1) dl_warn("ps_log", "the log of pushes ended in one that was not acknowledged, and was torn: dropped");
+  if (n > 1)
     dl_warn("ps_log", "the log of pushes is damaged %lld pushes before its end: what follows is computed again",
-            (long long)(torn / whole));
+            (long long)n);
   serve->log_fits = !anew && readable;
   return DL_OK;
 }

@@ -46,7 +46,7 @@ struct dl_ps_log {
   uint64_t next_name;
   dl_ps_log_entry *entry;
   int64_t n, room;
-  int64_t end, torn;
+  int64_t end, torn, n_torn;
   /* what is being written */
   dl_ps_log_entry now;
   const void *now_values;
@@ -225,14 +225,39 @@ static dl_status find_entries(dl_ps_log *log, int64_t size) {
   return status;
 }
 
-static void find_torn(dl_ps_log *log, int64_t size) {
-  const int64_t whole = dl_ps_log_entry_bytes(log);
+/* Where an entry of this generation begins behind one at `place` whose header cannot be read: no further than values
+ * may be long. Entries have any length, but of whole words. -1: there is none. */
+static int64_t next_entry(const dl_ps_log *log, int64_t place, int64_t size) {
+  unsigned char piece[4096];
   dl_ps_log_entry entry;
   uint32_t crc;
-  for (int64_t place = log->end, step; place + ENTRY_BYTES <= size; place += step) {
-    const bool found = entry_at(log, place, &entry, &crc);
-    step = found ? ENTRY_BYTES + entry.bytes : whole;
-    if (found) log->torn = place + step - log->end;
+  const int64_t most = place + ENTRY_BYTES + most_bytes(log),
+                end = most < size - ENTRY_BYTES ? most : size - ENTRY_BYTES;
+  for (place += ENTRY_BYTES; place <= end; place += (int64_t)sizeof piece) {
+    const size_t n = size - place < (int64_t)sizeof piece ? (size_t)(size - place) : sizeof piece;
+    if (!read_at(log->fd, piece, n, place)) return -1;
+    for (size_t i = 0; i + 4 <= n; i += 4) {
+      const unsigned char *p = piece + i;
+      if (take(&p, 4) == ENTRY_MAGIC && entry_at(log, place + (int64_t)i, &entry, &crc)) return place + (int64_t)i;
+    }
+  }
+  return -1;
+}
+
+static void find_torn(dl_ps_log *log, int64_t size) {
+  dl_ps_log_entry entry;
+  uint32_t crc;
+  int64_t unread = 0;
+  for (int64_t place = log->end; place >= 0;) {
+    if (entry_at(log, place, &entry, &crc)) {
+      place += ENTRY_BYTES + entry.bytes;
+      log->torn = place - log->end;
+      log->n_torn += 1 + unread;
+      unread = 0;
+    } else {
+      place = next_entry(log, place, size);
+      unread = 1;
+    }
   }
 }
 
@@ -285,8 +310,7 @@ void dl_ps_log_close(dl_ps_log **log) {
 const dl_ps_log_base *dl_ps_log_base_of(const dl_ps_log *log) { return log->has_base ? &log->base : NULL; }
 const dl_ps_log_entry *dl_ps_log_entries(const dl_ps_log *log, int64_t *n) { return *n = log->n, log->entry; }
 int64_t dl_ps_log_bytes(const dl_ps_log *log) { return log->end; }
-int64_t dl_ps_log_entry_bytes(const dl_ps_log *log) { return (int64_t)(ENTRY_BYTES + values_bytes(log)); }
-int64_t dl_ps_log_torn(const dl_ps_log *log) { return log->torn; }
+int64_t dl_ps_log_torn(const dl_ps_log *log, int64_t *n) { return *n = log->n_torn, log->torn; }
 
 dl_status dl_ps_log_values(const dl_ps_log *log, const dl_ps_log_entry *entry, void *out) {
   if (read_at(log->fd, out, (size_t)entry->bytes, entry->place)) return DL_OK;
@@ -299,6 +323,7 @@ static bool write_whole(int fd, struct iovec *part, int n, int64_t place) {
   while (n) {
     ssize_t wrote = pwritev(fd, part, n, place);
     if (wrote < 0 && errno == EINTR) continue;
+    if (wrote == 0) errno = EIO;
     if (wrote <= 0) return false;
     place += wrote;
     while (n && (size_t)wrote >= part->iov_len) wrote -= (ssize_t)part++->iov_len, n--;

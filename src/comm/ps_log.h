@@ -59,12 +59,10 @@ void dl_ps_log_close(dl_ps_log **log);
 const dl_ps_log_base *dl_ps_log_base_of(const dl_ps_log *log);
 const dl_ps_log_entry *dl_ps_log_entries(const dl_ps_log *log, int64_t *n);
 int64_t dl_ps_log_bytes(const dl_ps_log *log);
-/* Of an entry with all floats. */
-int64_t dl_ps_log_entry_bytes(const dl_ps_log *log);
-/* Bytes from the last whole entry to the end of the last one of this generation whose beginning can be read, as found
- * when the log was opened: one entry's where it was torn, more where one in the middle is damaged. Without a base that
- * can be read: all of the file. */
-int64_t dl_ps_log_torn(const dl_ps_log *log);
+/* What lies behind the last whole entry, as found when the log was opened, to the end of the last one of this
+ * generation whose header can be read: its bytes, and how many entries these are at least (`*n`): one where the last
+ * was torn, more where one in the middle is damaged. Without a base that can be read: all of the file, 0. */
+int64_t dl_ps_log_torn(const dl_ps_log *log, int64_t *n);
 
 /* The values of an entry: entry->bytes of them. */
 dl_status dl_ps_log_values(const dl_ps_log *log, const dl_ps_log_entry *entry, void *out);

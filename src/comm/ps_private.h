@@ -122,7 +122,7 @@ struct dl_ps_serve {
   dl_ps_units units; /* first server */
   char *welcome;
   char secret[DL_PS_SECRET_BYTES];
-  dl_ps_link **others; /* first server: to each of the others */
+  dl_ps_link **others; /* first server: to each of the others; these: to it */
   dl_ps_share *memory; /* the slice for who shares this host; made when the first one comes */
   dl_ps_part whole;    /* the slice, and how it is cut where it travels in parts */
   dl_ps_part *parts;

@@ -289,7 +289,7 @@ static dl_status on_bye(dl_sync *sync, dl_ps_mail *mail) {
   return hand_out_all(sync);
 }
 
-/* From the first server alone, which knows the secret. */
+/* From a server, who knows the secret: the first one says that the step is over, another that it has failed. */
 static dl_status on_close(dl_sync *sync, dl_ps_mail *mail) {
   dl_ps *own = dl_ps_of(sync);
   dl_ps_serve *serve = own->serve;
@@ -401,11 +401,8 @@ static bool told_to_stop(const dl_sync *sync) {
 static bool is_over(dl_sync *sync, bool *given_up) {
   const dl_ps *own = dl_ps_of(sync);
   dl_ps_serve *serve = own->serve;
-  *given_up = false;
-  if (!is_first(own)) {
-    *given_up = serve->given_up;
-    return serve->closed;
-  }
+  *given_up = serve->given_up;
+  if (!is_first(own) || serve->closed) return serve->closed;
   if (dl_ps_units_complete(&serve->units, serve->step) || serve->not_finite) return true;
   if (!told_to_stop(sync)) return false;
   if (!serve->stopping) dl_ps_units_trim(&serve->units, serve->step);
@@ -419,8 +416,9 @@ static dl_status close_others(const dl_sync *sync, bool given_up) {
   const dl_ps *own = dl_ps_of(sync);
   dl_ps_frame frame = answer(own, DL_PS_CLOSE, NULL);
   frame.status = given_up;
-  for (int s = 1; s < own->servers; s++)
-    if (!dl_ps_link_send_copy(own->serve->others[s], NULL, &frame, own->serve->secret, sizeof own->serve->secret))
+  for (int s = 0; s < own->servers; s++)
+    if (own->serve->others[s] &&
+        !dl_ps_link_send_copy(own->serve->others[s], NULL, &frame, own->serve->secret, sizeof own->serve->secret))
       return dl_fail(DL_ERR_TRAIN, "server %d cannot be reached", s);
   return DL_OK;
 }
@@ -454,7 +452,7 @@ static dl_status serve_mail(dl_sync *sync) {
   return tick(sync);
 }
 
-dl_status dl_ps_serve_step(dl_sync *sync) {
+static dl_status serve_step(dl_sync *sync) {
   dl_ps *own = dl_ps_of(sync);
   dl_ps_serve *serve = own->serve;
   bool given_up;
@@ -476,6 +474,15 @@ dl_status dl_ps_serve_step(dl_sync *sync) {
   if (!given_up && !serve->not_finite) dl_ps_history_note(&serve->history, "close %lld", (long long)serve->step);
   dl_ps_units_close(&serve->units, serve->step);
   return close_others(sync, given_up);
+}
+
+/* One that fails tells it: the others would serve what can no longer be done, and never come to agree. */
+dl_status dl_ps_serve_step(dl_sync *sync) {
+  const dl_status status = serve_step(sync);
+  if (status == DL_OK) return DL_OK;
+  dl_error error = *dl_error_last();
+  close_others(sync, true);
+  return dl_error_adopt(&error);
 }
 
 void dl_ps_serve_applied(dl_sync *sync) {

@@ -1,6 +1,6 @@
 /* Servers listen first, each on its own address, and agree that they do; then the first one connects to the others, to
- * tell them when a step is over. What shows that it is the first one who speaks is a secret that the team shares.
- */
+ * tell them when a step is over, and they to it, to tell it that one has failed. What shows that it is a server who
+ * speaks is a secret that the team shares. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,8 +61,9 @@ static dl_status connect_others(dl_ps *own, const dl_ps_keys *keys, const char *
   char address[256], far[400];
   serve->others = dl_calloc((size_t)own->servers, sizeof *serve->others);
   if (!serve->others) return DL_ERR_NOMEM;
-  for (int s = 1; own->server == 0 && s < own->servers; s++) {
-    const bool near = !strncmp(hosts, hosts + s * 64, 64);
+  for (int s = 0; s < own->servers; s++) {
+    const bool near = !strncmp(hosts + own->server * 64, hosts + s * 64, 64);
+    if (s == own->server || (s && own->server)) continue;
     DL_TRY(dl_ps_address_of(own->options.bind, s, address, sizeof address));
     reach(address, near ? "127.0.0.1" : hosts + s * 64, far, sizeof far);
     dl_ps_link_options options = {

@@ -1,21 +1,13 @@
-/* The log of pushes: what is in it after any crash, and what a server does with it.
- *
- * Servers are processes that are killed; their workers are threads of this program. The oracle is the log itself, whose
- * entries are applied here one after another by a few lines of this file: the server's weights must have those bits,
- * and the entries must be each leaf of each step once. */
-#include <pthread.h>
+/* The log of pushes: what is in it after any crash. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "comm/launch.h"
 #include "comm/ps_log.h"
-#include "comm/ps_worker.h"
-#include "comm/sync.h"
 #include "dltest.h"
 
 static char folder[64] = "/dev/shm/dl-test-log-XXXXXX"; /* the many small files are fsynced */
@@ -73,6 +65,11 @@ static dl_status append_number(dl_ps_log *log, int i) {
   return dl_ps_log_append(log, &e, values);
 }
 
+static int64_t torn_bytes(const dl_ps_log *log) {
+  int64_t n;
+  return dl_ps_log_torn(log, &n);
+}
+
 static const char *path_of(const char *name) {
   static char path[128];
   snprintf(path, sizeof path, "%s/%s", folder, name);
@@ -95,7 +92,7 @@ static void test_what_was_appended_is_there_when_the_log_is_opened_again(void) {
     make_log("whole", n);
     DL_ASSERT_OK(dl_ps_log_open(path_of("whole"), false, &log));
     CU_ASSERT(holds(log, 0, n));
-    CU_ASSERT_EQUAL(dl_ps_log_torn(log), 0);
+    CU_ASSERT_EQUAL(torn_bytes(log), 0);
     const dl_ps_log_base *found = dl_ps_log_base_of(log);
     CU_ASSERT(found && found->job == 77 && found->step == 5 && found->begin == 100 && found->end == 100 + WIDTH &&
               found->weights_crc == 3);
@@ -125,7 +122,7 @@ static void test_a_tail_that_is_cut_anywhere_is_dropped_and_the_log_goes_on(void
     DL_ASSERT_OK(dl_ps_log_open(path_of("torn"), false, &log));
     CU_ASSERT(holds(log, 0, left));
     CU_ASSERT_EQUAL(dl_ps_log_base_of(log) != NULL, cut >= BASE);
-    CU_ASSERT_EQUAL(dl_ps_log_torn(log), cut < BASE ? (cut > 48 ? cut : 0) : more >= HEAD ? EACH : 0);
+    CU_ASSERT_EQUAL(torn_bytes(log), cut < BASE ? (cut > 48 ? cut : 0) : more >= HEAD ? EACH : 0);
     if (dl_ps_log_base_of(log) && left < N) DL_ASSERT_OK(append_number(log, (int)left));
     dl_ps_log_close(&log);
     DL_ASSERT_OK(dl_ps_log_open(path_of("torn"), false, &log));
@@ -159,7 +156,7 @@ static void test_damage_is_seen_wherever_it_is(void) {
     DL_ASSERT_OK(dl_ps_log_open(path_of("flip"), false, &log));
     CU_ASSERT(holds(log, 0, left));
     CU_ASSERT_EQUAL(dl_ps_log_base_of(log) != NULL, at >= BASE);
-    if (at >= FIRST && left < N - 1) CU_ASSERT_EQUAL(dl_ps_log_torn(log), (N - left) * EACH);
+    if (at >= FIRST && left < N - 1) CU_ASSERT_EQUAL(torn_bytes(log), (N - left) * EACH);
     dl_ps_log_close(&log);
   }
 }
@@ -177,7 +174,7 @@ static bool crash_leaves(const char *name, int first, int64_t n) {
   dl_ps_log *log;
   copy_file(name, "crashed");
   if (dl_ps_log_open(path_of("crashed"), false, &log) != DL_OK) return false;
-  const bool so = holds(log, first, n) && dl_ps_log_torn(log) == 0;
+  const bool so = holds(log, first, n) && torn_bytes(log) == 0;
   dl_ps_log_close(&log);
   return so;
 }
@@ -240,7 +237,7 @@ static void test_a_torn_entry_over_an_old_one_is_dropped(void) {
     put_bytes("half", FIRST + 3 * EACH, entry, written);
     DL_ASSERT_OK(dl_ps_log_open(path_of("half"), false, &log));
     CU_ASSERT(holds(log, 3, written < EACH ? 3 : 4));
-    CU_ASSERT_EQUAL(dl_ps_log_torn(log), written >= HEAD && written < EACH ? EACH : 0);
+    CU_ASSERT_EQUAL(torn_bytes(log), written >= HEAD && written < EACH ? EACH : 0);
     DL_ASSERT_OK(append_number(log, written < EACH ? 6 : 7));
     CU_ASSERT(crash_leaves("half", 3, written < EACH ? 4 : 5));
     dl_ps_log_close(&log);
@@ -256,7 +253,7 @@ static void test_an_entry_counts_behind_the_one_that_it_was_put_behind_alone(voi
     flip("lost", FIRST + lost * EACH + HEAD + 5, 3);
     DL_ASSERT_OK(dl_ps_log_open(path_of("lost"), false, &log));
     CU_ASSERT(holds(log, 0, lost));
-    CU_ASSERT_EQUAL(dl_ps_log_torn(log), (N - lost) * EACH);
+    CU_ASSERT_EQUAL(torn_bytes(log), (N - lost) * EACH);
     DL_ASSERT_OK(append_number(log, lost)); /* the very same push */
     copy_file("lost", "crashed");
     dl_ps_log_close(&log);
@@ -375,6 +372,119 @@ static void test_a_long_entry_is_in_when_its_writing_is_finished(void) {
   free(found);
 }
 
+/* ---- entries of any length, as few elements have ---- */
+
+static int words_of(int i) { return (i * 11 + 5) % WIDTH; }
+
+static dl_status append_short(dl_ps_log *log, int i, int words) {
+  float values[WIDTH];
+  dl_ps_log_entry e = entry_number(i, values);
+  e.bytes = words * (int64_t)sizeof(float);
+  return dl_ps_log_append(log, &e, values);
+}
+
+static bool is_short(const dl_ps_log *log, const dl_ps_log_entry *found, int i, int words) {
+  float values[WIDTH], read[WIDTH];
+  const dl_ps_log_entry e = entry_number(i, values);
+  const size_t bytes = (size_t)words * sizeof(float);
+  return (size_t)found->bytes == bytes && e.sequence == found->sequence &&
+         dl_ps_log_values(log, found, read) == DL_OK && !memcmp(values, read, bytes);
+}
+
+static void test_damage_among_entries_of_any_length_is_told_by_their_number(void) {
+  int64_t place[N + 1] = {FIRST}, n;
+  for (int i = 0; i < N; i++) place[i + 1] = place[i] + HEAD + words_of(i + 1) * (int64_t)sizeof(float);
+  for (int where = 0; where < 2 * (N - 1); where++) {
+    const int hurt = where / 2;
+    dl_ps_log *log;
+    unlink(path_of("short"));
+    DL_ASSERT_OK(dl_ps_log_open(path_of("short"), false, &log));
+    DL_ASSERT_OK(dl_ps_log_restart(log, &base, 0));
+    for (int i = 0; i < N; i++) DL_ASSERT_OK(append_short(log, i, words_of(i + 1)));
+    dl_ps_log_close(&log);
+    CU_ASSERT_EQUAL(size_of("short"), place[N]);
+    flip("short", place[hurt] + (where % 2 ? 40 : HEAD + 2), 4); /* its header or its values */
+    DL_ASSERT_OK(dl_ps_log_open(path_of("short"), false, &log));
+    const dl_ps_log_entry *entry = dl_ps_log_entries(log, &n);
+    CU_ASSERT_EQUAL(n, hurt);
+    for (int i = 0; i < n; i++) CU_ASSERT(is_short(log, &entry[i], i, words_of(i + 1)));
+    CU_ASSERT_EQUAL(dl_ps_log_torn(log, &n), place[N] - place[hurt]);
+    CU_ASSERT_EQUAL(n, N - hurt);
+    dl_ps_log_close(&log);
+  }
+}
+
+/* The new ones are together as long as as many old ones: whole ones of before begin right behind them. */
+static void test_an_old_entry_that_begins_where_new_ones_end_is_not_believed(void) {
+  enum { OLD = 5 };
+  static const int old[OLD] = {30, 4, 11, 4, 11}, new[] = {4, 11, 30, 11};
+  for (int appended = 1; appended <= 4; appended++) {
+    dl_ps_log *log;
+    int64_t n;
+    unlink(path_of("edge"));
+    DL_ASSERT_OK(dl_ps_log_open(path_of("edge"), false, &log));
+    DL_ASSERT_OK(dl_ps_log_restart(log, &base, 0));
+    for (int i = 0; i < OLD; i++) DL_ASSERT_OK(append_short(log, 3 + i, old[i]));
+    DL_ASSERT_OK(dl_ps_log_restart(log, &later, OLD));
+    for (int i = 0; i < appended; i++) DL_ASSERT_OK(append_short(log, 3 + i, new[i]));
+    copy_file("edge", "crashed");
+    dl_ps_log_close(&log);
+    DL_ASSERT_OK(dl_ps_log_open(path_of("crashed"), false, &log));
+    const dl_ps_log_entry *entry = dl_ps_log_entries(log, &n);
+    CU_ASSERT_EQUAL(n, appended);
+    for (int i = 0; i < n; i++) CU_ASSERT(is_short(log, &entry[i], 3 + i, new[i]));
+    CU_ASSERT_EQUAL(torn_bytes(log), 0);
+    dl_ps_log_close(&log);
+  }
+}
+
+/* ---- where it cannot be written ---- */
+
+static void limit_files(rlim_t bytes) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_FSIZE, &limit)) abort();
+  limit.rlim_cur = bytes < limit.rlim_max ? bytes : limit.rlim_max;
+  if (setrlimit(RLIMIT_FSIZE, &limit)) abort();
+}
+
+/* The third one does not go in, by whichever thread it is written. Once there is room, it does. */
+static void test_a_log_that_cannot_grow_says_so_and_holds_what_it_held(void) {
+  enum { LONG = 100000 };
+  float *values = calloc(LONG, sizeof *values), few[WIDTH];
+  if (!values) abort();
+  signal(SIGXFSZ, SIG_IGN);
+  for (int wide = 0; wide < 2; wide++) {
+    dl_ps_log_base on = base;
+    dl_ps_log *log;
+    int64_t n;
+    on.end = on.begin + (wide ? LONG : WIDTH);
+    const int64_t each = HEAD + (wide ? LONG : WIDTH) * (int64_t)sizeof(float);
+    unlink(path_of("full"));
+    DL_ASSERT_OK(dl_ps_log_open(path_of("full"), wide, &log));
+    DL_ASSERT_OK(dl_ps_log_restart(log, &on, 0));
+    limit_files((rlim_t)(FIRST + 2 * each + each * 2 / 3));
+    for (int i = 0; i < 3; i++) {
+      const dl_ps_log_entry e = entry_number(i, few);
+      memcpy(values, few, sizeof few);
+      CU_ASSERT_EQUAL(dl_ps_log_append(log, &e, values), i < 2 ? DL_OK : DL_ERR_SYSTEM);
+    }
+    CU_ASSERT_PTR_NOT_NULL(strstr(dl_error_last()->message, "cannot be written"));
+    limit_files(RLIM_INFINITY);
+    dl_ps_log_entries(log, &n);
+    CU_ASSERT_EQUAL(n, 2);
+    dl_ps_log_close(&log);
+    CU_ASSERT_EQUAL(size_of("full"), FIRST + 2 * each);
+    DL_ASSERT_OK(dl_ps_log_open(path_of("full"), false, &log));
+    const dl_ps_log_entry e = entry_number(2, few);
+    DL_ASSERT_OK(dl_ps_log_append(log, &e, values));
+    const dl_ps_log_entry *entry = dl_ps_log_entries(log, &n);
+    CU_ASSERT_EQUAL(n, 3);
+    for (int i = 0; i < n; i++) CU_ASSERT_EQUAL(entry[i].samples, 20 + i);
+    dl_ps_log_close(&log);
+  }
+  free(values);
+}
+
 static void test_what_cannot_be_written_is_an_error(void) {
   dl_ps_log *log = NULL;
   CU_ASSERT_EQUAL(dl_ps_log_open("/dev/null/none", false, &log), DL_ERR_SYSTEM);
@@ -382,206 +492,6 @@ static void test_what_cannot_be_written_is_an_error(void) {
   CU_ASSERT_EQUAL(dl_ps_log_open("/dev/full", true, &log), DL_OK);
   if (log) CU_ASSERT_EQUAL(append_number(log, 0), DL_ERR_SYSTEM);
   dl_ps_log_close(&log);
-}
-
-/* ---- servers that are killed ---- */
-
-#define STEPS 40
-#define EPOCH 20
-#define SHARDS 5
-#define SAMPLES 20
-#define FLOATS 5008
-#define DIGEST "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
-static const dl_tensor tensor = {.count = 5001, .dims = 1, .shape = {5001}, .trainable = true, .lr_scale = 1};
-
-/* Momentum: a state, so that order and number of the steps matter. */
-static _Thread_local double lr_share = 1;
-static void momentum(float *w, float *m, float gradient, double share) {
-  *m = 0.9f * *m + gradient;
-  *w -= 0.5f * (float)share * *m;
-}
-static void apply(void *context, const dl_tensor *of, size_t n, float *restrict weights, const float *restrict gradient,
-                  float *const state[]) {
-  (void)context, (void)of;
-  for (size_t i = 0; i < n; i++) momentum(&weights[i], &state[0][i], gradient[i], lr_share);
-}
-static void pace(void *context, double share) {
-  (void)context;
-  lr_share = share;
-}
-static const dl_param_group group = {
-    .count = FLOATS, .tensors = &tensor, .n_tensors = 1, .n_slots = 1, .apply = apply, .pace = pace};
-
-typedef struct place {
-  char address[128], run[128], weights[128];
-  int servers, consistency;
-} place;
-
-static dl_status serve_member(dl_team *team, void *context) {
-  const place *p = context;
-  dl_sync *sync = NULL;
-  dl_ps_options ps = {.role = DL_PS_SERVE,
-                      .bind = p->address,
-                      .consistency = p->consistency,
-                      .staleness = 2,
-                      .digest = DIGEST,
-                      .log = DL_PS_LOG_WRITE,
-                      .log_bytes = (int64_t)1 << 40,
-                      .batch = SAMPLES,
-                      .epoch_steps = EPOCH,
-                      .epoch_samples = EPOCH * SAMPLES};
-  dl_sync_options options = {.shards = SHARDS, .ps = &ps};
-  team->timeout_s = 60;
-  DL_TRY(dl_sync_new(team, &group, &options, &sync));
-  dl_status status = dl_sync_log(sync, p->run, 0, false);
-  for (int64_t step = 0; status == DL_OK && step < STEPS; step++) {
-    dl_cut cut = dl_cut_make(SAMPLES, SHARDS);
-    dl_sync_result result;
-    dl_sync_request request = {.step = step};
-    status = dl_sync_begin(sync, &cut);
-    if (status == DL_OK) status = dl_sync_finish(sync, &request, &result);
-    if (status == DL_OK && result.sums[1] != SAMPLES)
-      status = dl_fail(DL_ERR_INTERNAL, "step %lld has %g samples", (long long)step, result.sums[1]);
-  }
-  FILE *file = team->rank == 0 && status == DL_OK ? fopen(p->weights, "wb") : NULL;
-  if (file) fwrite(dl_sync_weights(sync), sizeof(float), FLOATS, file);
-  if (file) fclose(file);
-  dl_sync_dismiss(sync, status);
-  dl_sync_destroy(&sync);
-  return status;
-}
-
-static pid_t start_server(place *p) {
-  pid_t pid = fork();
-  if (pid) return pid;
-  dl_status status = dl_launch(p->servers, serve_member, p);
-  if (status != DL_OK) fprintf(stderr, "server: %s\n", dl_error_last()->message);
-  _exit(status != DL_OK);
-}
-
-/* A process that begins a server, kills it `deaths` times after a while, and exits as the last one does. It is forked
- * before there are threads. */
-static pid_t start_keeper(place *p, int deaths, uint64_t seed) {
-  pid_t keeper = fork();
-  if (keeper) return keeper;
-  for (; deaths > 0; deaths--) {
-    pid_t server = start_server(p);
-    usleep((useconds_t)(60000 + mixed(&seed) % 150000));
-    kill(server, SIGKILL);
-    waitpid(server, NULL, 0);
-  }
-  int how = 1;
-  pid_t server = start_server(p);
-  waitpid(server, &how, 0);
-  _exit(how != 0);
-}
-
-typedef struct worker_run {
-  const char *address;
-  uint64_t seed;
-  dl_status status;
-} worker_run;
-
-static dl_status compute(dl_ps_worker *worker, const dl_ps_task *task, const float *weights, uint64_t *seed) {
-  for (int64_t leaf = task->begin_leaf; leaf < task->end_leaf; leaf++) {
-    float *gradient = dl_ps_worker_gradients(worker);
-    if (!gradient) return DL_ERR_NOMEM;
-    for (size_t i = 0; i < tensor.count; i++)
-      gradient[i] = 0.01f * weights[i] + (float)((i * 31 + (size_t)(task->step * 7 + leaf)) % 101) - 50;
-    dl_ps_worker_leaf_done(worker, leaf, (double[DL_LEAF_SUMS]){1, SAMPLES / SHARDS});
-  }
-  usleep((useconds_t)(mixed(seed) % 9000));
-  return DL_OK;
-}
-
-static dl_status work(worker_run *run) {
-  dl_ps_worker *worker = NULL;
-  int64_t shards;
-  float *weights = calloc(FLOATS, sizeof *weights);
-  dl_ps_worker_options options = {.address = run->address, .timeout_s = 6};
-  dl_status status = weights ? dl_ps_worker_open(&options, &worker, &shards) : DL_ERR_NOMEM;
-  if (status == DL_OK) status = dl_ps_worker_join(worker, &group, weights, DIGEST, "test");
-  for (dl_ps_task task = {0}; status == DL_OK && !task.end;) {
-    status = dl_ps_worker_next(worker, &task);
-    if (status == DL_OK && !task.end) status = compute(worker, &task, weights, &run->seed);
-  }
-  if (worker) dl_ps_worker_leave(worker, "");
-  dl_ps_worker_close(&worker);
-  free(weights);
-  return status;
-}
-
-static void *start_work(void *context) {
-  worker_run *run = context;
-  run->status = work(run);
-  return NULL;
-}
-
-/* What the log of server `s` says: each leaf of each step once; applied here, in its order, to `weights`. */
-static void apply_log(const place *p, int s, float *weights) {
-  char path[192];
-  int covered[STEPS][SHARDS] = {0};
-  int64_t n = 0;
-  dl_ps_log *log = NULL;
-  snprintf(path, sizeof path, "%s/pushes/server-%d.log", p->run, s);
-  DL_ASSERT_OK(dl_ps_log_open(path, false, &log));
-  const dl_ps_log_base *from = log ? dl_ps_log_base_of(log) : NULL;
-  const dl_ps_log_entry *entry = from ? dl_ps_log_entries(log, &n) : NULL;
-  float *values = calloc(FLOATS, sizeof *values), *m = calloc(FLOATS, sizeof *m);
-  if (!values || !m) abort();
-  for (int64_t i = 0; i < n; i++) {
-    const int64_t begin = entry[i].node.index << entry[i].node.level;
-    int64_t end = (entry[i].node.index + 1) << entry[i].node.level;
-    if (end > SHARDS) end = SHARDS;
-    for (int64_t leaf = begin; leaf < end && entry[i].step < STEPS; leaf++) covered[entry[i].step][leaf]++;
-    DL_ASSERT_OK(dl_ps_log_values(log, &entry[i], values));
-    const float factor = (float)(1 / entry[i].sums[1]);
-    for (size_t k = from->begin; k < from->end && k < tensor.count; k++)
-      momentum(&weights[k], &m[k], values[k - from->begin] * factor, (double)(end - begin) / SHARDS);
-  }
-  for (int step = 0; step < STEPS; step++)
-    for (int leaf = 0; leaf < SHARDS; leaf++) CU_ASSERT_EQUAL(covered[step][leaf], 1);
-  free(values);
-  free(m);
-  dl_ps_log_close(&log);
-}
-
-static void expect_weights_of_the_log(const place *p) {
-  float *found = calloc(FLOATS, sizeof *found), *expected = calloc(FLOATS, sizeof *expected);
-  if (!found || !expected) abort();
-  for (int s = 0; s < p->servers; s++) apply_log(p, s, expected);
-  FILE *file = fopen(p->weights, "rb");
-  CU_ASSERT(file && fread(found, sizeof *found, FLOATS, file) == FLOATS);
-  if (file) fclose(file);
-  CU_ASSERT(memcmp(found, expected, FLOATS * sizeof *found) == 0);
-  CU_ASSERT(found[1] != 0);
-  free(found);
-  free(expected);
-}
-
-static void test_a_killed_server_has_every_push_that_was_acknowledged_and_the_same_bits(void) {
-  const char *asked = getenv("DLDIST_TEST_RUNS");
-  const int trials = asked && atoi(asked) > 2 ? atoi(asked) : 2;
-  for (int trial = 0; trial < trials; trial++) {
-    place p = {.servers = 1 + (trial + 1) % 2, .consistency = (trial ^ trial / 2) % 2 ? DL_PS_ASP : DL_PS_SSP};
-    snprintf(p.address, sizeof p.address, "ipc://%s/k%d", folder, trial);
-    snprintf(p.run, sizeof p.run, "%s/run%d", folder, trial);
-    snprintf(p.weights, sizeof p.weights, "%s/weights%d", folder, trial);
-    pid_t keeper = start_keeper(&p, 3, (uint64_t)trial);
-    worker_run run[2];
-    pthread_t thread[2];
-    for (int i = 0; i < 2; i++) {
-      run[i] = (worker_run){p.address, (uint64_t)i, DL_OK};
-      CU_ASSERT_EQUAL(pthread_create(&thread[i], NULL, start_work, &run[i]), 0);
-    }
-    for (int i = 0; i < 2; i++) pthread_join(thread[i], NULL);
-    int how = 1;
-    waitpid(keeper, &how, 0);
-    CU_ASSERT_EQUAL(how, 0);
-    CU_ASSERT(run[0].status == DL_OK ||
-              run[1].status == DL_OK); /* the last one may have come too late to hear the end */
-    expect_weights_of_the_log(&p);
-  }
 }
 
 static const dl_test tests[] = {
@@ -596,8 +506,10 @@ static const dl_test tests[] = {
     DL_TEST(test_a_new_beginning_keeps_what_it_is_told_to),
     DL_TEST(test_a_log_goes_on_behind_entries_that_it_kept),
     DL_TEST(test_a_long_entry_is_in_when_its_writing_is_finished),
+    DL_TEST(test_damage_among_entries_of_any_length_is_told_by_their_number),
+    DL_TEST(test_an_old_entry_that_begins_where_new_ones_end_is_not_believed),
+    DL_TEST(test_a_log_that_cannot_grow_says_so_and_holds_what_it_held),
     DL_TEST(test_what_cannot_be_written_is_an_error),
-    DL_TEST(test_a_killed_server_has_every_push_that_was_acknowledged_and_the_same_bits),
 };
 
 int main(void) {

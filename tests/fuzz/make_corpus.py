@@ -183,3 +183,31 @@ put("ps_frame", "join", frame(2, b"0" * 64 + b"name"))
 put("ps_frame", "ticket", frame(18, struct.pack("<QQQQ", 0x31765348534c5044, 1, 5, 4096) + bytes(32)))
 put("ps_frame", "end", frame(16, b"why"))
 put("ps_frame", "damaged", frame(11, b"unit", crc=1))
+
+
+def few(flags, *blocks):
+    """Blocks of {place: value} as words (core/sparse.h); the least of places, bits and all."""
+    out = bytes([flags])
+    for n, kept in zip((40, 1024, 1, 20), blocks):
+        count, places = len(kept), sorted(kept)
+        values = struct.pack("<%df" % count, *(kept[k] for k in places))
+        if (count + 1) // 2 + count <= min((n + 31) // 32 + count, n):
+            body = struct.pack("<%dH" % count, *places) + bytes(count % 2 * 2) + values
+        elif (n + 31) // 32 + count <= n:
+            body = b"".join(struct.pack("<I", sum(1 << k % 32 for k in places if k // 32 == w)) for w in range((n + 31) // 32)) + values
+        else:
+            body = struct.pack("<%df" % n, *(kept.get(k, 0) for k in range(n)))
+        out += struct.pack("<I", count) + body
+    return out
+
+
+put("ps_few", "none", few(1, {}, {}, {}, {}))
+put("ps_few", "places", few(0o3, {7: 1.5}, {0: -1, 512: 2, 1023: 3}, {0: 4}, {19: 0.25}))
+put("ps_few", "bits", few(0o15, {k: k + 1 for k in range(18)}, {k: 1 / (k + 1) for k in range(0, 1024, 2)}, {}, {0: 1, 5: 2}))
+put("ps_few", "all", few(0o7, {k: -1 for k in range(40)}, {k: k + 1 for k in range(1024)}, {0: 9}, {k: 2 for k in range(20)}))
+put("ps_few", "running", few(0o0, {3: 1}, {3: float("nan")}, {}, {k: float("inf") for k in range(20)}))
+put("ps_few", "too_many", few(0o1, {3: 1, 4: 1}, {}, {}, {}))
+put("ps_few", "twice", few(0o7, {}, {}, {}, {})[:-4] + struct.pack("<IHHff", 2, 4, 4, 1, 2))
+put("ps_few", "beyond", few(0o31, {39: 1}, {}, {}, {})[:-4] + struct.pack("<IHHf", 1, 20, 0, 1))
+put("ps_few", "cut", few(0o21, {7: 1.5}, {0: -1}, {0: 4}, {19: 0.25})[:-3])
+put("ps_few", "more", few(0o11, {7: 1.5}, {}, {}, {}) + b"more")

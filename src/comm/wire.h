@@ -61,6 +61,9 @@ void dl_wire_leave(dl_wire *wire); /* says to all that this process ends the job
 void dl_wire_give_way(dl_wire *wire);
 /* Names the missing ranks and their hosts; returns after a while where a lower rank is there to speak. */
 dl_status dl_wire_fail_late(dl_wire *wire, const char *what);
+/* Messages failed, as `why` says: names this rank, its host and its phase. Which were lost is not known, so nobody can
+ * go on from here. */
+dl_status dl_wire_fail_lost(const dl_wire *wire, const char *what, const char *why);
 
 /* True after a wait ran out of time: nothing more can be said on this wire. Processes missing are named in the record
  * as members, `threads` of each process. */

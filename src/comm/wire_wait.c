@@ -191,6 +191,13 @@ dl_status dl_wire_fail_late(dl_wire *wire, const char *what) {
   return dl_hint("a rank is lost, stopped, or very slow; sync.timeout says how long to wait");
 }
 
+dl_status dl_wire_fail_lost(const dl_wire *wire, const char *what, const char *why) {
+  char phase[96];
+  dl_fail(DL_ERR_TRAIN, "messages failed at rank %d on %s in %s: %.500s", wire->place.rank * wire->threads,
+          wire->peers[wire->place.rank].host, dl_phase_text(wire->phase, what, phase, sizeof phase), why);
+  return dl_hint("a node or the network was lost; run again to go on from the checkpoint");
+}
+
 /* ---- the wait itself ---- */
 
 /* Looks, yields, sleeps: `turn` counts the looks of one wait. */

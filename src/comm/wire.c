@@ -29,7 +29,7 @@ dl_status dl_wire_check(int code, const char *call) {
 
 static dl_status check(int code, const char *call) { return dl_wire_check(code, call); }
 
-dl_status dl_wire_check_messages(const dl_wire *wire, int code, const char *call, const char *what) {
+dl_status dl_wire_check_messages(dl_wire *wire, int code, const char *call, const char *what) {
   if (code == MPI_SUCCESS) return DL_OK;
   dl_wire_check(code, call);
   const dl_error why = *dl_error_last();

@@ -126,6 +126,7 @@ holds 'the digits are read about as well' awk -v few="$(scores few-topk)" -v all
 serve fewer adam.yaml "${kind[@]}" --bind "ipc://$work/fw"
 try alone train adam.yaml --set sync.mode=ps --set "sync.connect='ipc://$work/fw'" --set sync.compress=topk --set sync.topk=0.2 -j 1
 check 'a worker that would send more is refused' 2 "$code"
+[ "$code" = 2 ] || tail -n 5 fewer.err err
 kill_hard "$server"
 
 say 'workers are killed and join, at random'

@@ -143,31 +143,36 @@ static float *mean_of_block(dl_sync *sync, const dl_block_ref *block, const floa
   return mean;
 }
 
-/* Twice over the values, rather than keeping the means: nothing may change before all are known to be finite. */
-bool dl_ps_apply_alone(dl_sync *sync, const float *values, float factor, float running_factor, double share,
-                       double clip_norm) {
-  const dl_param_group *group = sync->group;
-  double sum = 0, ignored;
+/* Nothing may change before all are known to be finite, so the values are gone over twice rather than the means kept.
+ */
+bool dl_ps_look_alone(dl_sync *sync, const float *values, const dl_ps_alone *how, double *norm) {
+  double sum = 0;
   for (int64_t b = sync->first_block; b < sync->end_block; b++) {
     const dl_block_ref *block = &sync->blocks[b];
     sync->block_sumsq[b] = 0;
     if (!counts(sync, block)) continue;
-    mean_of_block(sync, block, values, dl_sync_runs(sync, block) ? running_factor : factor, &sync->block_sumsq[b]);
+    mean_of_block(sync, block, values, dl_sync_runs(sync, block) ? how->running_factor : how->factor,
+                  &sync->block_sumsq[b]);
     sum += sync->block_sumsq[b];
   }
-  if (!isfinite(sum)) return false;
-  float clip = dl_sync_clip_factor(sqrt(sum), clip_norm), *view = dl_ps_serve_begin_view(sync);
-  if (group->pace) group->pace(group->apply_context, share);
+  *norm = sqrt(sum);
+  return isfinite(sum);
+}
+
+void dl_ps_apply_alone(dl_sync *sync, const float *values, const dl_ps_alone *how, float clip) {
+  const dl_param_group *group = sync->group;
+  double ignored;
+  float *view = dl_ps_serve_begin_view(sync);
+  if (group->pace) group->pace(group->apply_context, how->share);
   for (int64_t b = sync->first_block; b < sync->end_block; b++) {
     const dl_block_ref *block = &sync->blocks[b];
     const bool runs = dl_sync_runs(sync, block);
     if (counts(sync, block)) {
-      float *mean = mean_of_block(sync, block, values, runs ? running_factor : factor, &ignored);
-      if (runs) move_running(sync, block, mean, share);
+      float *mean = mean_of_block(sync, block, values, runs ? how->running_factor : how->factor, &ignored);
+      if (runs) move_running(sync, block, mean, how->share);
       if (clip < 1 && !runs) dl_vector()->scale(mean, clip, block->n);
       if (!runs) dl_sync_apply_block(sync, block, mean);
     }
     if (view) copy_to_view(sync, b, view);
   }
-  return true;
 }

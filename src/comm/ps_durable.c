@@ -1,6 +1,6 @@
 /* ps_durable.c - ssp and asp: what a server that was killed does with its log.
  *
- * Every push is put into the log once it is applied and before anybody hears of it. A server that begins again applies
+ * Every push is put into the log while it is applied and before anybody hears of it. A server that begins again applies
  * the entries to the checkpoint's weights in the order in which they were applied before, each while the loop is at the
  * step at which it was: so its learning rate, and with it every bit, is the same. Units that all servers have are done;
  * those that only some have (their worker had not heard from all) are handed out again as they were cut, and who has
@@ -59,12 +59,15 @@ static dl_status open_log(const dl_sync *sync, const char *folder, bool anew) {
   free(path);
   DL_TRY(status);
   const int64_t torn = dl_ps_log_torn(serve->log), whole = dl_ps_log_entry_bytes(serve->log);
-  if (torn && torn <= whole)
+  const bool readable = dl_ps_log_base_of(serve->log) != NULL;
+  if (torn && !readable)
+    dl_warn("ps_log", "the log of pushes cannot be read: what was pushed since the checkpoint is computed again");
+  if (readable && torn && torn <= whole)
     dl_warn("ps_log", "the log of pushes ended in one that was not acknowledged, and was torn: dropped");
-  if (torn > whole)
+  if (readable && torn > whole)
     dl_warn("ps_log", "the log of pushes is damaged %lld pushes before its end: what follows is computed again",
             (long long)(torn / whole));
-  serve->log_fits = !anew && dl_ps_log_base_of(serve->log);
+  serve->log_fits = !anew && readable;
   return DL_OK;
 }
 

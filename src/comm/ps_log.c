@@ -1,11 +1,13 @@
 /* Fields are written and read one by one, as in frames (ps_frame.c). An entry is handed to the system by one writev,
- * header and floats together. Where entries are kept beyond a new beginning (a server that has applied a part of its
- * log again and then made a checkpoint) the file cannot be written over: they are copied to a new one, which takes its
- * place by its name, and go on to name what they were put behind. */
+ * header and floats together, by a thread of its own while the optimizer runs: in asp and ssp the core of the worker
+ * who waits for this push is free. Where entries are kept beyond a new beginning (a server that has applied a part of
+ * its log again and then made a checkpoint) the file cannot be written over: they are copied to a new one, which takes
+ * its place by its name, and go on to name what they were put behind. */
 #include "comm/ps_log.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +27,7 @@
 #define BASE_PLACE 4096 /* of the second one: no write to one touches a page or sector of the other */
 #define FIRST_ENTRY ((int64_t)2 * BASE_PLACE)
 #define ENTRY_BYTES 256
+#define APART_BYTES (1 << 18) /* of values, from which a thread is worth its beginning (some 30 us) */
 #define MOST_FLOATS ((size_t)1 << 40)
 
 /* What makes entries follow upon a base, and upon one another. */
@@ -44,6 +47,12 @@ struct dl_ps_log {
   dl_ps_log_entry *entry;
   int64_t n, room;
   int64_t end, torn;
+  /* what is being written */
+  dl_ps_log_entry now;
+  const void *now_values;
+  bool apart; /* by `writer` */
+  pthread_t writer;
+  int error; /* how that went: errno */
 };
 
 /* ---- bytes ---- */
@@ -253,7 +262,8 @@ dl_status dl_ps_log_open(const char *path, bool synced, dl_ps_log **out) {
   if (status == DL_OK && log->fd < 0) status = fail_log(log, "opened");
   if (status == DL_OK) status = check_form(log);
   if (status == DL_OK) find_base(log);
-  const int64_t size = log->has_base ? lseek(log->fd, 0, SEEK_END) : 0;
+  const int64_t all = status == DL_OK ? lseek(log->fd, 0, SEEK_END) : 0, size = log->has_base ? all : 0;
+  if (!log->has_base && all > OLD_BASE_BYTES) log->torn = all;
   if (size - log->end >= ENTRY_BYTES) status = find_entries(log, size);
   if (status == DL_OK && log->has_base) find_torn(log, size);
   log->whole = status == DL_OK;
@@ -301,16 +311,37 @@ static bool put_down(const dl_ps_log *log, struct iovec *part, int n, int64_t pl
   return write_whole(log->fd, part, n, place) && !(log->synced && fdatasync(log->fd));
 }
 
-dl_status dl_ps_log_append(dl_ps_log *log, const dl_ps_log_entry *entry, const void *values) {
+static void *write_down(void *context) {
+  dl_ps_log *log = context;
   unsigned char header[ENTRY_BYTES];
-  dl_ps_log_entry named = *entry;
-  named.behind = log->names.last;
-  named.name = log->next_name++;
-  if (!named.bytes) named.bytes = (int64_t)values_bytes(log);
-  write_entry(&named, log->names.generation, dl_ps_crc(values, (size_t)named.bytes), header);
-  struct iovec part[2] = {{header, sizeof header}, {(void *)(uintptr_t)values, (size_t)named.bytes}};
-  if (!put_down(log, part, part[1].iov_len ? 2 : 1, log->end)) return fail_log(log, "written");
-  return keep(log, &named);
+  const size_t bytes = (size_t)log->now.bytes;
+  write_entry(&log->now, log->names.generation, dl_ps_crc(log->now_values, bytes), header);
+  struct iovec part[2] = {{header, sizeof header}, {(void *)(uintptr_t)log->now_values, bytes}};
+  log->error = put_down(log, part, bytes ? 2 : 1, log->end) ? 0 : errno;
+  return NULL;
+}
+
+void dl_ps_log_begin(dl_ps_log *log, const dl_ps_log_entry *entry, const void *values) {
+  log->now = *entry;
+  log->now.behind = log->names.last;
+  log->now.name = log->next_name++;
+  if (!log->now.bytes) log->now.bytes = (int64_t)values_bytes(log);
+  log->now_values = values;
+  log->apart = log->now.bytes >= APART_BYTES && pthread_create(&log->writer, NULL, write_down, log) == 0;
+  if (!log->apart) write_down(log);
+}
+
+dl_status dl_ps_log_finish(dl_ps_log *log) {
+  if (log->apart) pthread_join(log->writer, NULL);
+  log->apart = false;
+  if (!log->error) return keep(log, &log->now);
+  errno = log->error;
+  return fail_log(log, "written");
+}
+
+dl_status dl_ps_log_append(dl_ps_log *log, const dl_ps_log_entry *entry, const void *values) {
+  dl_ps_log_begin(log, entry, values);
+  return dl_ps_log_finish(log);
 }
 
 /* The entries from `from` on, byte for byte. */

@@ -62,12 +62,17 @@ int64_t dl_ps_log_bytes(const dl_ps_log *log);
 /* Of an entry with all floats. */
 int64_t dl_ps_log_entry_bytes(const dl_ps_log *log);
 /* Bytes from the last whole entry to the end of the last one of this generation whose beginning can be read, as found
- * when the log was opened: one entry's where it was torn, more where one in the middle is damaged. */
+ * when the log was opened: one entry's where it was torn, more where one in the middle is damaged. Without a base that
+ * can be read: all of the file. */
 int64_t dl_ps_log_torn(const dl_ps_log *log);
 
 /* The values of an entry: entry->bytes of them. */
 dl_status dl_ps_log_values(const dl_ps_log *log, const dl_ps_log_entry *entry, void *out);
 dl_status dl_ps_log_append(dl_ps_log *log, const dl_ps_log_entry *entry, const void *values);
+/* The same in two halves, between which the entry is written by a thread of its own where it is long: `values` stay as
+ * they are until the second, and nothing else is asked of the log. The entry is in when that returns DL_OK. */
+void dl_ps_log_begin(dl_ps_log *log, const dl_ps_log_entry *entry, const void *values);
+dl_status dl_ps_log_finish(dl_ps_log *log);
 /* Begins anew upon `base`, with the entries from number `from` on kept. After a crash the log is old or new. */
 dl_status dl_ps_log_restart(dl_ps_log *log, const dl_ps_log_base *base, int64_t from);
 

@@ -191,10 +191,16 @@ dl_status dl_ps_fail_late(const dl_sync *sync, const char *whom, const char *wha
 /* Sums along the tree of the slice (which wait in own->sums or own->collect), their penalties and squares; the norm
  * over all servers; the step. Collective over the team. */
 dl_status dl_ps_apply(dl_sync *sync, float factor, double clip_norm, dl_sync_result *result);
-/* One push as a step of its own, over this server's slice alone; false: it is not finite, nothing was applied. Not
- * collective. */
-bool dl_ps_apply_alone(dl_sync *sync, const float *values, float factor, float running_factor, double share,
-                       double clip_norm);
+/* One push as a step of its own, over this server's slice alone: what its values are multiplied with, those of running
+ * averages for themselves, and the share that its leaves have in the batch. */
+typedef struct dl_ps_alone {
+  float factor, running_factor;
+  double share;
+} dl_ps_alone;
+/* The norm of its gradient; false: it is not finite. Not collective. */
+bool dl_ps_look_alone(dl_sync *sync, const float *values, const dl_ps_alone *how, double *norm);
+/* `clip`: the gradient is multiplied with that too. Not collective. */
+void dl_ps_apply_alone(dl_sync *sync, const float *values, const dl_ps_alone *how, float clip);
 /* Doubles of all blocks, `width` a block: every server's slice to all. Collective. */
 dl_status dl_ps_gather_blocks(dl_sync *sync, double *values, size_t width);
 

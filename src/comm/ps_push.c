@@ -1,8 +1,8 @@
 /* ps_push.c - ssp and asp: every push is a step of the optimizer's own.
  *
- * Its key is its unit: (step, node) is applied once, whoever computed it and however often it comes. Once it is applied
- * it is logged, and only then does anybody hear that it is in; so what was acknowledged is in the log, and what was not
- * may be in it or not, and is handed out again where it is not.
+ * Its key is its unit: (step, node) is applied once, whoever computed it and however often it comes. It is logged
+ * while it is applied, and only then does anybody hear that it is in; so what was acknowledged is in the log, and what
+ * was not may be in it or not, and is handed out again where it is not.
  */
 #include <math.h>
 #include <string.h>
@@ -59,26 +59,33 @@ static dl_status make_words(const dl_sync *sync) {
   return serve->words ? DL_OK : DL_ERR_NOMEM;
 }
 
-static dl_status log_push(const dl_sync *sync, const dl_ps_log_entry *e, const float *values) {
+/* To be finished with dl_ps_log_finish. */
+static dl_status begin_to_log(const dl_sync *sync, const dl_ps_log_entry *e, const float *values) {
   const dl_ps_serve *serve = dl_ps_of(sync)->serve;
   dl_ps_log_entry entry = *e;
-  if (!dl_ps_serve_is_few(sync)) return dl_ps_log_append(serve->log, &entry, values);
+  if (!dl_ps_serve_is_few(sync)) return dl_ps_log_begin(serve->log, &entry, values), DL_OK;
   DL_TRY(make_words(sync));
   entry.bytes = (int64_t)(dl_ps_few_write(serve->words, sync->blocks, &serve->whole, values) * sizeof *serve->words);
-  return dl_ps_log_append(serve->log, &entry, serve->words);
+  dl_ps_log_begin(serve->log, &entry, serve->words);
+  return DL_OK;
+}
+
+static dl_status fail_foreign(const dl_ps_log_entry *e) {
+  dl_fail(DL_ERR_DATA, "the log of pushes has one of step %lld that is not of this model", (long long)e->step);
+  return dl_hint("remove RUN/pushes: what was pushed since the newest checkpoint is then computed again");
 }
 
 dl_status dl_ps_serve_logged(const dl_sync *sync, const dl_ps_log_entry *e, float *values) {
   const dl_ps_serve *serve = dl_ps_of(sync)->serve;
-  if (!dl_ps_serve_is_few(sync)) return dl_ps_log_values(serve->log, e, values);
-  const size_t room = dl_ps_few_room(sync->blocks, &serve->whole) * sizeof *serve->words;
+  const bool few = dl_ps_serve_is_few(sync);
+  const size_t floats = dl_ps_slice(dl_ps_of(sync)) * sizeof *values, bytes = (size_t)e->bytes;
+  if (few ? bytes > dl_ps_few_room(sync->blocks, &serve->whole) * sizeof *serve->words : bytes != floats)
+    return fail_foreign(e);
+  if (!few) return dl_ps_log_values(serve->log, e, values);
   DL_TRY(make_words(sync));
-  if ((size_t)e->bytes <= room) DL_TRY(dl_ps_log_values(serve->log, e, serve->words));
-  if ((size_t)e->bytes <= room &&
-      dl_ps_few_read(values, sync->group, sync->blocks, &serve->whole, 1, serve->words, (size_t)e->bytes))
-    return DL_OK;
-  dl_fail(DL_ERR_DATA, "the log of pushes has one of step %lld that is not of this model", (long long)e->step);
-  return dl_hint("remove RUN/pushes: what was pushed since the newest checkpoint is then computed again");
+  DL_TRY(dl_ps_log_values(serve->log, e, serve->words));
+  const bool fits = dl_ps_few_read(values, sync->group, sync->blocks, &serve->whole, 1, serve->words, bytes);
+  return fits ? DL_OK : fail_foreign(e);
 }
 
 static void note_applied(const dl_ps_serve *serve, const char *how, const dl_ps_log_entry *e) {
@@ -96,14 +103,19 @@ dl_status dl_ps_serve_apply(dl_sync *sync, const dl_ps_log_entry *e, const float
   if (serve->not_finite || !dl_ps_node_leaves(e->node, cut.leaves, &begin, &end)) return DL_OK;
   dl_cut_leaf_range(&cut, begin, &first, &ignored);
   dl_cut_leaf_range(&cut, end - 1, &ignored, &last);
-  bool sound = isfinite(e->sums[0]) && isfinite(e->sums[1]) && e->sums[1] > 0;
-  if (!sound || !dl_ps_apply_alone(sync, values, (float)(1 / e->sums[1]), (float)(1 / (double)(last - first)),
-                                   (double)(end - begin) / (double)cut.leaves, sync->request->clip_norm)) {
+  const dl_ps_alone how = {.factor = (float)(1 / e->sums[1]),
+                           .running_factor = (float)(1 / (double)(last - first)),
+                           .share = (double)(end - begin) / (double)cut.leaves};
+  const bool sound = isfinite(e->sums[0]) && isfinite(e->sums[1]) && e->sums[1] > 0, logged = serve->log && !again;
+  double norm;
+  if (!sound || !dl_ps_look_alone(sync, values, &how, &norm)) {
     serve->not_finite = true;
     return DL_OK;
   }
+  if (logged) DL_TRY(begin_to_log(sync, e, values));
+  dl_ps_apply_alone(sync, values, &how, dl_sync_clip_factor(norm, sync->request->clip_norm));
+  if (logged) DL_TRY(dl_ps_log_finish(serve->log));
   DL_TRY(remember(serve, e->step, e->node));
-  if (serve->log && !again) DL_TRY(log_push(sync, e, values));
   note_applied(serve, again ? "replay" : "apply", e);
   if (own->server == 0) count_staleness(&serve->staleness, e);
   dl_ps_step *step = dl_ps_units_step(&serve->units, e->step);

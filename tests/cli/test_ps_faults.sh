@@ -98,7 +98,7 @@ for t in 1 2 3; do work_for "ipc://$work/at-badly" --set sync.timeout=60 "${ways
 
 # judged KIND SERVERS BOUND EPOCHS COMPRESS: a run with checkpoints so often, over a bad network in which a server and a worker are killed, judged by what all wrote.
 judged() {
-  local kind=$1 k=$2 bound=$3 every=$4 few=(--set "sync.compress=$5" --set sync.topk=0.1) first
+  local kind=$1 k=$2 bound=$3 every=$4 few=(--set "sync.compress=$5" --set sync.topk=0.1) first killed_at
   mkdir "told-$kind"
   export DLDIST_PS_HISTORY=$work/told-$kind
   serve "$kind" -j "$k" --bind "ipc://$work/at-$kind" --set "sync.consistency=$kind" --set sync.staleness=2 --set train.epochs=2 \
@@ -110,13 +110,14 @@ judged() {
   work_for "ipc://$work/at-$kind-bad" "${few[@]}" "${ways[1]}"
   await $((4 + RANDOM % 14)) "$kind"
   kill_server
+  killed_at=$(last_step "$kind") # on a busy machine the run may be over before it is seen to have begun
   await $((28 + RANDOM % 10)) "$kind"
   work_for "ipc://$work/at-$kind-bad" "${few[@]}"
   kill_worker "$first"
   ends "$kind: the run ends"
   unset DLDIST_PS_HISTORY
   check 'each step once' '1-52 each once' "$(steps_of "$kind")"
-  [ "$every" != 0 ] || contains 'what was in the log is in the weights again' 'pushes since step 0' "$kind.err"
+  [ "$every" != 0 ] || [ "$killed_at" -gt 40 ] || contains 'what was in the log is in the weights again' 'pushes since step 0' "$kind.err"
   if "$DLDIST_PS_JUDGE" "told-$kind" "$bound" >verdict; then
     say "ok: nothing that was acknowledged is lost or twice, nothing is too stale: $(cat verdict)"
   else

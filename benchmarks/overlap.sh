@@ -53,15 +53,22 @@ sleeper=$(readlink -f "$build/tests/cluster_overlap")
 dldist=$(readlink -f "${DLDIST:-$build/dldist}")
 VC=$(mktemp -d)/cluster && export VC
 vc() { bash tests/cluster/vc.sh "$@"; }
-trap 'vc down 2>/dev/null; rm -rf "$(dirname "$VC")"' EXIT
+said=$(dirname "$VC")/said # by what failed
+end() {
+  [ $? = 0 ] || cat "$said" >&2
+  vc down 2>/dev/null
+  rm -rf "$(dirname "$VC")"
+}
+trap end EXIT
+: >"$said"
 vc up 2
 
 # What is timed, OVERLAP(0|1) first: prints ms a step, and where it computes those of forward, backward and exchange.
-sleeping() { vc mpirun -H n1:1,n2:1 "$sleeper" "$2" "$3" "$4" "$1"; } # LAYERS FORWARD_MS BACKWARD_MS
-computing() {                                                         # MODEL BATCH STEPS; the mean: work moves from step to step
+sleeping() { vc mpirun -H n1:1,n2:1 "$sleeper" "$2" "$3" "$4" "$1" 2>"$said"; } # LAYERS FORWARD_MS BACKWARD_MS
+computing() { # MODEL BATCH STEPS; the mean: work moves from step to step
   local overlap=false
   [ "$1" = 0 ] || overlap=true
-  vc mpirun -H n1:1,n2:1 "$dldist" bench step --model "$2" --batch "$3" --steps "$4" --set "sync.overlap=$overlap" 2>/dev/null |
+  vc mpirun -H n1:1,n2:1 "$dldist" bench step --model "$2" --batch "$3" --steps "$4" --set "sync.overlap=$overlap" 2>"$said" |
     awk '/^step:/ { sub(/.* mean /, ""); step = $1 }
          /^mean of/ { gsub(",", ""); for (i = 7; i < NF; i += 2) phase[$i] = $(i + 1)
                       print step, phase["forward"], phase["backward"], phase["sync"] }'

@@ -348,7 +348,7 @@ static dl_status team_exchange(dl_team *team, const dl_message *sends, int n_sen
 
 /* ---- the end of a job ---- */
 
-static void say_why(void) {
+void dl_crew_say_why(void) {
   static atomic_flag said = ATOMIC_FLAG_INIT;
   if (atomic_flag_test_and_set(&said)) return;
   char text[1400], line[1500];
@@ -359,7 +359,7 @@ static void say_why(void) {
 /* The one call of MPI that any thread may make: the leader may be the one that never comes. */
 static __attribute__((noreturn)) void team_abort(dl_team *team, int exit_code) {
   dl_crew *crew = dl_member_of(team)->crew;
-  if (!crew->wire || !dl_wire_silent(crew->wire)) say_why();
+  if (!crew->wire || !dl_wire_silent(crew->wire)) dl_crew_say_why();
   if (crew->wire) dl_wire_abort(crew->wire, exit_code);
   _exit(exit_code);
 }

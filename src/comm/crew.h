@@ -76,6 +76,9 @@ dl_status dl_member_gate_end(dl_member *member, dl_gate_end end, const char *wha
  */
 void dl_member_leave(dl_member *member, dl_status status);
 
+/* This thread's record to standard error, once a process: what ends the job, where nobody above can say it. */
+void dl_crew_say_why(void);
+
 /* The three teams: alone, threads, processes. */
 extern const dl_team_ops dl_team_solo_ops, dl_team_threads_ops, dl_team_mpi_ops;
 

@@ -326,20 +326,6 @@ static bool has_arrived(const dl_nodes *own, int bucket) {
   return true;
 }
 
-/* Messages failed, and the record says so: the others of the node would wait for what cannot come. Whoever knows why,
- * as a process of its host has died, speaks first. */
-static __attribute__((noreturn)) void end_job(dl_sync *sync) {
-  dl_nodes *own = dl_nodes_of(sync);
-  dl_wire_claim(own->wire);
-  dl_wire_set_phase(own->wire, dl_member_of(sync->team)->at);
-  if (dl_wire_beat(own->wire, 0))
-    dl_wire_fail_late(own->wire, "weights");
-  else
-    dl_wire_give_way(own->wire);
-  dl_wire_release(own->wire);
-  sync->team->ops->abort(sync->team, dl_status_exit_code(DL_ERR_TRAIN));
-}
-
 static dl_status wait_for_bucket(dl_sync *sync, int bucket) {
   dl_nodes *own = dl_nodes_of(sync);
   dl_member *member = dl_member_of(sync->team);
@@ -351,7 +337,8 @@ static dl_status wait_for_bucket(dl_sync *sync, int bucket) {
       nanosleep(&(struct timespec){0, NAP_NS}, NULL);
     if (looks % 64 != 63) continue;
     if (atomic_load(&member->crew->broken)) return dl_error_adopt(&member->crew->record);
-    if (dl_nodes_flow_check(sync, "weights") != DL_OK) end_job(sync);
+    if (dl_nodes_flow_check(sync) != DL_OK) /* the others of the node would wait for what cannot come */
+      sync->team->ops->abort(sync->team, dl_status_exit_code(DL_ERR_TRAIN));
     double waited = dl_now_s() - begin;
     dl_gate_watch watch = dl_member_watch(member);
     if (waited > watch.timeout_s || (watch.idle && watch.idle(watch.context, waited)))

@@ -131,8 +131,8 @@ void dl_nodes_flow_destroy(dl_sync *sync);
 void dl_nodes_flow_open(dl_sync *sync);
 /* A turn of the flow, if this member speaks and MPI is free: whether it was made. */
 bool dl_nodes_flow_turn(dl_sync *sync);
-/* Whether messages failed, if this member speaks and MPI is free: DL_ERR_TRAIN, with a record for phase `what`. */
-dl_status dl_nodes_flow_check(dl_sync *sync, const char *what);
+/* Whether messages failed, if this member speaks and MPI is free: DL_ERR_TRAIN, with a record. */
+dl_status dl_nodes_flow_check(dl_sync *sync);
 /* The leader, with the lock held: until nothing is on its way any more. */
 dl_status dl_nodes_flow_finish(dl_sync *sync, const char *what);
 /* The leader, with the lock held: the weights of all parts go to all nodes, the first layers' first. */

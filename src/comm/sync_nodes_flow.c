@@ -165,20 +165,25 @@ static dl_status turn(dl_sync *sync) {
 }
 
 /* The first error stays. */
-static void guarded_turn(dl_sync *sync) {
-  dl_nodes *own = dl_nodes_of(sync);
-  if (own->flow_status != DL_OK) return;
-  own->flow_status = turn(sync);
-  if (own->flow_status != DL_OK) own->flow_error = *dl_error_last();
+static dl_status keep(dl_nodes *own, dl_status status) {
+  if (status == DL_OK || own->flow_status != DL_OK) return status;
+  own->flow_status = status;
+  own->flow_error = *dl_error_last();
+  return status;
 }
 
-/* Which messages were lost is not known, so nobody can go on from here. */
-static dl_status fail_flow(const dl_sync *sync, const char *what) {
-  const dl_team *team = sync->team;
-  dl_error why = dl_nodes_of(sync)->flow_error;
-  dl_fail(DL_ERR_TRAIN, "messages between nodes failed at rank %d on %s in step %lld, phase %s: %.500s", team->rank,
-          team->host, (long long)sync->number, what, why.message);
-  return dl_hint("a node or the network was lost; run again to go on from the checkpoint");
+static void guarded_turn(dl_sync *sync) {
+  dl_nodes *own = dl_nodes_of(sync);
+  if (own->flow_status == DL_OK) keep(own, turn(sync));
+}
+
+/* In the phase that this member is in: whoever moved messages may have been in none. */
+static dl_status fail_flow(dl_sync *sync) {
+  dl_nodes *own = dl_nodes_of(sync);
+  const dl_phase phase = dl_member_of(sync->team)->at;
+  const dl_error why = own->flow_error;
+  dl_wire_set_phase(own->wire, phase);
+  return dl_wire_fail_lost(own->wire, "messages", why.message);
 }
 
 static bool is_idle(const dl_nodes *own) {
@@ -339,10 +344,7 @@ void dl_nodes_flow_open(dl_sync *sync) {
   dl_wire_claim(own->wire);
   own->flow_step = sync->step;
   own->next_send = 0;
-  for (int b = 0; b < own->n_buckets && own->flow_status == DL_OK; b++) {
-    own->flow_status = receive_gradients(sync, own, b);
-    if (own->flow_status != DL_OK) own->flow_error = *dl_error_last();
-  }
+  for (int b = 0; b < own->n_buckets && own->flow_status == DL_OK; b++) keep(own, receive_gradients(sync, own, b));
   dl_wire_release(own->wire);
   set_work(own, sync->options.overlap);
 }
@@ -365,21 +367,22 @@ dl_status dl_nodes_flow_finish(dl_sync *sync, const char *what) {
     if (!is_idle(own)) dl_wire_pause(own->wire, looks);
   }
   count_bytes(own);
-  return own->flow_status == DL_OK ? DL_OK : fail_flow(sync, what);
+  return own->flow_status == DL_OK ? DL_OK : fail_flow(sync);
 }
 
-dl_status dl_nodes_flow_check(dl_sync *sync, const char *what) {
+dl_status dl_nodes_flow_check(dl_sync *sync) {
   dl_nodes *own = dl_nodes_of(sync);
   if (!own->flow || !dl_wire_try_claim(own->wire)) return DL_OK;
-  const bool failed = own->flow_status != DL_OK;
+  const dl_status status = own->flow_status == DL_OK ? DL_OK : fail_flow(sync);
   dl_wire_release(own->wire);
-  return failed ? fail_flow(sync, what) : DL_OK;
+  return status;
 }
 
 dl_status dl_nodes_flow_weights(dl_sync *sync) {
   dl_nodes *own = dl_nodes_of(sync);
   if (!own->flow) return DL_OK;
-  for (int b = own->n_buckets; b-- > 0;) DL_TRY(swap_weights(sync, own, b));
+  for (int b = own->n_buckets; b-- > 0;)
+    if (keep(own, swap_weights(sync, own, b)) != DL_OK) return fail_flow(sync);
   count_bytes(own);
   set_work(own, sync->options.overlap);
   return DL_OK;

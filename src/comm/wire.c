@@ -27,15 +27,22 @@ dl_status dl_wire_check(int code, const char *call) {
   return dl_fail(DL_ERR_SYSTEM, "%s failed: %s", call, text);
 }
 
-/* ---- waiting ---- */
-
 static dl_status check(int code, const char *call) { return dl_wire_check(code, call); }
+
+dl_status dl_wire_check_messages(dl_wire *wire, int code, const char *call, const char *what) {
+  if (code == MPI_SUCCESS) return DL_OK;
+  dl_wire_check(code, call);
+  const dl_error why = *dl_error_last();
+  return dl_wire_fail_lost(wire, what, why.message);
+}
+
+/* ---- waiting ---- */
 
 static dl_status wait_all(dl_wire *wire, MPI_Request *requests, int n, const char *what) {
   double begin = dl_now_s();
   for (int64_t turn = 0;; turn++) {
     int done = 0;
-    DL_TRY(check(MPI_Testall(n, requests, &done, MPI_STATUSES_IGNORE), what));
+    DL_TRY(dl_wire_check_messages(wire, MPI_Testall(n, requests, &done, MPI_STATUSES_IGNORE), "MPI_Testall", what));
     if (done) return DL_OK;
     if (turn % 64 == 63 && dl_wire_is_late(wire, begin)) return dl_wire_fail_late(wire, what);
     dl_wire_pause(wire, turn);
@@ -280,7 +287,7 @@ int dl_wire_tag_limit(const dl_wire *wire) { return wire->tag_limit; }
 
 dl_status dl_wire_barrier(dl_wire *wire, const char *what) {
   MPI_Request request;
-  DL_TRY(check(MPI_Ibarrier(wire->comm, &request), "MPI_Ibarrier"));
+  DL_TRY(dl_wire_check_messages(wire, MPI_Ibarrier(wire->comm, &request), "MPI_Ibarrier", what));
   return wait_all(wire, &request, 1, what);
 }
 
@@ -289,7 +296,8 @@ dl_status dl_wire_broadcast(dl_wire *wire, void *data, size_t bytes, int root) {
   for (size_t done = 0; done < bytes; done += PIECE_BYTES) {
     size_t n = bytes - done < PIECE_BYTES ? bytes - done : PIECE_BYTES;
     MPI_Request request;
-    DL_TRY(check(MPI_Ibcast(at + done, (int)n, MPI_BYTE, root, wire->comm, &request), "MPI_Ibcast"));
+    const int code = MPI_Ibcast(at + done, (int)n, MPI_BYTE, root, wire->comm, &request);
+    DL_TRY(dl_wire_check_messages(wire, code, "MPI_Ibcast", "broadcast"));
     DL_TRY(wait_all(wire, &request, 1, "broadcast"));
   }
   return DL_OK;
@@ -302,8 +310,8 @@ dl_status dl_wire_allgather(dl_wire *wire, void *receive, size_t bytes) {
     return DL_OK;
   }
   MPI_Request request;
-  DL_TRY(check(MPI_Iallgather(MPI_IN_PLACE, 0, MPI_BYTE, receive, (int)bytes, MPI_BYTE, wire->comm, &request),
-               "MPI_Iallgather"));
+  const int code = MPI_Iallgather(MPI_IN_PLACE, 0, MPI_BYTE, receive, (int)bytes, MPI_BYTE, wire->comm, &request);
+  DL_TRY(dl_wire_check_messages(wire, code, "MPI_Iallgather", "allgather"));
   return wait_all(wire, &request, 1, "allgather");
 }
 
@@ -327,8 +335,8 @@ dl_status dl_wire_send(dl_wire *wire, const void *data, size_t bytes, int proces
   DL_TRY(reserve_posts(wire, bytes));
   for (size_t done = 0; done < bytes; done += PIECE_BYTES) { /* pieces of a tag do not overtake each other */
     size_t n = bytes - done < PIECE_BYTES ? bytes - done : PIECE_BYTES;
-    DL_TRY(check(MPI_Isend(at + done, (int)n, MPI_BYTE, process, tag, wire->comm, &wire->posts[wire->n_posts]),
-                 "MPI_Isend"));
+    const int code = MPI_Isend(at + done, (int)n, MPI_BYTE, process, tag, wire->comm, &wire->posts[wire->n_posts]);
+    DL_TRY(dl_wire_check_messages(wire, code, "MPI_Isend", "messages"));
     wire->n_posts++;
   }
   return DL_OK;
@@ -339,8 +347,8 @@ dl_status dl_wire_receive(dl_wire *wire, void *data, size_t bytes, int process, 
   DL_TRY(reserve_posts(wire, bytes));
   for (size_t done = 0; done < bytes; done += PIECE_BYTES) {
     size_t n = bytes - done < PIECE_BYTES ? bytes - done : PIECE_BYTES;
-    DL_TRY(check(MPI_Irecv(at + done, (int)n, MPI_BYTE, process, tag, wire->comm, &wire->posts[wire->n_posts]),
-                 "MPI_Irecv"));
+    const int code = MPI_Irecv(at + done, (int)n, MPI_BYTE, process, tag, wire->comm, &wire->posts[wire->n_posts]);
+    DL_TRY(dl_wire_check_messages(wire, code, "MPI_Irecv", "messages"));
     wire->n_posts++;
   }
   return DL_OK;

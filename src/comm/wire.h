@@ -57,13 +57,15 @@ bool dl_wire_is_late(dl_wire *wire, double begin_s); /* beats; true past the dea
 void dl_wire_pause(const dl_wire *wire, int64_t turn);
 void dl_wire_hear(dl_wire *wire);
 void dl_wire_leave(dl_wire *wire); /* says to all that this process ends the job, and has said why */
-/* Leaves it to others to say why the job ends: returns after some seconds where they did not end it. */
-void dl_wire_give_way(dl_wire *wire);
 /* Names the missing ranks and their hosts; returns after a while where a lower rank is there to speak. */
 dl_status dl_wire_fail_late(dl_wire *wire, const char *what);
+/* Messages failed, as `why` says: names this rank, its host and its phase; or the process of its host that has died.
+ * Which were lost is not known, so nobody can go on from here. Leaves it to who knows more to end the job before:
+ * returns after some seconds. */
+dl_status dl_wire_fail_lost(dl_wire *wire, const char *what, const char *why);
 
-/* True after a wait ran out of time: nothing more can be said on this wire. Processes missing are named in the record
- * as members, `threads` of each process. */
+/* True after a wait ran out of time, or messages failed: nothing more can be said on this wire. Processes missing are
+ * named in the record as members, `threads` of each process. */
 bool dl_wire_late(const dl_wire *wire);
 bool dl_wire_silent(const dl_wire *wire); /* another process has said why the job ends */
 void dl_wire_set_timeout(dl_wire *wire, double timeout_s);

@@ -39,8 +39,9 @@ struct dl_wire {
 #define DL_TAG_BEAT 1
 enum { DL_BEAT_WAITS = 1, DL_BEAT_LEAVES = 2 }; /* the one byte of a beat */
 
-/* An error of MPI as a status. */
+/* An error of MPI as a status: as it is; and of messages that all wait for, in phase `what` where none is set. */
 dl_status dl_wire_check(int code, const char *call);
+dl_status dl_wire_check_messages(dl_wire *wire, int code, const char *call, const char *what);
 static inline void dl_wire_count(dl_wire *wire, int process, size_t bytes) {
   if (wire->peers[process].node != wire->place.node) wire->sent_bytes += bytes;
 }

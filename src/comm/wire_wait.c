@@ -141,7 +141,7 @@ const char *dl_phase_text(dl_phase phase, const char *what, char *text, size_t s
 
 /* Until mpirun has ended this process too, whatever signals it sends before; or, where it cannot, until who spoke is
  * gone. */
-void dl_wire_give_way(dl_wire *wire) {
+static void give_way(dl_wire *wire) {
   double begin = dl_now_s(), end = begin + GIVE_WAY_S;
   for (double now = begin; now < end; now = dl_now_s()) {
     nanosleep(&(struct timespec){0, 50000000}, NULL);
@@ -178,7 +178,7 @@ dl_status dl_wire_fail_late(dl_wire *wire, const char *what) {
   hear(wire, now);
   what = dl_phase_text(wire->phase, what, phase, sizeof phase);
   wire->late = true;
-  if (another_speaks(wire, now)) dl_wire_give_way(wire);
+  if (another_speaks(wire, now)) give_way(wire);
   if (wire->dead >= 0) return fail_dead(wire, what);
   int rank = wire->place.rank * wire->threads;
   const char *host = wire->peers[wire->place.rank].host;
@@ -189,6 +189,18 @@ dl_status dl_wire_fail_late(dl_wire *wire, const char *what) {
     dl_fail(DL_ERR_TRAIN, "rank %d on %s waited %.0f s in %s: all ranks are there, the network does not deliver", rank,
             host, wire->timeout_s, what);
   return dl_hint("a rank is lost, stopped, or very slow; sync.timeout says how long to wait");
+}
+
+dl_status dl_wire_fail_lost(dl_wire *wire, const char *what, const char *why) {
+  char phase[96];
+  double now = dl_now_s();
+  what = dl_phase_text(wire->phase, what, phase, sizeof phase);
+  wire->late = true;
+  if (!somebody_died(wire, now) || another_speaks(wire, now)) give_way(wire);
+  if (somebody_died(wire, dl_now_s())) return fail_dead(wire, what);
+  dl_fail(DL_ERR_TRAIN, "messages failed at rank %d on %s in %s: %.500s", wire->place.rank * wire->threads,
+          wire->peers[wire->place.rank].host, what, why);
+  return dl_hint("a node or the network was lost; run again to go on from the checkpoint");
 }
 
 /* ---- the wait itself ---- */

@@ -52,7 +52,7 @@ static void send(float *restrict out, const float *restrict x, size_t n) {
 /* Vectors written as such, as compilers would keep arrays of lanes in memory. */
 #if defined __AVX512F__
 #define WORDS 16
-#elif defined __AVX2__
+#elif defined __AVX2__ && defined __FMA__
 #define WORDS 8
 #else
 #define WORDS 4

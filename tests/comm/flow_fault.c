@@ -1,8 +1,8 @@
-/* MPI fails while gradients or weights travel between nodes: MPI_Testsome is this program's own, and from those of the
- * third step on it brings an error in one process. Its error ends the job at once, whoever waits; the script beside it
+/* MPI fails in the third step of a job on several nodes: the calls below are this program's own, and one of them brings
+ * an error in one process once the step is in that phase. It ends the job at once, whoever waits; the script beside it
  * looks at what was said. Pretended nodes: DLDIST_NODES. Ends with 0 where nothing was noticed.
  *
- *   mpirun -n 3 flow_fault THREADS PROCESS gradients|weights */
+ *   mpirun -n 3 flow_fault THREADS PROCESS gradients|verdict|weights MPI_Testsome|MPI_Isend|MPI_Iallgather */
 #include <mpi.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -15,25 +15,40 @@
 #define FLOATS ((size_t)1 << 16)
 #define FAULT_STEP 3
 
-static _Atomic int armed, sent; /* in FAULT_STEP: gradients have set out; the fault is on */
-static _Atomic int step_now, fails_here, in_gradients;
+/* What has begun in FAULT_STEP. Messages of a flow have tags from 1 on; all gradients are awaited before one is sent,
+ * and weights go only after the verdict. */
+enum { BEFORE, GRADIENTS, VERDICT, WEIGHTS, PHASES };
+static const char *const phase_names[PHASES] = {"", "gradients", "verdict", "weights"};
+static _Atomic int in_step, phase_now, fails_here;
+static const char *fault_phase, *fault_call;
 
-/* Messages of a flow have tags from 1 on. All gradients are awaited before one is sent, so the first receive after a
- * send is that of weights. */
+static void begins(int phase) {
+  if (in_step && phase > phase_now) phase_now = phase;
+}
+static int fault(const char *call) {
+  return fails_here && !strcmp(phase_names[phase_now], fault_phase) && !strcmp(call, fault_call);
+}
+
 int MPI_Isend(const void *data, int count, MPI_Datatype type, int process, int tag, MPI_Comm comm,
               MPI_Request *request) {
-  if (step_now == FAULT_STEP && tag > 0) sent = 1;
-  if (sent && fails_here && in_gradients) armed = 1;
-  return PMPI_Isend(data, count, type, process, tag, comm, request);
+  if (tag > 0) begins(phase_now < VERDICT ? GRADIENTS : WEIGHTS);
+  return tag > 0 && fault("MPI_Isend") ? MPI_ERR_OTHER : PMPI_Isend(data, count, type, process, tag, comm, request);
 }
 
 int MPI_Irecv(void *data, int count, MPI_Datatype type, int process, int tag, MPI_Comm comm, MPI_Request *request) {
-  if (step_now == FAULT_STEP && tag > 0 && sent && fails_here) armed = 1;
+  if (tag > 0 && phase_now >= VERDICT) begins(WEIGHTS);
   return PMPI_Irecv(data, count, type, process, tag, comm, request);
 }
 
+int MPI_Iallgather(const void *send, int n_send, MPI_Datatype sends, void *receive, int n_receive,
+                   MPI_Datatype receives, MPI_Comm comm, MPI_Request *request) {
+  begins(VERDICT);
+  return fault("MPI_Iallgather") ? MPI_ERR_OTHER
+                                 : PMPI_Iallgather(send, n_send, sends, receive, n_receive, receives, comm, request);
+}
+
 int MPI_Testsome(int n, MPI_Request requests[], int *done, int indices[], MPI_Status statuses[]) {
-  return armed ? MPI_ERR_OTHER : PMPI_Testsome(n, requests, done, indices, statuses);
+  return fault("MPI_Testsome") ? MPI_ERR_OTHER : PMPI_Testsome(n, requests, done, indices, statuses);
 }
 
 static void descend(void *context, const dl_tensor *tensor, size_t n, float *restrict weights,
@@ -66,7 +81,7 @@ static dl_status run(dl_team *team, void *context) {
   dl_status status = DL_OK;
   for (int i = 1; i <= FAULT_STEP && status == DL_OK; i++) {
     if (i == FAULT_STEP) status = dl_team_barrier(team, "before the fault");
-    step_now = i;
+    in_step = i == FAULT_STEP;
     if (status == DL_OK) status = step(team, sync);
   }
   if (status == DL_OK) status = dl_sync_settle(sync);
@@ -75,8 +90,9 @@ static dl_status run(dl_team *team, void *context) {
 }
 
 int main(int count, char **words) {
-  if (count != 4) return 2;
-  in_gradients = strcmp(words[3], "gradients") == 0;
+  if (count != 5) return 2;
+  fault_phase = words[3];
+  fault_call = words[4];
   int process = atoi(words[2]);
   dl_status status = dl_launch(atoi(words[1]), run, &process);
   char text[1400];

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* fuzz_data.c, fuzz_run.c, fuzz_few.c */
+/* fuzz_data.c, fuzz_run.c, fuzz_few.c, fuzz_log.c */
 /* clang-format off */
 #define FUZZ_TARGETS(TARGET) \
   TARGET(idx) \
@@ -25,7 +25,8 @@
   TARGET(checkpoint) \
   TARGET(run_log) \
   TARGET(ps_frame) \
-  TARGET(ps_few)
+  TARGET(ps_few) \
+  TARGET(ps_log)
 /* clang-format on */
 
 #define FUZZ_DECLARE(name) void fuzz_##name(const uint8_t *bytes, size_t n);

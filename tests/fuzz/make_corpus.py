@@ -211,3 +211,29 @@ put("ps_few", "twice", few(0o7, {}, {}, {}, {})[:-4] + struct.pack("<IHHff", 2, 
 put("ps_few", "beyond", few(0o31, {39: 1}, {}, {}, {})[:-4] + struct.pack("<IHHf", 1, 20, 0, 1))
 put("ps_few", "cut", few(0o21, {7: 1.5}, {0: -1}, {0: 4}, {19: 0.25})[:-3])
 put("ps_few", "more", few(0o11, {7: 1.5}, {}, {}, {}) + b"more")
+
+
+def base(turn, floats, step=5, generation=7, last=20):
+    fields = struct.pack("<8Q", 0x32474F4C53504C44, 77, step, 100, 100 + floats, turn, generation, last)
+    fields += bytes(76 - len(fields) - 4) + struct.pack("<I", 3)
+    return fields + struct.pack("<I", frame_crc(fields))
+
+
+def push(name, behind, values, at=5, generation=7):
+    head = struct.pack("<Ii12Q", 0x48535550, 0, 1, at, at, 20, 1, 2, 0, 0, generation, behind, name, len(values))
+    head += struct.pack("<2d", 1.5, 16) + bytes(LEAF_SUMS_BYTES - 16) + b"host:1"
+    head += bytes(248 - len(head)) + struct.pack("<I", frame_crc(values))
+    return head + struct.pack("<I", frame_crc(head)) + values
+
+
+NO_BASE = bytes(80)
+three = [push(21 + i, 20 + i, bytes(range(i, i + 40))) for i in range(3)]
+short = [push(21, 20, bytes(8)), push(22, 21, b""), push(23, 22, bytes(12))]
+put("ps_log", "empty", b"\0" + base(0, 10) + NO_BASE)
+put("ps_log", "three", b"\0" + base(0, 10) + NO_BASE + b"".join(three))
+put("ps_log", "short", b"\1" + base(0, 10) + NO_BASE + b"".join(short))
+put("ps_log", "second", b"\0" + base(0, 10, generation=6) + base(1, 10) + b"".join(three))
+put("ps_log", "torn", b"\0" + base(0, 10) + NO_BASE + b"".join(three)[:-3])
+put("ps_log", "header_lost", b"\0" + base(0, 10) + NO_BASE + short[0][:20] + b"?" + short[0][21:] + short[1] + short[2])
+put("ps_log", "huge", b"\1" + base(0, (1 << 40) - 101) + NO_BASE + push(21, 20, bytes(8)))
+put("ps_log", "older", b"\0" + b"DLPSLOG1" + bytes(80 - 8) + NO_BASE)

@@ -6,7 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "comm/ps_crc.h"
 #include "comm/ps_door.h"
@@ -104,8 +107,34 @@ static dl_status check_open(const dl_ps_link_options *o) {
   return dl_hint("dldist ps keygen NAME makes keys; give sync.key and sync.allow (see docs/parameter-server.md)");
 }
 
+/* Whether somebody accepts connections there: the socket of a server that is gone refuses them. */
+static bool is_listened_to(const char *path) {
+  struct sockaddr_un at = {.sun_family = AF_UNIX};
+  snprintf(at.sun_path, sizeof at.sun_path, "%s", path);
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  const bool is = fd >= 0 && (connect(fd, (const struct sockaddr *)&at, sizeof at) == 0 || errno == EAGAIN);
+  if (fd >= 0) close(fd);
+  return is;
+}
+
+/* ZeroMQ removes what has the socket's name, whatever it is. */
+static dl_status check_free(const dl_ps_link_options *o) {
+  struct stat st;
+  const char *path = o->address + strlen("ipc://");
+  if (strncmp(o->address, "ipc://", 6) || lstat(path, &st)) return DL_OK;
+  if (!S_ISSOCK(st.st_mode)) {
+    dl_fail(DL_ERR_USAGE, "cannot listen on %s: there is a %s of that name", o->address,
+            S_ISDIR(st.st_mode) ? "folder" : "file");
+    return dl_hint("give a socket a name of its own");
+  }
+  if (!is_listened_to(path)) return DL_OK;
+  dl_fail(DL_ERR_SYSTEM, "cannot listen on %s: another process does", o->address);
+  return dl_hint("wait for its end, or give another address");
+}
+
 static dl_status bind_link(dl_ps_link *link, const dl_ps_link_options *o) {
   set_int(link->socket, ZMQ_ROUTER_MANDATORY, 1);
+  DL_TRY(check_free(o));
   if (o->keys) {
     DL_TRY(dl_ps_door_open(link->context, o->allowed, &link->door));
     set_int(link->socket, ZMQ_CURVE_SERVER, 1);

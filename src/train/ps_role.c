@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "core/file.h"
 #include "core/mem.h"
 
 dl_ps_role dl_ps_role_of(const dl_config *config) {
@@ -40,6 +42,36 @@ dl_status dl_ps_check(const dl_config *config) {
     return dl_hint("serve with `dldist ps serve`, and set sync.connect for the workers");
   }
   return DL_OK;
+}
+
+/* Whether two paths are one place, of which nothing need be there. */
+static bool is_same_place(const char *a, const char *b) {
+  struct stat x, y;
+  const char *a_name = strrchr(a, '/'), *b_name = strrchr(b, '/');
+  char *a_folder = dl_path_dirname(a), *b_folder = dl_path_dirname(b);
+  const bool is = a_folder && b_folder && !strcmp(a_name ? a_name + 1 : a, b_name ? b_name + 1 : b) &&
+                  !stat(a_folder, &x) && !stat(b_folder, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+  free(a_folder);
+  free(b_folder);
+  return is;
+}
+
+dl_status dl_ps_check_folder(const dl_config *config, const char *folder) {
+  const char *socket = config->sync.bind;
+  char *place = dl_strdup(folder);
+  bool in_the_way = false;
+  if (!place) return DL_ERR_NOMEM;
+  for (size_t n = strlen(place); n > 1 && place[n - 1] == '/';) place[--n] = 0;
+  while (socket && !strncmp(socket, "ipc://", 6) && !in_the_way && place && strcmp(place, ".") && strcmp(place, "/")) {
+    in_the_way = is_same_place(place, socket + 6); /* or a folder that it lies in */
+    char *above = dl_path_dirname(place);
+    free(place);
+    place = above;
+  }
+  free(place);
+  if (!in_the_way) return DL_OK;
+  dl_config_fail(config, "sync.bind", "%s would be a socket and a folder of this run", socket + 6);
+  return dl_hint("give the socket, or the run, another name");
 }
 
 /* ---- what is computed ---- */

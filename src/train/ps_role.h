@@ -10,6 +10,8 @@
 dl_ps_role dl_ps_role_of(const dl_config *config);
 /* DL_ERR_USAGE for keys that do not go together. Not collective. */
 dl_status dl_ps_check(const dl_config *config);
+/* The same where the socket that is listened on would be in the way of a run's folder. Not collective. */
+dl_status dl_ps_check_folder(const dl_config *config, const char *folder);
 
 /* SHA-256 over all that is computed: the keys that are not neutral (sync.* apart), the samples, their shape. Servers
  * and workers must have the same. For a model whose data and network are there. Not collective. */

@@ -432,6 +432,7 @@ static dl_status train_run(dl_run *run, kept *k) {
   DL_TRY(load_config(run, &config));
   if (dl_ps_role_of(config) == DL_PS_WORKER && !run->options->dry_run) return dl_run_work(run, config);
   dl_status status = choose_folder(run, config, false);
+  if (status == DL_OK) status = dl_team_agree(run->team, dl_ps_check_folder(config, run->folder));
   if (status == DL_OK && !run->options->dry_run) status = load_kept(run, k);
   if (status != DL_OK) {
     dl_config_destroy(&config);

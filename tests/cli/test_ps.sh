@@ -226,6 +226,19 @@ try j2 train digits.yaml --set sync.mode=ps --set sync.servers=2 --run mistake
 check 'nobody left to compute' 2 "$code"
 try alone ps serve digits.yaml --bind somewhere --run mistake
 check 'no address' 2 "$code"
+echo precious >there
+for name in there "$work/there" whole; do
+  try alone ps serve digits.yaml --bind "ipc://$name" --run mistake
+  check "a socket in the place of $name" 2 "$code"
+done
+contains 'is said' 'there is a folder of that name' err
+check 'and what was there stays' precious "$(cat there)"
+for name in both both/ ./both "$work/both" both/run; do
+  try alone ps serve digits.yaml --bind "ipc://$work/both" --run "$name"
+  check "one name for socket and $name" 2 "$code"
+  contains 'is said, too' 'would be a socket and a folder of this run' err
+done
+check 'and leaves neither' 1 "$(test -e both || echo 1)"
 try alone ps serve digits.yaml --set sync.consistency=asp --bind "ipc://$work/m" --run mistake
 check 'LAMB needs whole tensors' 2 "$code"
 try alone ps serve digits.yaml --set sync.compress=topk --bind "ipc://$work/m" --run mistake

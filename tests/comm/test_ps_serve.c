@@ -440,6 +440,28 @@ static void test_what_others_can_reach_needs_keys(void) {
   }
 }
 
+/* What a server that was killed leaves is a socket that nobody listens on. */
+static void test_an_address_that_is_listened_on_is_not_taken_over(void) {
+  char path[160], there[170];
+  dl_ps_link *first = NULL, *second = NULL;
+  snprintf(path, sizeof path, "%s/taken", folder);
+  snprintf(there, sizeof there, "ipc://%s", path);
+  dl_ps_link_options options = {.address = there};
+  DL_ASSERT_OK(dl_ps_link_listen(&options, &first));
+  CU_ASSERT_EQUAL(dl_ps_link_listen(&options, &second), DL_ERR_SYSTEM);
+  CU_ASSERT_PTR_NULL(second);
+  CU_ASSERT_PTR_NOT_NULL(strstr(dl_error_last()->message, "another process"));
+  DL_ASSERT_OK(dl_ps_link_connect(&options, &second));
+  const dl_ps_frame hello = {.kind = DL_PS_HELLO};
+  CU_ASSERT(dl_ps_link_send_copy(second, NULL, &hello, "", 0));
+  CU_ASSERT(dl_ps_link_wait(first, 10000)); /* it still has the address */
+  dl_ps_link_close(&second, 0);
+  dl_ps_link_close(&first, 0);
+  CU_ASSERT_EQUAL(access(path, F_OK), 0);
+  DL_ASSERT_OK(dl_ps_link_listen(&options, &first));
+  dl_ps_link_close(&first, 0);
+}
+
 static void test_key_files_that_others_can_read_are_refused(void) {
   char key[160], pub[160], command[200];
   dl_ps_keys keys;
@@ -482,6 +504,7 @@ static const dl_test tests[] = {
     DL_TEST(test_who_says_done_without_its_push_has_not_done_it),
     DL_TEST(test_only_keys_on_the_list_are_let_in),
     DL_TEST(test_what_others_can_reach_needs_keys),
+    DL_TEST(test_an_address_that_is_listened_on_is_not_taken_over),
     DL_TEST(test_key_files_that_others_can_read_are_refused),
     DL_TEST(test_addresses_that_are_none_are_refused),
     DL_TEST(test_every_message_that_was_received_was_closed),

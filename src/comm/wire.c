@@ -151,8 +151,9 @@ static dl_status pretend_nodes(dl_wire *wire, int *node_of) {
   place->nodes = 0;
   for (int first = 0; first < place->size; first += (int)count, place->nodes++) {
     if (*at) count = strtol(at, &at, 10);
+    const bool ends = !*at || *at == ',';
     if (*at == ',') at++;
-    if (count < 1 || count > place->size)
+    if (!ends || count < 1 || count > place->size)
       return dl_fail(DL_ERR_USAGE, "DLDIST_NODES: '%.60s' is no list of numbers of ranks", text);
     int end = first + (int)count < place->size ? first + (int)count : place->size;
     for (int process = first; process < end; process++) node_of[process] = place->nodes;

@@ -14,6 +14,7 @@ typedef struct dl_wire_peer {
   double heard_s; /* when it last said that it waits */
   pid_t pid;      /* where it can be seen from here, else 0 */
   bool left;      /* it has said that it ends the job */
+  bool failed;    /* it has said that messages failed there */
 } dl_wire_peer;
 
 struct dl_wire {
@@ -37,7 +38,7 @@ struct dl_wire {
 };
 
 #define DL_TAG_BEAT 1
-enum { DL_BEAT_WAITS = 1, DL_BEAT_LEAVES = 2 }; /* the one byte of a beat */
+enum { DL_BEAT_WAITS = 1, DL_BEAT_LEAVES = 2, DL_BEAT_FAILED = 3 }; /* the one byte of a beat */
 
 /* An error of MPI as a status: as it is; and of messages that all wait for, in phase `what` where none is set. */
 dl_status dl_wire_check(int code, const char *call);

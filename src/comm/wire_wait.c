@@ -37,6 +37,7 @@ static void hear(dl_wire *wire, double now) {
       return;
     wire->peers[from.MPI_SOURCE].heard_s = now;
     if (beat == DL_BEAT_LEAVES) wire->peers[from.MPI_SOURCE].left = true;
+    if (beat == DL_BEAT_FAILED) wire->peers[from.MPI_SOURCE].failed = true;
   }
 }
 
@@ -191,12 +192,22 @@ dl_status dl_wire_fail_late(dl_wire *wire, const char *what) {
   return dl_hint("a rank is lost, stopped, or very slow; sync.timeout says how long to wait");
 }
 
+/* Where many see them fail the lowest speaks. */
+static bool lower_failed(const dl_wire *wire) {
+  int p = 0;
+  while (p < wire->place.rank && !wire->peers[p].failed) p++;
+  return p < wire->place.rank;
+}
+
 dl_status dl_wire_fail_lost(dl_wire *wire, const char *what, const char *why) {
+  static const char beat = DL_BEAT_FAILED;
   char phase[96];
   double now = dl_now_s();
   what = dl_phase_text(wire->phase, what, phase, sizeof phase);
   wire->late = true;
+  tell_all(wire, &beat);
   if (!somebody_died(wire, now) || another_speaks(wire, now)) give_way(wire);
+  if (lower_failed(wire)) give_way(wire);
   if (somebody_died(wire, dl_now_s())) return fail_dead(wire, what);
   dl_fail(DL_ERR_TRAIN, "messages failed at rank %d on %s in %s: %.500s", wire->place.rank * wire->threads,
           wire->peers[wire->place.rank].host, what, why);

@@ -1,6 +1,6 @@
 /* MPI fails in the third step of a job on several nodes: the calls below are this program's own, and one of them brings
- * an error in one process once the step is in that phase. It ends the job at once, whoever waits; the script beside it
- * looks at what was said. Pretended nodes: DLDIST_NODES. Ends with 0 where nothing was noticed.
+ * an error in one process (-1: in all) once the step is in that phase. It ends the job at once, whoever waits; the
+ * script beside it looks at what was said. Pretended nodes: DLDIST_NODES. Ends with 0 where nothing was noticed.
  *
  *   mpirun -n 3 flow_fault THREADS PROCESS gradients|verdict|weights MPI_Testsome|MPI_Isend|MPI_Iallgather */
 #include <mpi.h>
@@ -76,7 +76,7 @@ static dl_status run(dl_team *team, void *context) {
   const dl_sync_options options = {.shards = team->size, .overlap = true};
   dl_sync *sync = NULL;
   team->timeout_s = 60;
-  fails_here = team->rank / team->threads == *process;
+  fails_here = *process < 0 || team->rank / team->threads == *process;
   DL_TRY(dl_sync_new(team, &group, &options, &sync));
   dl_status status = DL_OK;
   for (int i = 1; i <= FAULT_STEP && status == DL_OK; i++) {

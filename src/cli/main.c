@@ -148,6 +148,7 @@ static dl_status run(int argc, char **argv) {
 
 int main(int argc, char **argv) {
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN); /* a file as long as ulimit -f allows is an error that is told */
   dl_data_own_process();
   return report(run(argc, argv));
 }

@@ -204,8 +204,8 @@ static dl_status refused(const dl_ps_worker *w, dl_ps_mail *mail) {
   dl_fail(mail->frame.status == DL_ERR_USAGE ? DL_ERR_USAGE : DL_ERR_TRAIN, "%s: %.*s", w->address[0], text_bytes(mail),
           (const char *)zmq_msg_data(&mail->payload));
   return dl_hint(
-      "use the server's configuration; sync.* but sync.compress, train.epochs, paths, checkpoint.* and log.* may "
-      "differ");
+      "use the server's configuration; sync.* but sync.compress (and topk's sync.topk), train.epochs, paths, "
+      "checkpoint.* and log.* may differ");
 }
 
 static dl_ps_heard join_one(dl_ps_worker *w, int s) {

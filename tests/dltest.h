@@ -4,6 +4,7 @@
 
 #include <CUnit/Basic.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "core/status.h"
 
@@ -33,6 +34,14 @@ static inline int dl_test_main(const char *suite_name, const dl_test *tests, siz
   unsigned ran = CU_get_number_of_tests_run();
   CU_cleanup_registry();
   return failures || ran != n ? 1 : 0;
+}
+/* The same with a new folder of that name, whose XXXXXX are filled in; it goes with all that is in it. */
+static inline int dl_test_main_in(char *folder, const char *suite_name, const dl_test *tests, size_t n) {
+  char command[160];
+  if (!mkdtemp(folder)) return 1;
+  int failed = dl_test_main(suite_name, tests, n);
+  snprintf(command, sizeof command, "rm -rf '%s'", folder);
+  return system(command) || failed;
 }
 #define DL_TEST_MAIN(suite, tests) \
   int main(void) { return dl_test_main(suite, tests, sizeof(tests) / sizeof((tests)[0])); }

@@ -208,10 +208,4 @@ static const dl_test tests[] = {
     DL_TEST(test_who_comes_behind_the_end_is_told_so),
 };
 
-int main(void) {
-  char command[64];
-  if (!mkdtemp(folder)) return 1;
-  int failed = dl_test_main("the end of parameter servers", tests, sizeof tests / sizeof *tests);
-  snprintf(command, sizeof command, "rm -rf %s", folder);
-  return system(command) || failed;
-}
+int main(void) { return dl_test_main_in(folder, "the end of parameter servers", tests, sizeof tests / sizeof *tests); }

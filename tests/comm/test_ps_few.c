@@ -303,10 +303,4 @@ static const dl_test tests[] = {
     DL_TEST(test_pushes_that_are_no_few_elements_change_nothing),
 };
 
-int main(void) {
-  char command[64];
-  if (!mkdtemp(folder)) return 1;
-  int failed = dl_test_main("few elements", tests, sizeof tests / sizeof *tests);
-  snprintf(command, sizeof command, "rm -rf %s", folder);
-  return system(command) || failed;
-}
+int main(void) { return dl_test_main_in(folder, "few elements", tests, sizeof tests / sizeof *tests); }

@@ -384,10 +384,4 @@ static const dl_test tests[] = {
     DL_TEST(test_parts_that_are_none_change_nothing),
 };
 
-int main(void) {
-  char command[64];
-  if (!mkdtemp(folder)) return 1;
-  int failed = dl_test_main("slices in parts", tests, sizeof tests / sizeof *tests);
-  snprintf(command, sizeof command, "rm -rf %s", folder);
-  return system(command) || failed;
-}
+int main(void) { return dl_test_main_in(folder, "slices in parts", tests, sizeof tests / sizeof *tests); }

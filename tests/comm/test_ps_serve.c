@@ -510,10 +510,4 @@ static const dl_test tests[] = {
     DL_TEST(test_every_message_that_was_received_was_closed),
 };
 
-int main(void) {
-  char command[64];
-  if (!mkdtemp(folder)) return 1;
-  int failed = dl_test_main("parameter servers", tests, sizeof tests / sizeof *tests);
-  snprintf(command, sizeof command, "rm -rf %s", folder);
-  return system(command) || failed;
-}
+int main(void) { return dl_test_main_in(folder, "parameter servers", tests, sizeof tests / sizeof *tests); }

@@ -338,6 +338,8 @@ static void test_mutated_frames_change_nothing_and_leave_nothing_behind(void) {
   stranger s[3] = {{1, false}, {2, false}, {3, true}};
   pthread_t thread[3], tapper;
   double first_mb = 0;
+  snprintf(back, sizeof back, "ipc://%s/server", folder);
+  snprintf(front, sizeof front, "ipc://%s/tap", folder);
   train(back, false, clean);
   CU_ASSERT(clean[1] != 0);
   atomic_store(&go, true);
@@ -363,12 +365,4 @@ static void test_mutated_frames_change_nothing_and_leave_nothing_behind(void) {
 
 static const dl_test tests[] = {DL_TEST(test_mutated_frames_change_nothing_and_leave_nothing_behind)};
 
-int main(void) {
-  char command[64];
-  if (!mkdtemp(folder)) return 1;
-  snprintf(back, sizeof back, "ipc://%s/server", folder);
-  snprintf(front, sizeof front, "ipc://%s/tap", folder);
-  int failed = dl_test_main("strangers with real frames", tests, sizeof tests / sizeof *tests);
-  snprintf(command, sizeof command, "rm -rf %s", folder);
-  return system(command) || failed;
-}
+int main(void) { return dl_test_main_in(folder, "strangers with real frames", tests, sizeof tests / sizeof *tests); }

@@ -308,6 +308,27 @@ static void test_folders_that_are_no_runs_are_named(void) {
   CU_ASSERT_EQUAL(read_log("pipe", &log), DL_ERR_DATA); /* and does not wait for it */
 }
 
+/* Statistics as they are shown. */
+typedef struct shown {
+  char *table, *page;
+} shown;
+
+static shown show(const char *text) {
+  dl_json *stats = NULL;
+  shown out = {NULL, NULL};
+  size_t bytes;
+  DL_ASSERT_OK(dl_json_parse(text, strlen(text), "case", &stats));
+  DL_ASSERT_OK(dl_stats_table(stats, &out.table));
+  DL_ASSERT_OK(dl_stats_page(stats, &out.page, &bytes));
+  dl_json_destroy(&stats);
+  return out;
+}
+
+static void forget(const shown *s) {
+  free(s->table);
+  free(s->page);
+}
+
 static void test_statistics_of_any_shape_make_a_table_and_a_page(void) {
   static const char *const cases[] = {
       "{}", "[]", "{\"features\":7,\"labels\":[],\"correlation\":\"x\",\"naive_bayes\":3}",
@@ -316,19 +337,12 @@ static void test_statistics_of_any_shape_make_a_table_and_a_page(void) {
       "\"labels\":{\"classes\":[{\"label\":0,\"count\":2},{\"label\":1,\"name\":\"b\",\"count\":1}]},"
       "\"correlation\":{\"names\":[\"a\",\"b\"],\"pearson\":[[1,0.5],[0.5]]}}"};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-    dl_json *stats = NULL;
-    char *table = NULL, *page = NULL;
-    size_t bytes;
-    DL_ASSERT_OK(dl_json_parse(cases[i], strlen(cases[i]), "case", &stats));
-    DL_ASSERT_OK(dl_stats_table(stats, &table));
-    DL_ASSERT_OK(dl_stats_page(stats, &page, &bytes));
-    CU_ASSERT_TRUE(is_balanced(page));
-    CU_ASSERT_PTR_NULL(strstr(page, "<i>"));
-    if (i == 3) CU_ASSERT_PTR_NOT_NULL(strstr(page, "&lt;i&gt;"));
-    if (i == 3) CU_ASSERT_PTR_NOT_NULL(strstr(table, "0.5000"));
-    free(table);
-    free(page);
-    dl_json_destroy(&stats);
+    const shown s = show(cases[i]);
+    CU_ASSERT_TRUE(is_balanced(s.page));
+    CU_ASSERT_PTR_NULL(strstr(s.page, "<i>"));
+    if (i == 3) CU_ASSERT_PTR_NOT_NULL(strstr(s.page, "&lt;i&gt;"));
+    if (i == 3) CU_ASSERT_PTR_NOT_NULL(strstr(s.table, "0.5000"));
+    forget(&s);
   }
 }
 
@@ -338,41 +352,27 @@ static void test_infinite_values_and_names_of_any_script_are_told(void) {
       "long\",\"count\":2440,\"infinite\":561},"
       "{\"name\":\"b\",\"count\":7,\"infinite\":0}],\"labels\":{\"classes\":[{\"label\":0,\"name\":\"\u00e9t\u00e9\","
       "\"count\":1}]}}";
-  dl_json *stats = NULL;
-  char *table = NULL, *page = NULL;
-  size_t bytes;
-  DL_ASSERT_OK(dl_json_parse(text, strlen(text), "case", &stats));
-  DL_ASSERT_OK(dl_stats_table(stats, &table));
-  DL_ASSERT_OK(dl_stats_page(stats, &page, &bytes));
-  CU_ASSERT_PTR_NOT_NULL(strstr(table, "\n\xc3\xa9t\xc3\xa9 of a name th       2,440"));
+  const shown s = show(text);
+  CU_ASSERT_PTR_NOT_NULL(strstr(s.table, "\n\xc3\xa9t\xc3\xa9 of a name th       2,440"));
   CU_ASSERT_PTR_NOT_NULL(
-      strstr(table, "\n\xc3\xa9t\xc3\xa9 of a name that is long: 561 infinite values are left out\n"));
-  CU_ASSERT_EQUAL(count(table, "infinite"), 1);
-  CU_ASSERT_EQUAL(count(page, "561 infinite values are left out"), 1);
-  CU_ASSERT_EQUAL(count(page, "infinite values"), 1);
-  CU_ASSERT_PTR_NOT_NULL(strstr(table, ", 1 sample, "));
-  CU_ASSERT_PTR_NOT_NULL(strstr(table, "labels: 1 class, "));
-  CU_ASSERT_PTR_NOT_NULL(strstr(table, "  0 \xc3\xa9t\xc3\xa9                             1 "));
-  free(table);
-  free(page);
-  dl_json_destroy(&stats);
+      strstr(s.table, "\n\xc3\xa9t\xc3\xa9 of a name that is long: 561 infinite values are left out\n"));
+  CU_ASSERT_EQUAL(count(s.table, "infinite"), 1);
+  CU_ASSERT_EQUAL(count(s.page, "561 infinite values are left out"), 1);
+  CU_ASSERT_EQUAL(count(s.page, "infinite values"), 1);
+  CU_ASSERT_PTR_NOT_NULL(strstr(s.table, ", 1 sample, "));
+  CU_ASSERT_PTR_NOT_NULL(strstr(s.table, "labels: 1 class, "));
+  CU_ASSERT_PTR_NOT_NULL(strstr(s.table, "  0 \xc3\xa9t\xc3\xa9                             1 "));
+  forget(&s);
 }
 
 static void test_tokens_are_no_samples(void) {
   static const char text[] = "{\"samples\":7000,\"columns_are\":\"tokens\",\"features\":[{\"name\":\"tokens\"}]}";
-  dl_json *stats = NULL;
-  char *table = NULL, *page = NULL;
-  size_t bytes;
-  DL_ASSERT_OK(dl_json_parse(text, strlen(text), "case", &stats));
-  DL_ASSERT_OK(dl_stats_table(stats, &table));
-  DL_ASSERT_OK(dl_stats_page(stats, &page, &bytes));
-  CU_ASSERT_PTR_NOT_NULL(strstr(table, ", 7,000 tokens, "));
-  CU_ASSERT_PTR_NOT_NULL(strstr(page, "<b>7,000</b>tokens"));
-  CU_ASSERT_PTR_NOT_NULL(strstr(page, "Tokens"));
-  CU_ASSERT_EQUAL(count(page, "samples") + count(page, "Features"), 0);
-  free(table);
-  free(page);
-  dl_json_destroy(&stats);
+  const shown s = show(text);
+  CU_ASSERT_PTR_NOT_NULL(strstr(s.table, ", 7,000 tokens, "));
+  CU_ASSERT_PTR_NOT_NULL(strstr(s.page, "<b>7,000</b>tokens"));
+  CU_ASSERT_PTR_NOT_NULL(strstr(s.page, "Tokens"));
+  CU_ASSERT_EQUAL(count(s.page, "samples") + count(s.page, "Features"), 0);
+  forget(&s);
 }
 
 static const dl_test tests[] = {
@@ -395,9 +395,5 @@ static const dl_test tests[] = {
 
 int main(void) {
   snprintf(folder, sizeof folder, "/tmp/dldist-pages-XXXXXX");
-  if (!mkdtemp(folder)) return 1;
-  int code = dl_test_main("pages", tests, sizeof tests / sizeof *tests);
-  char command[96];
-  snprintf(command, sizeof command, "rm -rf '%s'", folder);
-  return system(command) == 0 ? code : 1;
+  return dl_test_main_in(folder, "pages", tests, sizeof tests / sizeof *tests);
 }

@@ -87,12 +87,11 @@ static void print_step(const dl_model *model, const step_job *job, double *times
 
 /* Where rank 0's time of a step went. What waits for weights that are still on their way counts as forward. */
 static void print_phases(const step_job *job, const double *phases) {
-  static const char *const names[DL_STEP_PHASES] = {"read", "forward", "backward", "sync", "update"};
   printf("mean of rank 0's phases, ms:");
   for (int p = 0; p < DL_STEP_PHASES; p++) {
     double sum = 0;
     for (int64_t i = 0; i < job->steps; i++) sum += phases[i * DL_STEP_PHASES + p];
-    printf("%s %s %.3f", p ? "," : "", names[p], 1e3 * sum / (double)job->steps);
+    printf("%s %s %.3f", p ? "," : "", dl_step_phase_names[p], 1e3 * sum / (double)job->steps);
   }
   putchar('\n');
 }

@@ -156,8 +156,10 @@ static dl_status run_team(int threads, dl_wire *wire, dl_member_fn fn, void *con
     dl_error error = *dl_error_last();
     bool met = dl_wire_last_words(wire, &status, &error, LAST_WORDS_S);
     status = dl_error_adopt(&error);
-    if (!met) dl_crew_say_why();
-    if (!met) dl_wire_abort(wire, dl_status_exit_code(status));
+    if (!met) {
+      dl_crew_say_why();
+      dl_wire_abort(wire, dl_status_exit_code(status));
+    }
   }
   dl_crew_destroy(&crew);
   free(handles);

@@ -18,6 +18,10 @@
 typedef enum dl_ps_role { DL_PS_NONE, DL_PS_TEAM, DL_PS_SERVE, DL_PS_WORKER } dl_ps_role;
 /* In the order of DL_CONSISTENCY_NAMES. */
 typedef enum dl_ps_consistency { DL_PS_BSP, DL_PS_SSP, DL_PS_ASP } dl_ps_consistency;
+/* Whether pushes are applied one by one, rather than a step's sum at once. */
+static inline bool dl_ps_is_async(int consistency, int64_t staleness) {
+  return consistency == DL_PS_ASP || (consistency == DL_PS_SSP && staleness > 0);
+}
 /* What ssp and asp do with a push before it is acknowledged: nothing, hand it to the system, or see it onto the disk.
  * In the order of DL_PS_LOG_NAMES. */
 typedef enum dl_ps_log_policy { DL_PS_LOG_NONE, DL_PS_LOG_WRITE, DL_PS_LOG_SYNC } dl_ps_log_policy;

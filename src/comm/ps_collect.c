@@ -43,7 +43,7 @@ static dl_ps_added look_up(const dl_ps_collect *collect, dl_tree_node node) {
   int64_t begin, end, b = 0, e = 0;
   if (!dl_ps_node_leaves(node, collect->leaves, &begin, &end)) return DL_PS_NOT_A_NODE;
   for (int i = 0; i < collect->n_seen; i++) {
-    if (collect->seen[i].level == node.level && collect->seen[i].index == node.index) return DL_PS_TWICE;
+    if (dl_tree_node_is(collect->seen[i], node)) return DL_PS_TWICE;
     dl_ps_node_leaves(collect->seen[i], collect->leaves, &b, &e);
     if (begin < e && b < end) return DL_PS_NOT_A_NODE;
   }
@@ -72,8 +72,9 @@ static dl_tree_node rise(dl_tree_node node, int64_t leaves) {
 }
 
 static int find_sibling(const dl_ps_collect *collect, dl_tree_node node) {
+  node.index ^= 1;
   for (int i = 0; i < collect->n_waiting; i++)
-    if (collect->waiting[i].node.level == node.level && collect->waiting[i].node.index == (node.index ^ 1)) return i;
+    if (dl_tree_node_is(collect->waiting[i].node, node)) return i;
   return -1;
 }
 

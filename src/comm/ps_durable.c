@@ -175,7 +175,7 @@ bool dl_ps_durable_has(const dl_ps_serve *serve, int64_t step, dl_tree_node node
   int64_t n = 0;
   const dl_ps_log_entry *entry = serve->log ? dl_ps_log_entries(serve->log, &n) : NULL;
   for (int64_t i = serve->replayed; i < serve->to_replay && i < n; i++)
-    if (entry[i].step == step && entry[i].node.level == node.level && entry[i].node.index == node.index) return true;
+    if (entry[i].step == step && dl_tree_node_is(entry[i].node, node)) return true;
   return false;
 }
 

@@ -13,7 +13,7 @@
 static bool was_applied(const dl_ps_serve *serve, int64_t step, dl_tree_node node) {
   for (int i = 0; i < serve->n_seen; i++) {
     const dl_ps_applied *seen = &serve->seen[i];
-    if (seen->step == step && seen->node.level == node.level && seen->node.index == node.index) return true;
+    if (seen->step == step && dl_tree_node_is(seen->node, node)) return true;
   }
   return dl_ps_durable_has(serve, step, node);
 }
@@ -43,11 +43,8 @@ static dl_ps_log_entry entry_of(const dl_ps_serve *serve, const dl_ps_client *w,
                            .updates = serve->version - f->version};
   memcpy(entry.sums, f->sums, sizeof entry.sums);
   memcpy(entry.worker, w->name, sizeof entry.worker);
-  for (int i = 0; i < serve->units.n; i++) {
-    const dl_ps_unit *unit = &serve->units.unit[i];
-    if (unit->step == f->step && unit->node.level == f->node.level && unit->node.index == f->node.index)
-      entry.ahead = unit->step - unit->base;
-  }
+  const dl_ps_unit *unit = dl_ps_units_find(&serve->units, f->step, f->node);
+  if (unit) entry.ahead = unit->step - unit->base;
   return entry;
 }
 

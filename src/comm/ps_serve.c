@@ -32,7 +32,7 @@ typedef dl_ps_client worker;
 
 bool dl_ps_serve_is_async(const dl_sync *sync) {
   const dl_ps_options *o = &dl_ps_of(sync)->options;
-  return o->consistency == DL_PS_ASP || (o->consistency == DL_PS_SSP && o->staleness > 0);
+  return dl_ps_is_async(o->consistency, o->staleness);
 }
 
 static bool is_first(const dl_ps *own) { return own->server == 0; }

@@ -143,10 +143,6 @@ static bool begin_gather(dl_ps *own, dl_ps_gather *g, const dl_ps_frame *f) {
   return true;
 }
 
-static bool is_of(const dl_ps_gather *g, const dl_ps_frame *f) {
-  return f->step == g->step && f->node.level == g->node.level && f->node.index == g->node.index;
-}
-
 static dl_ps_gathered end_gather(dl_ps_gather *g, const dl_ps_frame *f, dl_ps_sum *out) {
   *out = (dl_ps_sum){.node = g->node, .values = g->owner->buffer, .owner = g->owner};
   memcpy(out->sums, f->sums, sizeof out->sums);
@@ -162,7 +158,7 @@ dl_ps_gathered dl_ps_gather_part(dl_sync *sync, dl_ps_gather *g, const dl_ps_mai
   if (!has_length(sync, part, f->form, zmq_msg_size(&mail->payload))) return DL_PS_PART_BAD;
   if (g->missing && f->sequence < g->sequence) return DL_PS_PART_IN;
   if ((!g->missing || f->sequence > g->sequence) && !begin_gather(own, g, f)) return DL_PS_PART_NO_ROOM;
-  if (!is_of(g, f)) return DL_PS_PART_BAD;
+  if (f->step != g->step || !dl_tree_node_is(f->node, g->node)) return DL_PS_PART_BAD;
   if (g->have[f->part]) return DL_PS_PART_IN;
   if (!read_part(sync, part, f->form, &mail->payload, g->owner->buffer + (part->begin - own->begin)))
     return DL_PS_PART_BAD;

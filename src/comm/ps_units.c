@@ -72,10 +72,10 @@ dl_status dl_ps_units_restore(dl_ps_units *units, int64_t step, dl_tree_node nod
   return DL_OK;
 }
 
-static dl_ps_unit *find_unit(const dl_ps_units *units, int64_t step, dl_tree_node node) {
+dl_ps_unit *dl_ps_units_find(const dl_ps_units *units, int64_t step, dl_tree_node node) {
   for (int i = 0; i < units->n; i++) {
     dl_ps_unit *unit = &units->unit[i];
-    if (unit->step == step && unit->node.level == node.level && unit->node.index == node.index) return unit;
+    if (unit->step == step && dl_tree_node_is(unit->node, node)) return unit;
   }
   return NULL;
 }
@@ -100,12 +100,12 @@ dl_status dl_ps_units_grant(dl_ps_units *units, int holder, int workers, double 
 }
 
 dl_ps_done dl_ps_units_look(const dl_ps_units *units, int64_t step, dl_tree_node node) {
-  const dl_ps_unit *unit = find_unit(units, step, node);
+  const dl_ps_unit *unit = dl_ps_units_find(units, step, node);
   return !unit ? DL_PS_DONE_UNKNOWN : unit->done ? DL_PS_DONE_BEFORE : DL_PS_DONE_NOW;
 }
 
 dl_ps_done dl_ps_units_done(dl_ps_units *units, int64_t step, dl_tree_node node) {
-  dl_ps_unit *unit = find_unit(units, step, node);
+  dl_ps_unit *unit = dl_ps_units_find(units, step, node);
   dl_ps_done known = dl_ps_units_look(units, step, node);
   if (known != DL_PS_DONE_NOW) return known;
   unit->done = true;

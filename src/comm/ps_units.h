@@ -51,6 +51,8 @@ void dl_ps_units_close(dl_ps_units *units, int64_t step);
 /* The next unit for `holder`, one of `workers`: the one that it has already, one that was given up, or a new one. *out
  * is NULL where there is none; else it is borrowed until the next call. */
 dl_status dl_ps_units_grant(dl_ps_units *units, int holder, int workers, double now_s, const dl_ps_unit **out);
+/* A unit of a step in progress, NULL where there is none; borrowed until the next call. */
+dl_ps_unit *dl_ps_units_find(const dl_ps_units *units, int64_t step, dl_tree_node node);
 /* What is known of a unit; it is left as it is. */
 dl_ps_done dl_ps_units_look(const dl_ps_units *units, int64_t step, dl_tree_node node);
 dl_ps_done dl_ps_units_done(dl_ps_units *units, int64_t step, dl_tree_node node);

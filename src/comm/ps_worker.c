@@ -19,11 +19,7 @@
 static dl_status reclaim(dl_ps_worker *w) {
   const double begin = dl_now_s();
   while (atomic_load_explicit(&w->busy, memory_order_acquire)) {
-    if (dl_ps_worker_is_stopped(w)) return dl_fail(DL_ERR_STOPPED, "this worker was told to stop");
-    if (dl_now_s() - begin > w->options.timeout_s) {
-      dl_ps_worker_fail_silent(w, 0);
-      return DL_ERR_TRAIN;
-    }
+    if (dl_ps_worker_patience_since(w, 0, begin) == DL_PS_FAILED) return dl_error_last()->status;
     nanosleep(&(struct timespec){0, 20000}, NULL);
   }
   return DL_OK;
@@ -46,8 +42,7 @@ static dl_ps_heard push_to_all(dl_ps_worker *w, bool *taken, uint64_t *receipts,
   *receipts = 0;
   if (!dl_ps_worker_push(w)) return w->lost;
   for (int s = 0; s < w->servers; s++) {
-    dl_ps_frame frame = dl_ps_worker_request(w, DL_PS_PULL);
-    frame.status = DL_PS_ECHO | dl_ps_worker_ways(w, s, true);
+    const dl_ps_frame frame = dl_ps_worker_echo(w, s);
     dl_ps_heard how = dl_ps_worker_converse(w, s, &frame, "", true, mail);
     if (how != DL_PS_ANSWERED) return how;
     *taken &= mail->frame.kind == DL_PS_TAKEN;

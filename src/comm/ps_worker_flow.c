@@ -64,6 +64,12 @@ int32_t dl_ps_worker_ways(const dl_ps_worker *w, int s, bool views) {
   return (views && w->theirs[s] ? DL_PS_VIEW : 0) | (comes_in_parts(w, s) ? DL_PS_PARTS : 0);
 }
 
+dl_ps_frame dl_ps_worker_echo(const dl_ps_worker *w, int s) {
+  dl_ps_frame frame = dl_ps_worker_request(w, DL_PS_PULL);
+  frame.status = DL_PS_ECHO | dl_ps_worker_ways(w, s, true);
+  return frame;
+}
+
 /* ---- weights ---- */
 
 static void restart(dl_ps_flow *flow, int64_t version) {
@@ -129,15 +135,9 @@ static bool receive(dl_ps_worker *w, int s, uint64_t echo, double *part_s) {
   return true;
 }
 
-static void fail(dl_ps_worker *w) {
-  w->lost = DL_PS_FAILED;
-  w->error = *dl_error_last();
-}
-
 static void ask_for_echo(dl_ps_worker *w, int s, uint64_t *echo) {
   if (!*echo) *echo = ++w->sequence;
-  dl_ps_frame frame = dl_ps_worker_request(w, DL_PS_PULL);
-  frame.status = DL_PS_ECHO | dl_ps_worker_ways(w, s, true);
+  const dl_ps_frame frame = dl_ps_worker_echo(w, s);
   dl_ps_link_send_copy(w->link[s], NULL, &frame, "", 0);
 }
 
@@ -146,19 +146,12 @@ static void await_part(dl_ps_worker *w, int s, int k) {
   double asked = w->heard_s = dl_now_s();
   while (w->lost == DL_PS_ANSWERED && w->flow[s].missing && !w->flow[s].have[k]) {
     if (receive(w, s, echo, &asked)) continue;
+    w->lost = dl_ps_worker_patience(w, s);
+    if (w->lost == DL_PS_FAILED) w->error = *dl_error_last();
+    if (w->lost != DL_PS_ANSWERED) return;
     const double now = dl_now_s();
-    if (s > 0 && dl_ps_worker_hears_the_end(w)) {
-      w->lost = DL_PS_ENDED;
-    } else if (dl_ps_worker_is_stopped(w)) {
-      dl_fail(DL_ERR_STOPPED, "this worker was told to stop");
-      fail(w);
-    } else if (now - w->heard_s > w->options.timeout_s) {
-      dl_ps_worker_fail_silent(w, s);
-      fail(w);
-    } else {
-      if (now - asked > ECHO_S) ask_for_echo(w, s, &echo), asked = now;
-      dl_ps_link_wait(w->link[s], WAIT_MS);
-    }
+    if (now - asked > ECHO_S) ask_for_echo(w, s, &echo), asked = now;
+    dl_ps_link_wait(w->link[s], WAIT_MS);
   }
 }
 
@@ -236,8 +229,11 @@ bool dl_ps_worker_push(dl_ps_worker *w) {
 
 /* ---- leaves ---- */
 
-static void add_sums(double *restrict into, const double *restrict x) {
-  for (int k = 0; k < DL_LEAF_SUMS; k++) into[k] += x[k];
+/* A leaf's doubles in slot `top`, then down the stack. */
+static void merge_sums(dl_ps_worker *w, int top, int merges, const double sums[DL_LEAF_SUMS]) {
+  memcpy(w->sums[top], sums, sizeof w->sums[top]);
+  for (int m = 0; m < merges; m++, top--)
+    for (int k = 0; k < DL_LEAF_SUMS; k++) w->sums[top - 1][k] += w->sums[top][k];
 }
 
 /* The unit's sum becomes what goes out of it. */
@@ -257,11 +253,9 @@ void dl_ps_worker_thinned(dl_ps_worker *w, bool counts) {
 /* What the push of the last leaf will merge is known before its gradient is; the doubles are, too. */
 static void begin_last(dl_ps_worker *w, int64_t leaf, const double sums[DL_LEAF_SUMS]) {
   dl_tree_stack stack = w->stack;
-  int top = stack.depth;
   w->last_merges = dl_tree_stack_push_leaf(&stack, leaf);
   w->merged_from = w->group->count;
-  memcpy(w->sums[top], sums, sizeof w->sums[top]);
-  for (int m = 0; m < w->last_merges; m++, top--) add_sums(w->sums[top - 1], w->sums[top]);
+  merge_sums(w, w->stack.depth, w->last_merges, sums);
 }
 
 /* Elements [from, end) of the leaf in slot `top`, down the stack. */
@@ -293,7 +287,7 @@ float *dl_ps_worker_gradients(dl_ps_worker *w) {
 }
 
 void dl_ps_worker_leaf_done(dl_ps_worker *w, int64_t leaf, const double sums[DL_LEAF_SUMS]) {
-  int top = w->stack.depth;
+  const int top = w->stack.depth;
   dl_ps_worker_ready(w, leaf, 0, sums);
   const int merges = dl_tree_stack_push_leaf(&w->stack, leaf);
   if (w->last_merges >= 0) { /* they are in */
@@ -301,6 +295,5 @@ void dl_ps_worker_leaf_done(dl_ps_worker *w, int64_t leaf, const double sums[DL_
     return;
   }
   merge(w, top, merges, 0, w->group->count);
-  memcpy(w->sums[top], sums, sizeof w->sums[top]);
-  for (int m = 0; m < merges; m++, top--) add_sums(w->sums[top - 1], w->sums[top]);
+  merge_sums(w, top, merges, sums);
 }

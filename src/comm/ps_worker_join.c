@@ -36,7 +36,9 @@ static dl_status connect_to(dl_ps_worker *w, int s, size_t most, int parts) {
   return dl_ps_link_connect(&options, &w->link[s]);
 }
 
-dl_ps_heard dl_ps_worker_fail_silent(const dl_ps_worker *w, int s) {
+dl_ps_heard dl_ps_worker_patience_since(const dl_ps_worker *w, int s, double begin_s) {
+  if (w->options.stop && *w->options.stop) return dl_fail(DL_ERR_STOPPED, "this worker was told to stop"), DL_PS_FAILED;
+  if (dl_now_s() - begin_s <= w->options.timeout_s) return DL_PS_ANSWERED;
   dl_fail(DL_ERR_TRAIN, "no sound from the parameter server at %s for %.0f s", w->address[s], w->options.timeout_s);
   dl_hint(w->locked ? "is it there, is this worker's key on its list, and is sync.server_key its key?"
                     : "is it there, and does it want keys? sync.timeout says how long is waited");
@@ -56,14 +58,19 @@ bool dl_ps_worker_is_the_end(dl_ps_worker *w, int s, dl_ps_mail *mail) {
   return true;
 }
 
-/* It may also send what is left of its weights. */
-bool dl_ps_worker_hears_the_end(dl_ps_worker *w) {
+/* Whether the first one says the end while another is waited for, which may be gone; it may also send what is left of
+ * its weights. */
+static bool hears_the_end(dl_ps_worker *w) {
   dl_ps_mail mail;
   while (!w->end.end && w->link[0] && dl_ps_link_receive(w->link[0], &mail)) {
     if (!dl_ps_worker_is_the_end(w, 0, &mail)) dl_ps_worker_take_part(w, 0, &mail);
     dl_ps_mail_done(&mail);
   }
   return w->end.end;
+}
+
+dl_ps_heard dl_ps_worker_patience(dl_ps_worker *w, int s) {
+  return s > 0 && hears_the_end(w) ? DL_PS_ENDED : dl_ps_worker_patience_since(w, s, w->heard_s);
 }
 
 /* Whether this frame ends the wait for an answer. */
@@ -86,10 +93,8 @@ static dl_ps_heard converse_bytes(dl_ps_worker *w, int s, const dl_ps_frame *fra
       if (!over || how != DL_PS_ANSWERED) dl_ps_mail_done(mail);
       if (over) return how;
     }
-    if (s > 0 && dl_ps_worker_hears_the_end(w)) return DL_PS_ENDED;
-    if (dl_ps_worker_is_stopped(w)) return dl_fail(DL_ERR_STOPPED, "this worker was told to stop"), DL_PS_FAILED;
+    if ((how = dl_ps_worker_patience(w, s)) != DL_PS_ANSWERED) return how;
     const double now = dl_now_s();
-    if (now - w->heard_s > w->options.timeout_s) return dl_ps_worker_fail_silent(w, s);
     if (now - asked > AGAIN_S) {
       dl_ps_link_send_copy(w->link[s], NULL, frame, text, bytes);
       asked = now;

@@ -83,7 +83,6 @@ static inline size_t dl_ps_worker_slice_bytes(const dl_ps_worker *w, int s) {
 static inline dl_ps_frame dl_ps_worker_request(const dl_ps_worker *w, int kind) {
   return (dl_ps_frame){.kind = kind, .job = w->job, .life = w->life, .sequence = w->sequence, .version = -1};
 }
-static inline bool dl_ps_worker_is_stopped(const dl_ps_worker *w) { return w->options.stop && *w->options.stop; }
 
 /* ---- ps_worker_join.c ---- */
 
@@ -94,10 +93,11 @@ dl_ps_heard dl_ps_worker_converse(dl_ps_worker *w, int s, const dl_ps_frame *fra
                                   dl_ps_mail *mail);
 /* Whether server `s` says that there is no more work: the first one alone may. */
 bool dl_ps_worker_is_the_end(dl_ps_worker *w, int s, dl_ps_mail *mail);
-/* The same of the first one while another is waited for, which may be gone. */
-bool dl_ps_worker_hears_the_end(dl_ps_worker *w);
-/* The servers were silent for too long: an error, FAILED. */
-dl_ps_heard dl_ps_worker_fail_silent(const dl_ps_worker *w, int s);
+/* Whether there is still something to wait for of server `s`, with the first one's end seen meanwhile: ANSWERED; else
+ * ENDED, or FAILED with a record (told to stop, silent for too long since w->heard_s). */
+dl_ps_heard dl_ps_worker_patience(dl_ps_worker *w, int s);
+/* The same of what happens here alone, since `begin_s`. */
+dl_ps_heard dl_ps_worker_patience_since(const dl_ps_worker *w, int s, double begin_s);
 /* From hello on, with new connections: whatever was on the old ones is gone. */
 dl_status dl_ps_worker_join_all(dl_ps_worker *w);
 /* slot[0] moves into `memory`, or out of it; what it holds is lost. */
@@ -117,6 +117,8 @@ void dl_ps_worker_reset_flow(dl_ps_worker *w);
 void dl_ps_worker_note_sharing(dl_ps_worker *w);
 /* How server `s` may give its slice, for a frame's status; `views`: in memory too. */
 int32_t dl_ps_worker_ways(const dl_ps_worker *w, int s, bool views);
+/* What server `s` answers behind all that it sent before, without weights. */
+dl_ps_frame dl_ps_worker_echo(const dl_ps_worker *w, int s);
 /* The request with the present sequence may be answered with weights in parts; it is not, or it is by those that
  * `frame` announces (false: nobody asked for them). */
 void dl_ps_worker_expect(dl_ps_worker *w, int s);

@@ -17,6 +17,8 @@ typedef struct dl_tree_node {
   int64_t index;
 } dl_tree_node;
 
+static inline bool dl_tree_node_is(dl_tree_node a, dl_tree_node b) { return a.level == b.level && a.index == b.index; }
+
 /* A stack of nodes while the leaves of a run are added in order. Values are the caller's: slot k of the stack is slot k
  * of the caller's buffers. */
 typedef struct dl_tree_stack {

@@ -20,7 +20,7 @@
 
 enum { NOTE_READ, NOTE_FORWARD, NOTE_BACKWARD, NOTE_SYNC, NOTE_UPDATE, NOTE_PHASES, NOTE_CHECKPOINT_DUE = NOTE_PHASES };
 _Static_assert((int)NOTE_PHASES == DL_STEP_PHASES, "run.h says so");
-static const char *const phase_names[NOTE_PHASES] = {"read", "forward", "backward", "sync", "update"};
+const char *const dl_step_phase_names[DL_STEP_PHASES] = {"read", "forward", "backward", "sync", "update"};
 
 #define STEPS_NOT_COUNTED 10 /* of samples_per_s: the first steps of a process warm up */
 
@@ -80,7 +80,7 @@ static void put_phases(const loop *l, const double *notes, dl_json *event) {
     dl_json_put_real(phase, "min", values[0]);
     dl_json_put_real(phase, "median", size % 2 ? values[size / 2] : (values[size / 2 - 1] + values[size / 2]) / 2);
     dl_json_put_real(phase, "max", values[size - 1]);
-    dl_json_put(event, phase_names[p], phase);
+    dl_json_put(event, dl_step_phase_names[p], phase);
   }
   if (values != few) free(values);
 }

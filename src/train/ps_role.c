@@ -15,11 +15,6 @@ dl_ps_role dl_ps_role_of(const dl_config *config) {
   return config->sync.connect ? DL_PS_WORKER : DL_PS_TEAM;
 }
 
-static bool is_synchronous(const dl_config *config) {
-  return config->sync.consistency == DL_PS_BSP ||
-         (config->sync.consistency == DL_PS_SSP && config->sync.staleness == 0);
-}
-
 dl_status dl_ps_check(const dl_config *config) {
   const dl_ps_role role = dl_ps_role_of(config);
   if (role == DL_PS_NONE && (config->sync.connect || config->sync.bind)) {
@@ -30,7 +25,8 @@ dl_status dl_ps_check(const dl_config *config) {
   if (role == DL_PS_WORKER && !config->sync.key != !config->sync.server_key)
     return dl_config_fail(config, config->sync.key ? "sync.key" : "sync.server_key",
                           "a worker with a key needs both sync.key, its own, and sync.server_key, the server's .pub");
-  if (role == DL_PS_SERVE && config->sync.compress == DL_COMPRESS_TOPK && is_synchronous(config)) {
+  if (role == DL_PS_SERVE && config->sync.compress == DL_COMPRESS_TOPK &&
+      !dl_ps_is_async(config->sync.consistency, config->sync.staleness)) {
     dl_config_fail(config, "sync.compress",
                    "topk leaves gradients behind with the worker that computed them: with bsp the bits would depend on "
                    "who computes");

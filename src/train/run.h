@@ -34,6 +34,7 @@ dl_status dl_run_train(dl_team *team, const dl_run_options *options);
 /* ---- between run.c and fit.c ---- */
 
 #define DL_STEP_PHASES 5
+extern const char *const dl_step_phase_names[DL_STEP_PHASES]; /* read, forward, backward, sync, update */
 
 typedef struct dl_run {
   dl_team *team;
@@ -50,7 +51,7 @@ typedef struct dl_run {
   int lock;                /* member 0: metrics.jsonl, held so that no other run takes the folder; -1: none */
   double samples_per_s;    /* so far */
   double *step_seconds;    /* NULL, or where member 0's time of each step goes (a benchmark) */
-  double *step_phases;     /* the same in parts, DL_STEP_PHASES a step: read, forward, backward, sync, update */
+  double *step_phases;     /* the same in parts, DL_STEP_PHASES a step */
   dl_digest digest;        /* of the weights at the end, member 0 */
 } dl_run;
 

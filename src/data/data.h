@@ -15,6 +15,7 @@
 
 typedef enum dl_split_kind { DL_SPLIT_TRAIN, DL_SPLIT_VALID, DL_SPLIT_TEST, DL_SPLITS } dl_split_kind;
 #define DL_SPLIT_NAMES "train|valid|test"
+extern const char *const dl_split_words[DL_SPLITS]; /* one by one; the groups of a data set file */
 
 typedef struct dl_data dl_data;
 

@@ -19,6 +19,8 @@
         {"y", DL_OPTION_STRING, offsetof(dl_split_names, y), 0, 0, split "/y", NULL, "data set of the targets", false}, \
         {"weight", DL_OPTION_STRING, offsetof(dl_split_names, weight), 0, 0, "", NULL, "data set of weights", false},   \
   }
+const char *const dl_split_words[DL_SPLITS] = {"train", "valid", "test"};
+
 static const dl_option name_rows[DL_SPLITS][3] = {NAME_ROWS("train"), NAME_ROWS("valid"), NAME_ROWS("test")};
 
 /* language_model reads tokens alone; a user may call them x. */

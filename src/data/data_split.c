@@ -15,7 +15,6 @@
 #include "data/verify.h"
 
 enum { MOST_CLASSES = 65536 };
-static const char *const split_names[DL_SPLITS] = {"train", "valid", "test"};
 
 typedef struct splitter {
   const char *path;
@@ -104,7 +103,7 @@ static dl_status make_pile(const splitter *s, const dl_h5_set *set, const char *
   int64_t dim[DL_H5_MAX_DIMS];
   memcpy(dim, set->dim, sizeof dim);
   dim[0] = s->size[split];
-  snprintf(out->name, sizeof out->name, "%s/%s", split_names[split], part);
+  snprintf(out->name, sizeof out->name, "%s/%s", dl_split_words[split], part);
   if (!dim[0]) return DL_OK;
   DL_TRY(dl_h5_target_make(s->out, out->name, type, set->dims, dim, true, &out->to));
   out->block = out->to.chunk_rows;
@@ -182,7 +181,7 @@ static dl_status check_splits(const splitter *s) {
       char name[32];
       dl_h5_set set;
       bool found = false;
-      snprintf(name, sizeof name, "%s/%s", split_names[k], parts[p]);
+      snprintf(name, sizeof name, "%s/%s", dl_split_words[k], parts[p]);
       DL_TRY(dl_h5_set_open(&s->in, name, &found, &set));
       if (found) dl_h5_set_close(&set);
     }
@@ -208,10 +207,10 @@ static dl_status copy_rest(const splitter *s) {
 
 static dl_status check_free(const splitter *s) {
   for (int k = DL_SPLIT_VALID; k < DL_SPLITS; k++) {
-    if ((k == DL_SPLIT_TEST ? s->test : s->valid) <= 0 || H5Lexists(s->in.id, split_names[k], H5P_DEFAULT) <= 0)
+    if ((k == DL_SPLIT_TEST ? s->test : s->valid) <= 0 || H5Lexists(s->in.id, dl_split_words[k], H5P_DEFAULT) <= 0)
       continue;
-    dl_fail_at(DL_ERR_USAGE, s->path, 0, 0, "has a %s split already", split_names[k]);
-    return dl_hint("leave out --%s-fraction", split_names[k]);
+    dl_fail_at(DL_ERR_USAGE, s->path, 0, 0, "has a %s split already", dl_split_words[k]);
+    return dl_hint("leave out --%s-fraction", dl_split_words[k]);
   }
   return DL_OK;
 }

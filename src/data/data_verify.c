@@ -15,7 +15,6 @@
 #include "data/hdf5_probe.h"
 
 enum { MOST_OF_A_KIND = 20, N_PARTS = 4 };
-static const char *const split_names[DL_SPLITS] = {"train", "valid", "test"};
 static const char *const parts[N_PARTS] = {"x", "y", "weight", "tokens"};
 
 const char *dl_finding_name(dl_finding_kind kind) {
@@ -221,7 +220,7 @@ static dl_status check_shape(checker *c, const dl_h5_set *set, int split, int pa
     return add_shape(c, set->name, text);
   }
   if (part != 3 && !c->has_x[split] && !c->bad_x[split]) {
-    snprintf(text, sizeof text, "there is no %s/x beside it", split_names[split]);
+    snprintf(text, sizeof text, "there is no %s/x beside it", dl_split_words[split]);
     return add_shape(c, set->name, text);
   }
   if (part == 3 || !c->has_x[split] || c->x[split].dim[0] == set->dim[0]) return DL_OK;
@@ -243,7 +242,7 @@ static dl_status check_set(checker *c, int split, int part) {
   char name[32];
   dl_h5_set set;
   bool found = false;
-  snprintf(name, sizeof name, "%s/%s", split_names[split], parts[part]);
+  snprintf(name, sizeof name, "%s/%s", dl_split_words[split], parts[part]);
   dl_status status = dl_h5_set_open(c->file, name, &found, &set);
   if (status == DL_ERR_DATA) {
     c->bad_x[split] = c->bad_x[split] || part == 0;
@@ -312,14 +311,14 @@ static dl_status find_repeated(checker *c) {
                       .first = p->first[1],
                       .last = p->first[1],
                       .chunk = chunk_of(&c->x[t], p->first[1])};
-      snprintf(f.set, sizeof f.set, "%s/x", split_names[t]);
+      snprintf(f.set, sizeof f.set, "%s/x", dl_split_words[t]);
       const char *rows = p->count == 1 ? "row is" : "rows are";
       if (s == t)
         snprintf(f.text, sizeof f.text, "%lld %s there before: row %lld is row %lld again", (long long)p->count, rows,
                  (long long)p->first[1], (long long)p->first[0]);
       else
         snprintf(f.text, sizeof f.text, "%lld %s in %s/x too: row %lld is row %lld there", (long long)p->count, rows,
-                 split_names[s], (long long)p->first[1], (long long)p->first[0]);
+                 dl_split_words[s], (long long)p->first[1], (long long)p->first[0]);
       DL_TRY(add(c, &f));
     }
   return DL_OK;

@@ -12,7 +12,6 @@
 #include "data/import.h"
 
 enum { MOST_CLASSES = 65536 }; /* that are counted */
-static const char *const split_names[DL_SPLITS] = {"train", "valid", "test"};
 
 typedef struct line {
   char *text;
@@ -43,9 +42,9 @@ static bool put_sizes(line *l, const dl_h5_file *file, const char *part, dl_h5_s
     char name[32];
     dl_h5_set one;
     bool found = false;
-    snprintf(name, sizeof name, "%s/%s", split_names[s], part);
+    snprintf(name, sizeof name, "%s/%s", dl_split_words[s], part);
     if (dl_h5_set_open(file, name, &found, &one) != DL_OK || !found) continue;
-    put(l, "%s%s %lld", any ? ", " : "", split_names[s], (long long)one.dim[0]);
+    put(l, "%s%s %lld", any ? ", " : "", dl_split_words[s], (long long)one.dim[0]);
     if (!any) *set = one;
     any = true;
     dl_h5_set_close(&one);
@@ -94,7 +93,7 @@ static void put_labels(line *l, const dl_h5_file *file) {
   dl_status status = all.seen ? DL_OK : DL_ERR_NOMEM;
   for (int s = 0; s < DL_SPLITS && status == DL_OK; s++) {
     char name[32];
-    snprintf(name, sizeof name, "%s/y", split_names[s]);
+    snprintf(name, sizeof name, "%s/y", dl_split_words[s]);
     status = count_split(&all, file, name);
   }
   free(all.seen);

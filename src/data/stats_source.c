@@ -8,12 +8,11 @@
 #include <string.h>
 
 #include "core/mem.h"
+#include "data/data.h"
 
 #define LEAF_VALUES 32768
 
 /* ---- opening ---- */
-
-static const char *const splits[] = {"train", "valid", "test"};
 
 static dl_status open_named(dl_stats_source *s, const char *split, const char *what, const char *given, char name[256],
                             dl_h5_set *set, bool *found) {
@@ -25,8 +24,8 @@ static dl_status open_named(dl_stats_source *s, const char *split, const char *w
 /* The split's x, or its tokens. */
 static dl_status open_x(dl_stats_source *s, const dl_stats_options *options) {
   bool found = false;
-  for (int i = 0; i < 3 && !found; i++) {
-    const char *split = options->split ? options->split : splits[i];
+  for (int i = 0; i < DL_SPLITS && !found; i++) {
+    const char *split = options->split ? options->split : dl_split_words[i];
     snprintf(s->split, sizeof s->split, "%s", split);
     DL_TRY(open_named(s, split, "x", options->x, s->x_name, &s->x, &found));
     if (!found && !options->x) {

@@ -7,6 +7,7 @@
 #include <mpi.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -143,7 +144,7 @@ static dl_status pretend_nodes(dl_wire *wire, int *node_of) {
   char text[256] = "";
   const char *asked = getenv("DLDIST_NODES");
   dl_wire_place *place = &wire->place;
-  if (asked && strlen(asked) < sizeof text) strcpy(text, asked);
+  if (asked) snprintf(text, sizeof text, "%.250s%s", asked, strlen(asked) > 250 ? "..." : ""); /* refused if reached */
   DL_TRY(check(MPI_Bcast(text, sizeof text, MPI_CHAR, 0, wire->comm), "MPI_Bcast"));
   if (!text[0] || place->nodes > 1) return DL_OK;
   char *at = text;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "core/file.h"
 #include "core/options.h"
@@ -148,10 +149,25 @@ dl_status dl_import(const char *format, const char *const *inputs, int n_inputs,
   return dl_import_on(NULL, format, inputs, n_inputs, settings, n_settings, output, force, NULL);
 }
 
-static dl_status check_call(const dl_format *format, int n_inputs, const char *output, bool force) {
+/* The format that a file's ending names, NULL where none does. */
+static const dl_format *format_of_ending(const char *path) {
+  const char *dot = strrchr(path, '.');
+  for (int i = 0; dot && i < N_FORMATS; i++)
+    if (!strcasecmp(dot + 1, formats[i].name)) return &formats[i];
+  return NULL;
+}
+
+static dl_status check_call(const dl_format *format, const char *const *inputs, int n_inputs, const char *output,
+                            bool force) {
   if (n_inputs < format->min_inputs || n_inputs > format->max_inputs) {
-    dl_fail(DL_ERR_USAGE, "format %s takes %d to %d inputs, not %d", format->name, format->min_inputs,
-            format->max_inputs, n_inputs);
+    if (format->min_inputs < format->max_inputs)
+      dl_fail(DL_ERR_USAGE, "format %s takes %d to %d inputs, not %d", format->name, format->min_inputs,
+              format->max_inputs, n_inputs);
+    else
+      dl_fail(DL_ERR_USAGE, "format %s takes %d input%s, not %d", format->name, format->min_inputs,
+              format->min_inputs == 1 ? "" : "s", n_inputs);
+    const dl_format *other = n_inputs ? format_of_ending(inputs[0]) : NULL;
+    if (other && other != format) format = other;
     return dl_hint("usage: dldist data import %s %s -o FILE.h5", format->name, format->usage);
   }
   if (!dl_path_exists(output) || dl_path_is_dir(output) || force) return DL_OK;
@@ -167,7 +183,7 @@ dl_status dl_import_on(dl_team *team, const char *format, const char *const *inp
   void *options = dl_calloc(1, chosen->options_size + 1);
   dl_import_job job = {.inputs = inputs, .n_inputs = n_inputs, .options = options, .listener = listener, .team = team};
   dl_document document = {.root = NULL}; /* holds the texts of the options */
-  dl_status status = options ? check_call(chosen, n_inputs, output, force) : DL_ERR_NOMEM;
+  dl_status status = options ? check_call(chosen, inputs, n_inputs, output, force) : DL_ERR_NOMEM;
   if (status == DL_OK) status = bind_settings(chosen, settings, n_settings, options, &document);
   status = agree(&job, status);
   if (status == DL_OK) status = import_into(chosen, &job, output);

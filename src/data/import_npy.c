@@ -108,8 +108,10 @@ static dl_status copy_all(const dl_import_job *job, arrays *a, dl_status status)
 dl_status dl_import_npy(const dl_import_job *job) {
   arrays a = {.there = {false}};
   dl_status status = DL_OK;
-  if (job->n_inputs != 2 && job->n_inputs != 4)
-    return dl_fail(DL_ERR_USAGE, "format npy takes 2 or 4 inputs, not %d", job->n_inputs);
+  if (job->n_inputs != 2 && job->n_inputs != 4) {
+    dl_fail(DL_ERR_USAGE, "format npy takes 2 or 4 inputs, not %d", job->n_inputs);
+    return dl_hint("inputs and targets are a file each, then those of the test");
+  }
   for (int i = 0; i < job->n_inputs && status == DL_OK; i++) {
     dl_bytes *bytes;
     status = dl_bytes_open_file(job->inputs[i], &bytes);

@@ -85,8 +85,10 @@ static dl_status parse_header(dl_npy *npy, const char *header) {
 static dl_status read_header(dl_npy *npy) {
   unsigned char head[12];
   DL_TRY(dl_bytes_read(npy->bytes, head, 10, "header"));
-  if (memcmp(head, "\x93NUMPY", 6) != 0)
-    return fail_npy(npy, "is no array of numpy: it does not begin with \\x93NUMPY");
+  if (memcmp(head, "\x93NUMPY", 6) != 0) {
+    fail_npy(npy, "is no array of numpy: it does not begin with \\x93NUMPY");
+    return memcmp(head, "PK", 2) ? DL_ERR_DATA : dl_hint("it looks like an archive of arrays: dldist data import npz");
+  }
   if (head[6] < 1 || head[6] > 3) return fail_npy(npy, "is of an unknown version of the format");
   size_t length = (size_t)(head[8] | head[9] << 8), start = 10;
   if (head[6] > 1) {

@@ -35,6 +35,12 @@ try r3 data import csv holes.csv --target y -o holes.h5
 check 'a missing value' "3: dldist: error: holes.csv:3:1: column 'a': the value is missing (say what to do: --missing mean, zero or drop)" \
   "$code: $(cat err)"
 holds 'nothing is left of it' test ! -e holes.h5
+try alone data import npy table.npz -o other.h5
+check 'a format that the name of the file speaks against' \
+  "2: dldist: error: format npy takes 2 to 4 inputs, not 1 (usage: dldist data import npz FILE.npz -o FILE.h5)" "$code: $(cat err)"
+printf 'PK\3\4..........' >table.npy
+try alone data import npy table.npy table.npy -o other.h5
+contains 'and one that its bytes speak against' 'dldist data import npz' err
 
 say '== killed'
 awk 'BEGIN { for (i = 0; i < 2000000; i++) print i ",2,3.25,\"a\nb\"," i % 2 }' >large.csv

@@ -75,9 +75,7 @@ dl_status dl_data_import(const dl_command *command, const dl_args *args) {
   if (!c.format) return DL_ERR_USAGE;
   c.inputs = args->positional + 2;
   c.n_inputs = args->n_positional - 2;
-  if (c.n_inputs < c.format->min_inputs || c.n_inputs > c.format->max_inputs)
-    return dl_fail(DL_ERR_USAGE, "dldist data import %s takes %s, %d given", c.format->name, c.format->usage,
-                   c.n_inputs);
+  DL_TRY(dl_format_check_inputs(c.format, c.inputs, c.n_inputs));
   if (!c.output) return dl_fail(DL_ERR_USAGE, "dldist data import needs -o FILE.h5");
   c.n_settings = collect_settings(command, args, c.settings);
   DL_TRY(dl_threads_option(command, args, &threads));

@@ -157,19 +157,15 @@ static const dl_format *format_of_ending(const char *path) {
   return NULL;
 }
 
-static dl_status check_call(const dl_format *format, const char *const *inputs, int n_inputs, const char *output,
-                            bool force) {
-  if (n_inputs < format->min_inputs || n_inputs > format->max_inputs) {
-    if (format->min_inputs < format->max_inputs)
-      dl_fail(DL_ERR_USAGE, "format %s takes %d to %d inputs, not %d", format->name, format->min_inputs,
-              format->max_inputs, n_inputs);
-    else
-      dl_fail(DL_ERR_USAGE, "format %s takes %d input%s, not %d", format->name, format->min_inputs,
-              format->min_inputs == 1 ? "" : "s", n_inputs);
-    const dl_format *other = n_inputs ? format_of_ending(inputs[0]) : NULL;
-    if (other && other != format) format = other;
-    return dl_hint("usage: dldist data import %s %s -o FILE.h5", format->name, format->usage);
-  }
+dl_status dl_format_check_inputs(const dl_format *format, const char *const *inputs, int n) {
+  if (n >= format->min_inputs && n <= format->max_inputs) return DL_OK;
+  const dl_format *other = n ? format_of_ending(inputs[0]) : NULL;
+  dl_fail(DL_ERR_USAGE, "dldist data import %s takes %s, %d given", format->name, format->usage, n);
+  if (!other || other == format) return DL_ERR_USAGE;
+  return dl_hint("or was it dldist data import %s %s", other->name, other->usage);
+}
+
+static dl_status check_output(const char *output, bool force) {
   if (!dl_path_exists(output) || dl_path_is_dir(output) || force) return DL_OK;
   dl_fail_at(DL_ERR_USAGE, output, 0, 0, "exists already");
   return dl_hint("name another file, or replace it with --force");
@@ -183,7 +179,8 @@ dl_status dl_import_on(dl_team *team, const char *format, const char *const *inp
   void *options = dl_calloc(1, chosen->options_size + 1);
   dl_import_job job = {.inputs = inputs, .n_inputs = n_inputs, .options = options, .listener = listener, .team = team};
   dl_document document = {.root = NULL}; /* holds the texts of the options */
-  dl_status status = options ? check_call(chosen, inputs, n_inputs, output, force) : DL_ERR_NOMEM;
+  dl_status status = options ? dl_format_check_inputs(chosen, inputs, n_inputs) : DL_ERR_NOMEM;
+  if (status == DL_OK) status = check_output(output, force);
   if (status == DL_OK) status = bind_settings(chosen, settings, n_settings, options, &document);
   status = agree(&job, status);
   if (status == DL_OK) status = import_into(chosen, &job, output);

@@ -38,6 +38,9 @@ typedef struct dl_format {
 const dl_format *dl_formats(int *n);
 /* NULL, with a record of DL_ERR_USAGE, where there is none. */
 const dl_format *dl_format_find(const char *name);
+/* Whether a format takes so many inputs; DL_ERR_USAGE names how it is called, and the format that the first one's name
+ * speaks for. Not collective. */
+dl_status dl_format_check_inputs(const dl_format *format, const char *const *inputs, int n);
 
 /* What the command line says of a format's options, in words. */
 typedef struct dl_import_setting {

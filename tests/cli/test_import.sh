@@ -37,7 +37,7 @@ check 'a missing value' "3: dldist: error: holes.csv:3:1: column 'a': the value 
 holds 'nothing is left of it' test ! -e holes.h5
 try alone data import npy table.npz -o other.h5
 check 'a format that the name of the file speaks against' \
-  "2: dldist: error: format npy takes 2 to 4 inputs, not 1 (usage: dldist data import npz FILE.npz -o FILE.h5)" "$code: $(cat err)"
+  "2: dldist: error: dldist data import npy takes X.npy Y.npy [TEST_X.npy TEST_Y.npy], 1 given (or was it dldist data import npz FILE.npz)" "$code: $(cat err)"
 printf 'PK\3\4..........' >table.npy
 try alone data import npy table.npy table.npy -o other.h5
 contains 'and one that its bytes speak against' 'dldist data import npz' err

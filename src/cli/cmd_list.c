@@ -36,7 +36,7 @@ static void print_options(const dl_option *options, int n) {
   }
 }
 
-static void print_entry(const char *name, const char *help) { printf("  %-16s %s\n", name, help); }
+static void print_entry(const char *name, const char *help) { printf("  %-20s %s\n", name, help); }
 
 static void list_layers(void) {
   int n;
@@ -84,10 +84,10 @@ static void list_schedules(void) {
 
 static void list_augmentations(void) {
   int n;
-  const dl_augmentation_kind *kinds = dl_augmentation_kinds(&n);
+  const dl_augmentation_kind *const *kinds = dl_augmentation_kinds(&n);
   for (int i = 0; i < n; i++) {
-    print_entry(kinds[i].name, kinds[i].help);
-    print_options(kinds[i].options, kinds[i].n_options);
+    print_entry(kinds[i]->name, kinds[i]->help);
+    print_options(kinds[i]->options, kinds[i]->n_options);
   }
 }
 

@@ -32,7 +32,7 @@ const dl_option dl_config_rows[] = {
     {"data.normalize", DL_OPTION_CHOICE, AT(data.normalize), 0, 0, "auto", DL_NORMALIZE_NAMES,
      "what is done to x; auto: unit for integers, else none; figures come from what is left of train", false},
     {"data.augment", DL_OPTION_NODE, AT(data.augment), 0, 0, "", NULL,
-     "what is done to images in training, in order: [flip_horizontal, {random_crop: {padding: 4}}]; "
+     "what is done to images in training: [flip_horizontal, {random_crop: {padding: 4}}, {random_rotation: 10}]; "
      "see `dldist list augmentations`",
      false},
     {"data.sequence", DL_OPTION_INT, AT(data.sequence), 1, 1e6, "128", NULL,

@@ -1,12 +1,13 @@
 /* convert.h - elements as they are kept in memory, and their way into a batch (floor: data, private).
  *
- * One kernel a kind of element: out = (in - shift) * scale, no fused multiply-add, so that every instruction set gives
- * the same bits.
+ * Kernels of a kind of element: out = (in - shift) * scale, and means of elements; no fused multiply-add, so that every
+ * instruction set gives the same bits.
  */
 #ifndef DL_DATA_CONVERT_H
 #define DL_DATA_CONVERT_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "core/isa.h"
 
@@ -29,6 +30,9 @@ typedef struct dl_convert_ops {
   /* A shift and a scale for each value. */
   void (*each)(float *restrict out, const void *restrict in, size_t n, const float *restrict shift,
                const float *restrict scale);
+  /* Means of four, by value: out[i] = sum of weight[k * n + i] * in[at[k * n + i]] over k in its order. */
+  void (*blend)(float *restrict out, const void *restrict in, size_t n, const int64_t *restrict at,
+                const float *restrict weight);
 } dl_convert_ops;
 
 typedef struct dl_convert_table {

@@ -1,9 +1,9 @@
 /* data_batch.c - batches: rows of the block found by number and converted on the way.
  *
  * Place i of an epoch's order is sample permute(i) of what is left of train: a keyed permutation that any member can
- * evaluate anywhere, so an epoch's order is never written down. An augmented image is read through its view, a row at a
- * time.
+ * evaluate anywhere, so an epoch's order is never written down. An augmented image is read through its view.
  */
+#include <math.h>
 #include <string.h>
 
 #include "data/data_set.h"
@@ -30,54 +30,6 @@ static void convert_row(const dl_data *data, const void *in, float *out) {
   size_t run = n / (size_t)norm->n, bytes = run * dl_element_bytes(data->plan.element);
   for (size_t c = 0; c < (size_t)norm->n; c++)
     ops->uniform(out + c * run, (const char *)in + c * bytes, run, norm->shift[c], norm->scale[c]);
-}
-
-/* (x - shift) * scale, value `first` of the sample being the first one here; the bits are those of the kernels. */
-static void normalise(const dl_norm *norm, size_t first, size_t channel, size_t n, float *x) {
-  if (norm->kind == DL_NORMALIZE_PER_FEATURE) {
-    for (size_t i = 0; i < n; i++) x[i] = (x[i] - norm->shift[first + i]) * norm->scale[first + i];
-    return;
-  }
-  const size_t figure = norm->n > 1 ? channel : 0;
-  const float shift = norm->shift[figure], scale = norm->scale[figure];
-  for (size_t i = 0; i < n; i++) x[i] = (x[i] - shift) * scale;
-}
-
-static void reverse(float *x, size_t n) {
-  for (size_t i = 0, j = n; i + 1 < j; i++) {
-    const float first = x[i];
-    x[i] = x[--j];
-    x[j] = first;
-  }
-}
-
-/* One row of an image as its columns are seen; `in` is the row it shows, NULL: none. */
-static void look_at_row(const dl_convert_ops *ops, const dl_view_axis *columns, size_t element_bytes, const char *in,
-                        float *out) {
-  const size_t width = (size_t)columns->size, begin = in ? (size_t)columns->begin : width,
-               n = in ? (size_t)(columns->end - columns->begin) : 0;
-  for (size_t i = 0; i < begin; i++) out[i] = 0;
-  for (size_t i = begin + n; i < width; i++) out[i] = 0;
-  if (!n) return;
-  const int64_t shown = columns->step > 0 ? columns->begin : columns->end - 1;
-  const size_t first = (size_t)(columns->step * shown + columns->at);
-  ops->uniform(out + begin, in + first * element_bytes, n, 0, 1);
-  if (columns->step < 0) reverse(out + begin, n);
-}
-
-static void convert_view(const dl_data *data, const dl_view *view, const char *in, float *out) {
-  const dl_convert_ops *ops = &DL_ISA_CHOOSE(dl_convert_kernels)->of[data->plan.element];
-  const dl_view_axis *rows = &view->rows;
-  const size_t channels = (size_t)data->plan.shape.x_shape[0], width = (size_t)view->columns.size,
-               height = (size_t)rows->size, bytes = dl_element_bytes(data->plan.element);
-  for (size_t c = 0; c < channels; c++)
-    for (int64_t y = 0; y < rows->size; y++) {
-      const bool shown = y >= rows->begin && y < rows->end;
-      const size_t from = shown ? (c * height + (size_t)(rows->step * y + rows->at)) * width : 0,
-                   to = (c * height + (size_t)y) * width;
-      look_at_row(ops, &view->columns, bytes, shown ? in + from * bytes : NULL, out + to);
-      normalise(&data->norm, to, c, width, out + to);
-    }
 }
 
 dl_status dl_part_find(const dl_data *data, int part, int64_t sample, int64_t next, dl_row_run *run) {
@@ -120,23 +72,62 @@ static void take_tokens(const dl_data *data, const void *row, int32_t *out) {
   }
 }
 
-static void see(const dl_data *data, const char *x, const dl_view *view, float *out) {
-  if (view)
-    convert_view(data, view, x, out);
+/* Whose draws an augmented row is seen by. */
+typedef struct drawn {
+  int64_t epoch, sample;
+  dl_view view;
+} drawn;
+
+/* What integers of this kind can be. */
+static void find_range(int element, float *low, float *high) {
+  static const float most[] = {
+      [DL_ELEMENT_U8] = 255, [DL_ELEMENT_I8] = 127, [DL_ELEMENT_U16] = 65535, [DL_ELEMENT_I16] = 32767};
+  const bool is_float = element == DL_ELEMENT_F32, is_signed = element == DL_ELEMENT_I8 || element == DL_ELEMENT_I16;
+  *high = is_float ? INFINITY : most[element];
+  *low = is_float ? -INFINITY : is_signed ? -1 - most[element] : 0;
+}
+
+static void see_augmented(const dl_data *data, const char *x, const drawn *by, float *out) {
+  const int64_t *shape = data->plan.shape.x_shape;
+  const bool coloured = dl_augment_has_colours(data->augment);
+  dl_image image = {.channels = shape[0], .height = shape[1], .width = shape[2], .at = out};
+  find_range(data->plan.element, &image.low, &image.high);
+  dl_view_read(&by->view, data->plan.element, shape[0], x, coloured ? NULL : &data->norm, out);
+  if (coloured) {
+    dl_augment_colour(data->augment, by->epoch, by->sample, &image);
+    dl_view_normalise(&data->norm, shape[0], shape[1] * shape[2], out);
+  }
+  dl_augment_cover(data->augment, by->epoch, by->sample, &image);
+}
+
+static void see(const dl_data *data, const char *x, const drawn *by, float *out) {
+  if (by)
+    see_augmented(data, x, by, out);
   else
     convert_row(data, x, out);
 }
 
-/* `x`: the sample's row. `view`: NULL for x as it is. */
-static void take(const dl_data *data, const dl_part *part, int64_t sample, const char *x, const dl_view *view,
-                 int64_t row, const dl_batch *out) {
+/* Images to be learnt are seen as x is, but for its colours and covers; a yes or no stays one. */
+static void see_targets(const dl_data *data, const float *y, const drawn *by, float *out) {
+  const size_t n = (size_t)data->plan.shape.y_size;
+  if (!by || !data->plan.y_planes) {
+    memcpy(out, y, n * sizeof *out);
+    return;
+  }
+  dl_view_read(&by->view, DL_ELEMENT_F32, data->plan.y_planes, y, NULL, out);
+  for (size_t i = 0; i < n && data->task == DL_TASK_MULTILABEL; i++) out[i] = out[i] >= 0.5f;
+}
+
+/* `x`: the sample's row. `by`: NULL for x as it is. */
+static void take(const dl_data *data, const dl_part *part, int64_t sample, const char *x, const drawn *by, int64_t row,
+                 const dl_batch *out) {
   size_t s = (size_t)sample, r = (size_t)row, size = (size_t)data->plan.shape.x_size,
          y_size = (size_t)data->plan.shape.y_size;
-  if (out->x) see(data, x, view, out->x + r * size);
+  if (out->x) see(data, x, by, out->x + r * size);
   if (out->y && data->plan.y_is_x)
-    see(data, x, view, out->y + r * size);
+    see(data, x, by, out->y + r * size);
   else if (out->y)
-    memcpy(out->y + r * y_size, part->y + s * y_size, y_size * sizeof(float));
+    see_targets(data, part->y + s * y_size, by, out->y + r * y_size);
   if (out->label && data->task == DL_TASK_LANGUAGE_MODEL)
     take_tokens(data, x, out->label + r * size);
   else if (out->label)
@@ -147,9 +138,9 @@ static void take(const dl_data *data, const dl_part *part, int64_t sample, const
 /* A row of a training batch. */
 static void take_trained(const dl_data *data, int64_t epoch, int64_t sample, const char *x, int64_t row,
                          const dl_batch *out) {
-  dl_view view;
-  if (data->augment) dl_augment_draw(data->augment, epoch, sample, &view);
-  take(data, &data->part[DL_SPLIT_TRAIN], sample, x, data->augment ? &view : NULL, row, out);
+  drawn by = {.epoch = epoch, .sample = sample};
+  if (data->augment) dl_augment_draw(data->augment, epoch, sample, &by.view);
+  take(data, &data->part[DL_SPLIT_TRAIN], sample, x, data->augment ? &by : NULL, row, out);
 }
 
 /* Whether batches of this kind look at x: y is in memory whatever x is, unless it is x. */

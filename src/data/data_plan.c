@@ -124,6 +124,15 @@ static const y_form y_forms[] = {
     [DL_TASK_REGRESSION] = {"values", DL_H5_MAX_DIMS, false}, /* a sample's as one row */
 };
 
+/* How many images of x's height and width a sample's y is, channels first; 0: it is something else. */
+static int32_t planes_over_x(const dl_data_shape *x, const dl_h5_set *y) {
+  const int64_t *end = y->dim + y->dims;
+  if (x->x_dims != 3 || y->dims < 3) return 0;
+  if (y->dims == 4 && end[-1] == 1 && x->x_shape[2] > 1) end--; /* (N, H, W, 1) */
+  if (y->dims > 4 || end[-2] != x->x_shape[1] || end[-1] != x->x_shape[2]) return 0;
+  return (int32_t)(y->row_values / (end[-2] * end[-1]));
+}
+
 static dl_status check_y(dl_scan *scan, looked *seen, int split, const dl_h5_set *x, const dl_h5_set *y, int task) {
   const y_form *form = &y_forms[task];
   const char *path = y->file->path;
@@ -149,11 +158,15 @@ static dl_status check_y(dl_scan *scan, looked *seen, int split, const dl_h5_set
   if (scan->plan.shape.y_size && same != scan->plan.y_is_x)
     return dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' is %s, unlike y of another split", y->name,
                       same ? "x and y" : "not x itself");
+  const bool first = !seen->y_values[split];
   scan->plan.y_is_x = same;
   scan->plan.shape.y_size = size;
   seen->y_values[split] = y->row_values;
   scan->y_sparse[split] = y->row_values == 1;
-  scan->y_is_image = scan->y_is_image || (y->dims > 2 && !same);
+  if (split != DL_SPLIT_TRAIN || same) return DL_OK;
+  const int32_t planes = planes_over_x(&scan->plan.shape, y);
+  scan->plan.y_planes = first || planes == scan->plan.y_planes ? planes : 0;
+  scan->y_is_apart = scan->y_is_apart || (y->dims > 2 && !planes);
   return DL_OK;
 }
 
@@ -392,10 +405,11 @@ static void warn_of_layout(const dl_scan *scan, int layout) {
           (long long)c, (long long)h, (long long)w, last ? "first" : "last", last ? "nchw" : "nhwc");
 }
 
-/* What is flipped and cropped is x: masks and other images to be learnt would no longer lie over it. */
+/* Masks and other images to be learnt that do not lie over x pixel by pixel are not flipped and cropped with it. */
 static void warn_of_augment(const dl_scan *scan, const dl_config *config, unsigned need) {
-  if (scan->y_is_image && config->data.augment && config->data.augment->first && (need >> DL_SPLIT_TRAIN & 1))
-    dl_warn("augment", "data.augment moves x alone, and y of a sample is an image too: they will not fit together");
+  if (scan->y_is_apart && config->data.augment && config->data.augment->first && (need >> DL_SPLIT_TRAIN & 1))
+    dl_warn("augment",
+            "data.augment moves x alone, as y of a sample is an image of another size: they will not fit together");
 }
 
 static void warn_of_network(const dl_scan *scan) {

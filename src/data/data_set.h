@@ -42,7 +42,8 @@ typedef struct dl_data_plan {
   int32_t shuffle;     /* dl_shuffle, never AUTO */
   int32_t streamed;    /* whether x stays in the files */
   int32_t y_is_x;      /* y is x as the network reads it; it is not kept beside it */
-  int64_t row_values;  /* of x, as it is kept: x_size, and for language_model the token after the last one */
+  int32_t y_planes;   /* images of x's height and width that y is made of: augmented with it; 0: it is something else */
+  int64_t row_values; /* of x, as it is kept: x_size, and for language_model the token after the last one */
   double unit_max;
   dl_part_plan part[DL_SPLITS];
   int64_t samples[DL_SPLITS]; /* of the splits as they are used: valid may be cut off train */

@@ -32,6 +32,16 @@ for list in '[]' '[flip_horizontal]' '[flip_horizontal, {random_crop: 1}]' '[{ra
   holds "$list gives other weights" test "$(weights other)" != "$(weights by-j1)"
 done
 
+say '== every kind of augmentation'
+# digits are grey: all but random_saturation, in two lists
+looks='[{random_crop: 1}, {random_rotation: 20}, flip_horizontal, {random_zoom: 0.2}, {random_resized_crop: 0.5}]'
+paints='[{random_brightness: 0.3}, {random_erasing: 0.6}, {random_contrast: 0.4}, {cutout: 3}, flip_vertical]'
+for list in "$looks" "$paints"; do
+  for how in j1 r3 r5 j2; do run "$how" train c.yaml --set "data.augment=$list" --run "kinds-$how" --resume never --quiet; done
+  for how in r3 r5 j2; do check "$list: the weights of $how are those of one thread" "$(weights kinds-j1)" "$(weights "kinds-$how")"; done
+  check 'a run that learned' completed "$(end_of kinds-j1 status)"
+done
+
 say '== a resume'
 run r2 train c.yaml --set train.epochs=1 --run parts --quiet
 run j3 train c.yaml --run parts --quiet
@@ -80,6 +90,6 @@ try j2 train c.yaml --set data.augment.1.random_crop.padding=8 --run bad --dry-r
 check 'a padding as wide as the images: exit code' 2 "$code"
 contains 'what is allowed is told' 'padding must be below 8' err
 run alone list augmentations
-for name in flip_horizontal flip_vertical random_crop; do contains "$name is in the list" "  $name" out; done
+for name in flip_horizontal random_crop random_rotation random_brightness cutout; do contains "$name is in the list" "  $name" out; done
 
 finish

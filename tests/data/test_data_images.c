@@ -86,6 +86,79 @@ static void test_images_to_be_learnt_and_augmentation_are_warned_of(void) {
   }
 }
 
+enum { MASKS = 9, MASK_H = 6, MASK_W = 5, MASK_PLANE = MASK_H * MASK_W };
+
+/* Zeros and ones in patches. */
+static float patch(int i) { return (float)((i / 7 + i / 11) % 2); }
+
+static void make_masks(float (*value)(int)) {
+  float x[MASKS * MASK_PLANE], two[2 * MASKS * MASK_PLANE];
+  for (int i = 0; i < MASKS * MASK_PLANE; i++) x[i] = value(i);
+  for (int i = 0; i < 2 * MASKS * MASK_PLANE; i++)
+    two[i] = x[i / (2 * MASK_PLANE) * MASK_PLANE + i % MASK_PLANE]; /* each twice */
+  hid_t file = make_file("over.h5");
+  make_floats(file, "train/x", DIMS(MASKS, MASK_H, MASK_W), x);
+  make_floats(file, "plain", DIMS(MASKS, MASK_H, MASK_W), x);
+  make_floats(file, "last", DIMS(MASKS, MASK_H, MASK_W, 1), x);
+  make_floats(file, "first", DIMS(MASKS, 1, MASK_H, MASK_W), x);
+  make_floats(file, "twice", DIMS(MASKS, 2, MASK_H, MASK_W), two);
+  H5Fclose(file);
+}
+
+/* x and its target are the same picture in the file: views keep them so. */
+static void test_targets_that_lie_over_x_are_augmented_with_it(void) {
+  static const char *const names[] = {"plain", "last", "first", "twice"},
+                           *const lists[] = {"flip_horizontal, {random_crop: 2}, flip_vertical",
+                                             "{random_crop: 1}, {random_rotation: 30}, {random_zoom: 0.3}"};
+  for (int k = 0; k < 4 * 2 * 2; k++) {
+    const bool yes_or_no = k & 1;
+    const int planes = k / 4 == 3 ? 2 : 1;
+    char text[256], code[64] = "";
+    make_masks(yes_or_no ? patch : square_of);
+    snprintf(text, sizeof text, "task: %s\ndata: {file: over.h5, normalize: none, train: {y: %s}, augment: [%s]}",
+             yes_or_no ? "multilabel" : "regression", names[k / 4], lists[k / 2 % 2]);
+    dl_data *data;
+    dl_log_set_sink(keep_code, code);
+    DL_ASSERT_OK(open_text(text, &data));
+    dl_log_set_sink(NULL, NULL);
+    CU_ASSERT_STRING_EQUAL(code, "");
+    float x[MASKS * MASK_PLANE], y[2 * MASKS * MASK_PLANE], still[MASKS * MASK_PLANE];
+    dl_batch both = {.x = x, .y = y}, alone = {.x = still};
+    DL_ASSERT_OK(dl_data_read_step(data, 1, MASKS, 0, 0, MASKS, &both));
+    DL_ASSERT_OK(dl_data_read(data, DL_SPLIT_TRAIN, 0, MASKS, &alone));
+    int wrong = 0;
+    for (int i = 0; i < planes * MASKS * MASK_PLANE; i++) {
+      const float seen = x[i / (planes * MASK_PLANE) * MASK_PLANE + i % MASK_PLANE];
+      wrong += y[i] != (yes_or_no ? (float)(seen >= 0.5f) : seen);
+    }
+    CU_ASSERT_EQUAL(wrong, 0);
+    CU_ASSERT(memcmp(x, still, sizeof x) != 0); /* they were moved */
+    DL_ASSERT_OK(dl_data_read(data, DL_SPLIT_TRAIN, 0, MASKS, &both));
+    CU_ASSERT(!memcmp(x, still, sizeof x) && y[MASK_PLANE - 1] == still[MASK_PLANE - 1]);
+    dl_data_destroy(&data);
+  }
+}
+
+static void test_colours_and_covers_leave_targets_alone(void) {
+  make_masks(patch);
+  dl_data *data;
+  DL_ASSERT_OK(
+      open_text("task: multilabel\ndata: {file: over.h5, train: {y: plain}, shuffle: none, augment: "
+                "[{random_brightness: 0.9}, {cutout: 4}]}",
+                &data));
+  float x[MASKS * MASK_PLANE], y[MASKS * MASK_PLANE];
+  dl_batch both = {.x = x, .y = y};
+  DL_ASSERT_OK(dl_data_read_step(data, 1, MASKS, 0, 0, MASKS, &both));
+  int wrong = 0, other = 0;
+  for (int i = 0; i < MASKS * MASK_PLANE; i++) {
+    wrong += y[i] != patch(i);
+    other += x[i] != patch(i);
+  }
+  CU_ASSERT_EQUAL(wrong, 0);
+  CU_ASSERT(other > MASKS * 4);
+  dl_data_destroy(&data);
+}
+
 /* An autoencoder: y is x as the network reads it, in every split. */
 static void test_where_y_is_x_the_targets_are_what_the_network_reads(void) {
   static const char *const more[] = {"normalize: none", "normalize: unit", "normalize: per_channel, layout: nhwc",
@@ -129,6 +202,8 @@ static const dl_test tests[] = {
     DL_TEST(test_channels_that_seem_to_lie_at_the_other_end_are_told),
     DL_TEST(test_targets_may_be_images),
     DL_TEST(test_images_to_be_learnt_and_augmentation_are_warned_of),
+    DL_TEST(test_targets_that_lie_over_x_are_augmented_with_it),
+    DL_TEST(test_colours_and_covers_leave_targets_alone),
     DL_TEST(test_where_y_is_x_the_targets_are_what_the_network_reads),
 };
 DL_TEST_MAIN("data images", tests)

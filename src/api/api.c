@@ -13,6 +13,7 @@
 #include "core/clock.h"
 #include "core/file.h"
 #include "core/mem.h"
+#include "train/best.h"
 #include "train/fingerprint.h"
 #include "train/judge.h"
 #include "train/run.h"
@@ -247,7 +248,8 @@ dl_status dl_network_train(dl_network *network) {
   DL_TRY(dl_model_new_training(team, config, &source, &network->model));
   dl_run_options options = {.quiet = true};
   dl_run run = {.team = team, .options = &options, .model = network->model, .saved_step = -1};
-  status = dl_fit(&run);
+  status = dl_team_agree(team, dl_best_check(network->model));
+  if (status == DL_OK) status = dl_fit(&run);
   if (status != DL_OK) dl_model_destroy(&network->model);
   return status;
 }

@@ -13,7 +13,7 @@
 #include "train/run.h"
 
 static const dl_arg eval_args[] = {
-    {"--run", NULL, "DIR", "a run's folder: its newest checkpoint is taken"},
+    {"--run", NULL, "DIR", "a run's folder: its best checkpoint where it is kept, else its newest"},
     {"--checkpoint", NULL, "DIR", "a checkpoint's folder (a run's stands for its newest)"},
     {"--data", NULL, "FILE.h5", "another data set than the one the model was trained with"},
     {"--split", NULL, "train|valid|test",
@@ -23,7 +23,7 @@ static const dl_arg eval_args[] = {
     {"-j", "--threads", "THREADS", "threads; default: all cores alone, 1 under mpirun or srun"},
 };
 static const dl_arg predict_args[] = {
-    {"--run", NULL, "DIR", "a run's folder: its newest checkpoint is taken"},
+    {"--run", NULL, "DIR", "a run's folder: its best checkpoint where it is kept, else its newest"},
     {"--checkpoint", NULL, "DIR", "a checkpoint's folder (a run's stands for its newest)"},
     {"--data", NULL, "FILE.h5", "the data set; y is not needed"},
     {"--split", NULL, "train|valid|test",

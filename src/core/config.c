@@ -59,6 +59,14 @@ const dl_option dl_config_rows[] = {
      "gradients are scaled down to this global norm; 0: never", false},
     {"train.drop_last", DL_OPTION_BOOL, AT(train.drop_last), 0, 0, "false", NULL,
      "whether a last batch that is not full is left out", false},
+    {"train.monitor", DL_OPTION_STRING, AT(train.monitor), 0, 0, "loss", NULL,
+     "the score of the validation split that tells the best epoch: loss, or a metric of the task (`dldist list "
+     "metrics`)",
+     true},
+    {"train.patience", DL_OPTION_INT, AT(train.patience), 0, 1e9, "0", NULL,
+     "epochs in a row without a better train.monitor after which training ends; 0: never before train.epochs", true},
+    {"train.min_delta", DL_OPTION_REAL, AT(train.min_delta), 0, 1e30, "0", NULL,
+     "by how much train.monitor must be better than the best so far to count", true},
     {"sync.mode", DL_OPTION_CHOICE, AT(sync.mode), 0, 0, "allreduce", DL_SYNC_MODE_NAMES,
      "how members agree on gradients: allreduce among all, or parameter servers; the bits are the same", true},
     {"sync.shards", DL_OPTION_AUTO_INT, AT(sync.shards), 1, 1e6, "auto", NULL,
@@ -118,6 +126,11 @@ const dl_option dl_config_rows[] = {
     {"checkpoint.every_minutes", DL_OPTION_REAL, AT(checkpoint.every_minutes), 0, 1e6, "10", NULL,
      "minutes between checkpoints within an epoch; 0: none", true},
     {"checkpoint.keep", DL_OPTION_INT, AT(checkpoint.keep), 1, 1e6, "2", NULL, "how many checkpoints are kept", true},
+    {"checkpoint.best", DL_OPTION_BOOL, AT(checkpoint.best), 0, 0, "false", NULL,
+     "whether the checkpoint of the best epoch (train.monitor) is kept too, as checkpoints/best, and the run ends with "
+     "its "
+     "weights",
+     true},
     {"log.every_steps", DL_OPTION_INT, AT(log.every_steps), 1, 1e9, "1", NULL,
      "steps between `step` lines in metrics.jsonl", true},
 };

@@ -59,6 +59,9 @@ typedef struct dl_config {
     int64_t epochs, batch;
     double clip_norm; /* 0: none */
     bool drop_last;
+    const char *monitor; /* loss, or a metric of the task */
+    int64_t patience;    /* 0: never ends before its epochs */
+    double min_delta;
   } train;
   struct {
     int mode, transport; /* dl_sync_mode, dl_transport */
@@ -81,6 +84,7 @@ typedef struct dl_config {
   struct {
     int64_t every_epochs, keep;
     double every_minutes;
+    bool best;
   } checkpoint;
   struct {
     int64_t every_steps;

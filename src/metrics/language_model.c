@@ -40,6 +40,7 @@ const dl_metrics_kind dl_metrics_language_model = {
     .task = "language_model",
     .metrics = "perplexity|bits_per_token|accuracy",
     .headline = "perplexity",
+    .falling = "perplexity|bits_per_token",
     .help = "the token that follows, at each step; means over tokens",
     .counters = counters,
     .confusion = dl_no_counters,

@@ -45,6 +45,7 @@ typedef struct dl_metrics_kind {
   const char *task;     /* "classification" */
   const char *metrics;  /* "accuracy|macro_f1|...": what finish reports, in that order */
   const char *headline; /* the one that stands for all in a table */
+  const char *falling;  /* "mse|mae": those of them of which less is better; NULL: none */
   const char *help;
   /* How many counters there are, and how many doubles a block delivers (beside the loss), for `outputs` outputs. */
   int64_t (*counters)(int64_t outputs);

@@ -73,6 +73,7 @@ const dl_metrics_kind dl_metrics_regression = {
     .task = "regression",
     .metrics = "mse|rmse|mae|r2|explained_variance|max_error",
     .headline = "r2",
+    .falling = "mse|rmse|mae|max_error",
     .help = "values; means over samples and outputs, r2 and explained_variance the mean over outputs",
     .counters = dl_no_counters,
     .confusion = dl_no_counters,

@@ -312,11 +312,11 @@ static void lay_out(const dl_progress *progress, char title[COLUMNS][40], int wi
       }
 }
 
-static void write_row(char cell[COLUMNS][40], const int width[COLUMNS], char text[LINE_BYTES]) {
+static void write_row(char cell[COLUMNS][40], const int width[COLUMNS], const char *mark, char text[LINE_BYTES]) {
   int n = 0;
   for (int c = 0; c < COLUMNS; c++)
     if (width[c]) n += snprintf(text + n, (size_t)(LINE_BYTES - n), "%s%*s", n ? "  " : "", width[c], cell[c]);
-  snprintf(text + n, (size_t)(LINE_BYTES - n), "\n");
+  snprintf(text + n, (size_t)(LINE_BYTES - n), "%s\n", mark);
 }
 
 void dl_progress_epoch(dl_progress *progress, const dl_progress_row *row) {
@@ -326,11 +326,11 @@ void dl_progress_epoch(dl_progress *progress, const dl_progress_row *row) {
   dl_progress_clear(progress);
   lay_out(progress, cell, width);
   if (!progress->header_shown) {
-    write_row(cell, width, text);
+    write_row(cell, width, "", text);
     emit(progress, text);
     progress->header_shown = true;
   }
   for (int c = 0; c < COLUMNS; c++) table[c].cell(progress, row, cell[c]);
-  write_row(cell, width, text);
+  write_row(cell, width, row->best ? "  best" : "", text);
   emit(progress, text);
 }

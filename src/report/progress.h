@@ -34,6 +34,7 @@ typedef struct dl_progress_row {
   double loss, lr, samples_per_s;
   double valid_loss, valid_metric; /* NaN: not evaluated, shown as "-" */
   double seconds;                  /* since the start of the run */
+  bool best;                       /* the best epoch so far: marked */
   int slowest;                     /* the rank that was slowest in this epoch, -1: none */
   double over_median;              /* its time over the median rank's */
 } dl_progress_row;

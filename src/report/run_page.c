@@ -51,6 +51,8 @@ static void put_tiles(FILE *s, const dl_run_log *log) {
   number_tile(s, "training samples", real_of(log->start, "train_samples"));
   number_tile(s, "members", real_of(log->start, "ranks"));
   number_tile(s, "checkpoints", (double)log->checkpoints);
+  const dl_json *best = log->end ? dl_json_get(log->end, "best") : NULL;
+  if (best) number_tile(s, "best epoch", real_of(best, "epoch"));
   fputs("</div>\n", s);
 }
 

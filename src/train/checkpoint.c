@@ -83,18 +83,18 @@ static dl_status write_files(const char *folder, const dl_checkpoint *c, dl_chec
   return status == DL_OK ? dl_dir_sync(folder) : status;
 }
 
-static dl_status move_pointer(const char *folder, const char *name) {
-  char *temporary = dl_asprintf("%s/.latest-%ld", folder, (long)getpid()), *latest = dl_path_join(folder, "latest");
-  dl_status status = temporary && latest ? DL_OK : DL_ERR_NOMEM;
+static dl_status move_pointer(const char *folder, const char *pointer, const char *name) {
+  char *temporary = dl_asprintf("%s/.%s-%ld", folder, pointer, (long)getpid()), *path = dl_path_join(folder, pointer);
+  dl_status status = temporary && path ? DL_OK : DL_ERR_NOMEM;
   if (status == DL_OK) {
     unlink(temporary);
-    if (symlink(name, temporary) || rename(temporary, latest))
-      status = dl_fail_at(DL_ERR_SYSTEM, latest, 0, 0, "the pointer cannot be moved: %s", strerror(errno));
+    if (symlink(name, temporary) || rename(temporary, path))
+      status = dl_fail_at(DL_ERR_SYSTEM, path, 0, 0, "the pointer cannot be moved: %s", strerror(errno));
     else
       status = dl_dir_sync(folder);
   }
   free(temporary);
-  free(latest);
+  free(path);
   return status;
 }
 
@@ -146,13 +146,15 @@ static char *step_path(const char *folder, int64_t step) {
   return dl_asprintf("%s/step-%08lld", folder, (long long)step);
 }
 
-/* Old checkpoints beyond `keep`, those of a later step than `step` (a run that went back), and what a crash left. */
-static dl_status prune(const char *folder, int64_t step, int64_t keep) {
+/* Old checkpoints beyond `keep` that are not the best, those of a later step (a run that went back), and what a crash
+ * left. */
+static dl_status prune(const char *folder, const dl_checkpoint_place *place) {
   names all;
   DL_TRY(list_steps(folder, &all));
   int64_t kept = 0;
   for (int i = 0; i < all.n; i++) {
-    if (all.step[i] <= step && kept++ < keep) continue;
+    if (all.step[i] <= place->step && kept++ < place->keep) continue;
+    if (all.step[i] <= place->step && all.step[i] == place->best) continue;
     char *path = step_path(folder, all.step[i]);
     if (path) dl_dir_remove(path);
     free(path);
@@ -160,7 +162,9 @@ static dl_status prune(const char *folder, int64_t step, int64_t keep) {
   free(all.step);
   DIR *dir = opendir(folder);
   for (struct dirent *entry; dir && (entry = readdir(dir));) {
-    if (!strncmp(entry->d_name, ".latest-", 8)) unlinkat(dirfd(dir), entry->d_name, 0);
+    if (!strncmp(entry->d_name, ".latest-", 8) || !strncmp(entry->d_name, ".best-", 6))
+      unlinkat(dirfd(dir), entry->d_name, 0);
+    if (!strcmp(entry->d_name, "best") && place->best < 0) unlinkat(dirfd(dir), entry->d_name, 0);
     if (strncmp(entry->d_name, ".tmp-step-", 10)) continue;
     char *path = dl_path_join(folder, entry->d_name);
     if (path) dl_dir_remove(path);
@@ -180,17 +184,28 @@ static dl_status put_in_place(const char *temporary, const char *path) {
   return DL_OK;
 }
 
-dl_status dl_checkpoint_write(const char *folder, int64_t step, int64_t keep, const dl_checkpoint *checkpoint,
+static dl_status point_at_best(const char *folder, int64_t best) {
+  if (best < 0) return DL_OK;
+  char *path = step_path(folder, best);
+  dl_status status = path ? DL_OK : DL_ERR_NOMEM;
+  if (path && dl_path_is_dir(path)) status = move_pointer(folder, "best", strrchr(path, '/') + 1);
+  free(path);
+  return status;
+}
+
+dl_status dl_checkpoint_write(const char *folder, const dl_checkpoint_place *place, const dl_checkpoint *checkpoint,
                               dl_checkpoint_written *out) {
   *out = (dl_checkpoint_written){0};
-  char *temporary = dl_asprintf("%s/.tmp-step-%08lld", folder, (long long)step), *path = step_path(folder, step);
+  char *temporary = dl_asprintf("%s/.tmp-step-%08lld", folder, (long long)place->step),
+       *path = step_path(folder, place->step);
   dl_status status = temporary && path ? dl_dir_remove(temporary) : DL_ERR_NOMEM;
   if (status == DL_OK) status = write_files(temporary, checkpoint, out);
   if (status == DL_OK) status = dl_checkpoint_verify(temporary);
   if (status == DL_OK) status = put_in_place(temporary, path);
   if (status == DL_OK) status = dl_dir_sync(folder);
-  if (status == DL_OK) status = move_pointer(folder, strrchr(path, '/') + 1);
-  if (status == DL_OK) status = prune(folder, step, keep);
+  if (status == DL_OK) status = move_pointer(folder, "latest", strrchr(path, '/') + 1);
+  if (status == DL_OK) status = point_at_best(folder, place->best);
+  if (status == DL_OK) status = prune(folder, place);
   if (status != DL_OK && temporary) {
     dl_error error = *dl_error_last();
     dl_dir_remove(temporary);
@@ -279,7 +294,28 @@ dl_status dl_checkpoint_newest(const char *folder, char **out) {
   return dl_hint("put one back, choose another --run, or begin again with --resume never");
 }
 
-dl_status dl_checkpoint_forget(const char *folder) { return prune(folder, -1, 0); }
+dl_status dl_checkpoint_forget(const char *folder) { return prune(folder, &(dl_checkpoint_place){-1, 0, -1}); }
+
+dl_status dl_checkpoint_at(const char *folder, int64_t step, char **out) {
+  *out = step_path(folder, step);
+  if (!*out) return DL_ERR_NOMEM;
+  if (dl_path_is_dir(*out) && dl_checkpoint_verify(*out) == DL_OK) return DL_OK;
+  free(*out);
+  *out = NULL;
+  return DL_OK;
+}
+
+dl_status dl_checkpoint_best(const char *folder, char **out) {
+  char name[64] = "", *pointer = dl_path_join(folder, "best");
+  if (!pointer) return DL_ERR_NOMEM;
+  const ssize_t length = readlink(pointer, name, sizeof name - 1);
+  free(pointer);
+  *out = NULL;
+  if (length > 0 && step_of_name(name) >= 0) DL_TRY(dl_checkpoint_at(folder, step_of_name(name), out));
+  if (*out) return DL_OK;
+  if (length > 0) dl_warn("checkpoint_damaged", "the best checkpoint of %s is damaged: the newest is taken", folder);
+  return dl_checkpoint_newest(folder, out);
+}
 
 dl_status dl_checkpoint_state(const char *path, dl_json **out) {
   char *state_path = dl_path_join(path, "state.json"), *text = NULL;

@@ -1,6 +1,7 @@
 /* checkpoint.h - a run's state on disk: folders that are whole or absent (floor: train).
  *
- *   checkpoints/step-00001563/{model.safetensors,optimizer.safetensors,state.json,MANIFEST.json}    checkpoints/latest
+ *   checkpoints/step-00001563/{model.safetensors,optimizer.safetensors,state.json,MANIFEST.json}
+ *   checkpoints/latest    checkpoints/best (where it is kept)
  *
  * A checkpoint says nothing of the number of ranks. It is written beside, fsynced, read back, renamed, the folder
  * fsynced, and the pointer `latest` (a symbolic link) moved last. All functions here run on one member; none is
@@ -26,9 +27,19 @@ typedef struct dl_checkpoint_written {
   dl_digest weights;
 } dl_checkpoint_written;
 
-/* Writes `folder`/step-NNNNNNNN and prunes all but the `keep` newest. */
-dl_status dl_checkpoint_write(const char *folder, int64_t step, int64_t keep, const dl_checkpoint *checkpoint,
+typedef struct dl_checkpoint_place {
+  int64_t step, keep;
+  int64_t best; /* the step of the one that stays as `best`, -1: none does */
+} dl_checkpoint_place;
+
+/* Writes `folder`/step-NNNNNNNN and prunes all but the `keep` newest and the best. */
+dl_status dl_checkpoint_write(const char *folder, const dl_checkpoint_place *place, const dl_checkpoint *checkpoint,
                               dl_checkpoint_written *out);
+
+/* The checkpoint of a step (a path freed by the caller), NULL where there is no whole one. */
+dl_status dl_checkpoint_at(const char *folder, int64_t step, char **out);
+/* The one that is kept as the best, else the newest, each whole; as dl_checkpoint_newest. */
+dl_status dl_checkpoint_best(const char *folder, char **out);
 
 /* The checkpoint that `path` stands for: itself, the newest of a run's folder or of its folder of checkpoints (a path
  * freed by the caller), checked as by dl_checkpoint_verify. */

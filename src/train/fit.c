@@ -13,7 +13,9 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "report/format.h"
 #include "report/summary.h"
+#include "train/best.h"
 #include "train/guards.h"
 #include "train/not_finite.h"
 #include "train/run.h"
@@ -346,19 +348,24 @@ void dl_run_put_speed(dl_json *event, const dl_model *model, double samples_per_
     dl_json_put_real(event, "tokens_per_s", samples_per_s * (double)model->config->data.sequence);
 }
 
-/* `last`: the one that the run ends with, which leaves evaluation.json. */
-static dl_status evaluate_split(loop *l, dl_split_kind split, bool last, dl_evaluation *out) {
+static dl_status evaluate_split(loop *l, dl_split_kind split, bool curves, dl_evaluation *out) {
   char name[16];
   DL_TRY(flush_line(l));
-  DL_TRY(dl_evaluate_at(l->model, split, DL_THRESHOLD, last, out));
+  DL_TRY(dl_evaluate_at(l->model, split, DL_THRESHOLD, curves, out));
   dl_status status = DL_OK;
   if (l->run->events) {
     dl_json *event = dl_event_new("eval", l->model->at.step);
     dl_run_put_evaluation(event, dl_choice_name(DL_SPLIT_NAMES, split, name, sizeof name), l->model, out);
     status = dl_events_write(l->run->events, event);
-    if (status == DL_OK && last) status = dl_run_write_evaluation(l->run, name, out);
   }
   return dl_team_agree(l->run->team, status);
+}
+
+/* evaluation.json: of the weights that the run ends with. */
+static dl_status keep_evaluation(loop *l, dl_split_kind split, const dl_evaluation *e) {
+  char name[16];
+  dl_choice_name(DL_SPLIT_NAMES, split, name, sizeof name);
+  return dl_team_agree(l->run->team, l->run->events ? dl_run_write_evaluation(l->run, name, e) : DL_OK);
 }
 
 /* Member 0: how old the weights were that workers computed with, since the start. */
@@ -379,15 +386,27 @@ static double headline_of(const dl_model *model, const dl_evaluation *e) {
   return NAN;
 }
 
+static void note_patience(const loop *l) {
+  const dl_model *m = l->model;
+  char figure[DL_FIGURE_BYTES];
+  if (!l->run->progress || !m->best.epoch) return;
+  dl_progress_note(l->run->progress, "training ends: valid %s has not been better than %s for %lld epoch%s",
+                   m->config->train.monitor, dl_format_figure(m->best.score, figure), (long long)m->best.bad_epochs,
+                   m->best.bad_epochs == 1 ? "" : "s");
+}
+
 /* model->at stands at the beginning of the next epoch. */
 static dl_status end_epoch(loop *l) {
   dl_model *m = l->model;
   dl_evaluation valid = {0};
   DL_TRY(flush_line(l));
   DL_TRY(dl_team_agree(l->run->team, write_staleness(l)));
-  bool has_valid = dl_data_has_y(m->data, DL_SPLIT_VALID);
-  bool last = m->at.epoch == m->config->train.epochs && !dl_data_has_y(m->data, DL_SPLIT_TEST);
-  if (has_valid) DL_TRY(evaluate_split(l, DL_SPLIT_VALID, last, &valid));
+  const bool has_valid = dl_data_has_y(m->data, DL_SPLIT_VALID), has_test = dl_data_has_y(m->data, DL_SPLIT_TEST),
+             wanted = dl_best_is_wanted(m->config);
+  if (has_valid) DL_TRY(evaluate_split(l, DL_SPLIT_VALID, !has_test && (wanted || dl_best_is_over(m)), &valid));
+  const bool best = has_valid && wanted && dl_best_observe(m, &valid), over = dl_best_is_over(m);
+  if (has_valid && !has_test && (m->config->checkpoint.best ? best : over))
+    DL_TRY(keep_evaluation(l, DL_SPLIT_VALID, &valid));
   if (l->run->progress) {
     const dl_slowest slowest = l->run->stragglers ? dl_stragglers_epoch(l->run->stragglers) : (dl_slowest){.rank = -1};
     dl_progress_row row = {.epoch = m->at.epoch,
@@ -398,6 +417,7 @@ static dl_status end_epoch(loop *l) {
                            .valid_loss = has_valid ? valid.loss : NAN,
                            .valid_metric = has_valid ? headline_of(m, &valid) : NAN,
                            .seconds = seconds_so_far(l),
+                           .best = best,
                            .slowest = slowest.rank,
                            .over_median = slowest.over_median};
     dl_progress_epoch(l->run->progress, &row);
@@ -407,8 +427,11 @@ static dl_status end_epoch(loop *l) {
   l->epoch_loss = l->epoch_weight = l->epoch_s = 0;
   l->epoch_samples = 0;
   int64_t every = m->config->checkpoint.every_epochs;
-  bool due = every > 0 && m->at.epoch % every == 0;
-  return due || m->at.epoch == m->config->train.epochs ? save(l) : DL_OK;
+  const bool due = every > 0 && m->at.epoch % every == 0, keep = best && m->config->checkpoint.best;
+  if (keep) DL_TRY(dl_best_keep(l->run));
+  DL_TRY(due || over || keep ? save(l) : DL_OK);
+  if (over && m->at.epoch < m->config->train.epochs) note_patience(l);
+  return DL_OK;
 }
 
 static dl_status stopped(loop *l) {
@@ -421,7 +444,7 @@ static dl_status stopped(loop *l) {
 
 static dl_status train(loop *l) {
   dl_model *m = l->model;
-  while (m->at.epoch < m->config->train.epochs) {
+  while (!dl_best_is_over(m)) {
     verdict v = {false, false};
     DL_TRY(run_step(l, &v));
     if (m->at.step_in_epoch == l->epoch_steps) {
@@ -429,7 +452,7 @@ static dl_status train(loop *l) {
       m->at.epoch++;
       DL_TRY(end_epoch(l));
     }
-    if (v.stop && m->at.epoch < m->config->train.epochs) return stopped(l);
+    if (v.stop && !dl_best_is_over(m)) return stopped(l);
     if (v.checkpoint) DL_TRY(save(l));
   }
   return DL_OK;
@@ -440,6 +463,7 @@ static dl_status final_test(loop *l) {
   dl_evaluation test = {0};
   if (!dl_data_has_y(l->model->data, DL_SPLIT_TEST)) return DL_OK; /* absent, or there for predictions */
   dl_status status = evaluate_split(l, DL_SPLIT_TEST, true, &test);
+  if (status == DL_OK) status = keep_evaluation(l, DL_SPLIT_TEST, &test);
   if (status == DL_OK && l->run->progress) {
     dl_progress_clear(l->run->progress);
     dl_figure figures[DL_METRICS_MAX + 1] = {{"loss", test.loss}};
@@ -451,6 +475,22 @@ static dl_status final_test(loop *l) {
   }
   dl_evaluation_clear(&test);
   return dl_team_agree(l->run->team, status);
+}
+
+/* The end of a run: tested with the weights of its best epoch where they are kept. */
+static dl_status finish(loop *l) {
+  dl_run *run = l->run;
+  dl_model *m = l->model;
+  const int64_t epoch = m->at.epoch;
+  char figure[DL_FIGURE_BYTES];
+  DL_TRY(dl_best_take(run, &run->took_best));
+  if (run->took_best && run->progress)
+    dl_progress_note(run->progress, "the run ends with the weights of epoch %lld, its best: valid %s %s",
+                     (long long)m->best.epoch, m->config->train.monitor, dl_format_figure(m->best.score, figure));
+  if (run->took_best) m->at.epoch = m->best.epoch; /* of the scores */
+  const dl_status status = final_test(l);
+  m->at.epoch = epoch;
+  return status;
 }
 
 dl_status dl_fit(dl_run *run) {
@@ -468,11 +508,13 @@ dl_status dl_fit(dl_run *run) {
     status = dl_sync_log(run->model->sync, run->checkpoints ? run->folder : NULL, run->model->at.step,
                          run->options->resume && !strcmp(run->options->resume, "never"));
   if (status == DL_OK) status = train(&l);
-  if (status == DL_OK) status = final_test(&l);
+  if (status == DL_OK) status = finish(&l);
   if (status == DL_OK) status = dl_model_digest(run->model, &run->digest);
   dl_guards_name_checkpoint(status, run->last_checkpoint);
   run->samples_per_s = samples_per_s(&l);
   run->model->at.seconds = seconds_so_far(&l);
+  free(run->best_weights);
+  run->best_weights = NULL;
   free(l.gathered);
   free(l.own_s);
   free(l.samples);

@@ -15,7 +15,7 @@ static dl_status find_path(const dl_judge_options *o, char **out) {
   if (o->checkpoint) return dl_checkpoint_find(o->checkpoint, out);
   if (!dl_path_is_dir(o->run)) return dl_fail_at(DL_ERR_DATA, o->run, 0, 0, "is no run's folder");
   char *folder = dl_path_join(o->run, "checkpoints");
-  dl_status status = folder ? dl_checkpoint_newest(folder, out) : DL_ERR_NOMEM;
+  dl_status status = folder ? dl_checkpoint_best(folder, out) : DL_ERR_NOMEM;
   free(folder);
   if (status == DL_OK && !*out) {
     dl_fail_at(DL_ERR_DATA, o->run, 0, 0, "holds no whole checkpoint");

@@ -28,6 +28,13 @@ typedef struct dl_position {
   double seconds;        /* of training, over all parts of the run */
 } dl_position;
 
+/* The best epoch so far, by train.monitor (best.h). */
+typedef struct dl_best {
+  double score;
+  int64_t epoch, step; /* where it stood at its end; epoch 0: there is none yet */
+  int64_t bad_epochs;  /* in a row since, or since the start */
+} dl_best;
+
 typedef struct dl_model {
   dl_team *team;     /* borrowed */
   dl_config *config; /* owned */
@@ -42,6 +49,7 @@ typedef struct dl_model {
   float *private_weights; /* where no memory can be shared */
   int64_t shards;         /* V in force */
   dl_position at;
+  dl_best best;
   dl_batch batch;     /* buffers for a leaf or a block; x is the network's */
   char **class_names; /* NULL or outputs names, owned */
   int n_class_names;
@@ -80,13 +88,16 @@ dl_status dl_model_summary(const dl_model *model, char **out);
 
 /* ---- checkpoints (state.c) ---- */
 
-/* Writes a checkpoint into `folder` on member 0; `out` is filled there alone. `fingerprint` is member 0's, copied. */
+/* Writes a checkpoint into `folder` on member 0, where that of model->best stays too; `out` is filled there alone.
+ * `fingerprint` is member 0's, copied. */
 dl_status dl_model_save(dl_model *model, const char *folder, int64_t keep, const dl_json *fingerprint,
                         dl_checkpoint_written *out);
 /* The shapes of a sample that a checkpoint was trained on; y_size is the number of outputs. Not collective. */
 dl_status dl_state_shape(const dl_json *state, dl_data_shape *out);
 /* Loads weights, optimizer state and position of checkpoint `path` (known to member 0) with its state (to all). */
 dl_status dl_model_load(dl_model *model, const char *path, const dl_json *state);
+/* Loads the weights alone of checkpoint `path` (known to member 0) into a model that trains. */
+dl_status dl_model_load_weights(dl_model *model, const char *path);
 /* SHA-256 over the weights, on member 0. */
 dl_status dl_model_digest(dl_model *model, dl_digest *out);
 

@@ -23,6 +23,7 @@
 #include "report/format.h"
 #include "report/run_page.h"
 #include "report/summary.h"
+#include "train/best.h"
 #include "train/fingerprint.h"
 #include "train/ps_role.h"
 
@@ -327,6 +328,7 @@ static dl_status write_end(dl_run *run, dl_status status) {
   dl_json_put_int(event, "epochs", m->at.epoch);
   dl_json_put_real(event, "seconds", m->at.seconds);
   dl_run_put_speed(event, m, run->samples_per_s);
+  if (m->best.epoch) dl_json_put(event, "best", dl_best_json(m));
   dl_json_put_string(event, "weights_sha256", run->digest.hex[0] ? run->digest.hex : NULL); /* null: it failed */
   if (status != DL_OK) dl_json_put_string(event, "message", dl_error_last()->message);
   return dl_events_write(run->events, event);
@@ -344,7 +346,7 @@ static dl_status show_end(const dl_run *run, dl_status status) {
   const dl_model *m = run->model;
   dl_progress_clear(run->progress);
   char *evaluate = dl_asprintf("dldist eval --run %s", run->folder);
-  char *inspect = dl_asprintf("dldist inspect %s/checkpoints/latest", run->folder);
+  char *inspect = dl_asprintf("dldist inspect %s/checkpoints/%s", run->folder, run->took_best ? "best" : "latest");
   const char *next[] = {evaluate, inspect};
   dl_run_end end = {.status = status == DL_OK ? "completed" : "stopped",
                     .run = run->folder,
@@ -385,8 +387,7 @@ static bool end_is_written(const dl_run *run) {
 }
 
 static dl_status already_done(dl_run *run, bool *done) {
-  int32_t answer =
-      run->team->rank == 0 && run->model->at.epoch >= run->model->config->train.epochs && end_is_written(run);
+  int32_t answer = run->team->rank == 0 && dl_best_is_over(run->model) && end_is_written(run);
   DL_TRY(dl_team_broadcast(run->team, &answer, sizeof answer, 0));
   *done = answer;
   if (!answer || run->team->rank != 0) return DL_OK;
@@ -440,6 +441,7 @@ static dl_status train_run(dl_run *run, kept *k) {
   }
   dl_model_source source = {.state = k->state, .need = 1u << DL_SPLIT_TRAIN};
   DL_TRY(dl_model_new_training(run->team, config, &source, &run->model));
+  DL_TRY(dl_team_agree(run->team, dl_best_check(run->model)));
   dl_gemm_check_environment(run->model->config->compute.backend);
   if (run->options->dry_run) return dry_run(run);
   run->fingerprint = dl_fingerprint(run->model->shards, run->model->config->compute.backend);

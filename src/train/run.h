@@ -50,6 +50,8 @@ typedef struct dl_run {
   int64_t saved_step;      /* step of the newest checkpoint, -1: none */
   int lock;                /* member 0: metrics.jsonl, held so that no other run takes the folder; -1: none */
   double samples_per_s;    /* so far */
+  float *best_weights;     /* member 0 of a run without a folder: of the best epoch, NULL: none; freed with the run */
+  bool took_best;          /* the run ended with the weights of its best epoch, which was not the last */
   double *step_seconds;    /* NULL, or where member 0's time of each step goes (a benchmark) */
   double *step_phases;     /* the same in parts, DL_STEP_PHASES a step */
   dl_digest digest;        /* of the weights at the end, member 0 */

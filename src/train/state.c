@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/mem.h"
+#include "train/best.h"
 #include "train/model.h"
 
 #define STATE_VERSION 1
@@ -143,6 +144,7 @@ static dl_status state_json(const dl_model *model, const dl_json *fingerprint, d
   dl_json_put(state, "class_names", class_names_json(model));
   dl_json_put(state, "normalize", norm_json(&model->norm));
   if (dl_schedule_kind_of(model->schedule)->observe) dl_json_put(state, "schedule", schedule_json(model->schedule));
+  if (dl_best_is_wanted(model->config)) dl_json_put(state, "best", dl_best_json(model));
   dl_json_put(state, "fingerprint", dl_json_copy(fingerprint));
   dl_json_put_string(state, "config", config);
   free(config);
@@ -167,7 +169,8 @@ dl_status dl_model_save(dl_model *model, const char *folder, int64_t keep, const
   if (status == DL_OK) status = get_buffers(model, &b);
   if (status == DL_OK && root) {
     status = state_json(model, fingerprint, &b.checkpoint.state);
-    if (status == DL_OK) status = dl_checkpoint_write(folder, model->at.step, keep, &b.checkpoint, out);
+    const dl_checkpoint_place place = {model->at.step, keep, dl_best_kept_step(model)};
+    if (status == DL_OK) status = dl_checkpoint_write(folder, &place, &b.checkpoint, out);
     dl_json_destroy(&b.checkpoint.state);
   }
   buffers_free(&b);
@@ -247,11 +250,26 @@ dl_status dl_model_load(dl_model *model, const char *path, const dl_json *state)
   dl_position at;
   dl_status status = read_position(model, state, &at);
   if (status == DL_OK) status = read_schedule(model, state);
+  if (status == DL_OK) status = dl_best_read(model, state);
   if (status == DL_OK) status = buffers_make(model, root, true, &b);
   if (status == DL_OK && root) status = dl_checkpoint_read(path, &b.checkpoint);
   status = dl_team_agree(model->team, status);
   if (status == DL_OK) status = set_buffers(model, &b);
   if (status == DL_OK) model->at = at;
+  buffers_free(&b);
+  return status;
+}
+
+dl_status dl_model_load_weights(dl_model *model, const char *path) {
+  const bool root = model->team->rank == 0;
+  buffers b = {0};
+  dl_status status = buffers_make(model, root, false, &b);
+  if (status == DL_OK && root) {
+    b.checkpoint.optimizer = NULL;
+    status = dl_checkpoint_read(path, &b.checkpoint);
+  }
+  status = dl_team_agree(model->team, status);
+  if (status == DL_OK) status = dl_sync_set(model->sync, -1, b.values, 0);
   buffers_free(&b);
   return status;
 }

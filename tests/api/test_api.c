@@ -81,6 +81,40 @@ static void put_file(const char *path, const char *text) {
   fclose(file);
 }
 
+/* ---- the best epoch ---- */
+
+/* Without a folder too: the network ends as a run of just the best epoch's length does. */
+static void test_a_network_that_keeps_its_best_epoch_ends_with_it(void) {
+  enum { EPOCHS = 7 };
+  arrays *a = new_arrays();
+  char hex[EPOCHS + 1][65] = {{0}}, kept[65], stopped[65];
+  double loss[EPOCHS + 1], best = 0;
+  int lowest = 0;
+  for (int epochs = 1; epochs <= EPOCHS + 2; epochs++) {
+    const bool keeps = epochs == EPOCHS + 1, stops = epochs == EPOCHS + 2;
+    char count[16];
+    dl_network *network = new_network(a);
+    snprintf(count, sizeof count, "%d", keeps || stops ? EPOCHS : epochs);
+    OK(dl_network_set(network, "train.epochs", count));
+    OK(dl_network_set(network, "optimizer.lr", "0.9")); /* restless */
+    OK(dl_network_set_data(network, DL_VALID, TEST, 1, shape, &a->test_x[0][0], a->test_labels, 0, NULL));
+    if (keeps || stops) OK(dl_network_set(network, "checkpoint.best", "true"));
+    if (stops) OK(dl_network_set(network, "train.patience", "1"));
+    OK(dl_network_train(network));
+    OK(dl_network_weights_sha256(network, keeps ? kept : stops ? stopped : hex[epochs]));
+    OK(dl_network_metric(network, DL_VALID, "loss", keeps || stops ? &best : &loss[epochs]));
+    if (keeps) CU_ASSERT_EQUAL(best, loss[lowest]);
+    if (!keeps && !stops && (!lowest || loss[epochs] < loss[lowest])) lowest = epochs;
+    dl_network_close(&network);
+  }
+  int first = 1; /* the first that the next one is no better than */
+  while (first < EPOCHS && loss[first + 1] < loss[first]) first++;
+  CU_ASSERT(lowest < EPOCHS && first < EPOCHS); /* or nothing was shown */
+  CU_ASSERT_STRING_EQUAL(kept, hex[lowest]);
+  CU_ASSERT_STRING_EQUAL(stopped, hex[first]);
+  free(a);
+}
+
 /* ---- a program's whole life ---- */
 
 static void test_a_program_builds_trains_judges_predicts_saves_and_opens_again(void) {
@@ -514,6 +548,7 @@ static void test_layers_go_with_an_empty_model_and_not_with_one_that_is_no_list(
 
 int main(void) {
   static const dl_test tests[] = {
+      DL_TEST(test_a_network_that_keeps_its_best_epoch_ends_with_it),
       DL_TEST(test_a_program_builds_trains_judges_predicts_saves_and_opens_again),
       DL_TEST(test_a_prediction_depends_on_its_sample_alone),
       DL_TEST(test_training_repeats_bit_for_bit_and_the_seed_changes_it),

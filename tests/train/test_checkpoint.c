@@ -41,14 +41,18 @@ static void make_sample(sample *s, int64_t step, size_t state_bytes) {
   free(filler);
 }
 
-static dl_status write_step(const char *folder, int64_t step, int64_t keep, size_t state_bytes) {
+static dl_status write_with_best(const char *folder, int64_t step, int64_t keep, int64_t best, size_t state_bytes) {
   sample s;
   dl_checkpoint_written written;
   make_sample(&s, step, state_bytes);
-  dl_status status = dl_checkpoint_write(folder, step, keep, &s.checkpoint, &written);
+  dl_status status = dl_checkpoint_write(folder, &(dl_checkpoint_place){step, keep, best}, &s.checkpoint, &written);
   dl_json_destroy(&s.checkpoint.state);
   free(written.path);
   return status;
+}
+
+static dl_status write_step(const char *folder, int64_t step, int64_t keep, size_t state_bytes) {
+  return write_with_best(folder, step, keep, -1, state_bytes);
 }
 
 /* The checkpoint at `path` is whole, readable, and that of `step`. */
@@ -85,10 +89,11 @@ static int names_in(const char *folder, const char *but) {
   return n;
 }
 
-static bool latest_is(const scratch *dir, const char *name) {
+static bool points_to(const scratch *dir, const char *pointer, const char *name) {
   char target[64] = "";
-  return readlink(scratch_path(dir, "latest"), target, sizeof target - 1) > 0 && !strcmp(target, name);
+  return readlink(scratch_path(dir, pointer), target, sizeof target - 1) > 0 && !strcmp(target, name);
 }
+static bool latest_is(const scratch *dir, const char *name) { return points_to(dir, "latest", name); }
 
 /* What dl_warn said last, and how often. */
 typedef struct warning {
@@ -110,7 +115,7 @@ static void test_what_is_written_is_whole_and_reads_back(void) {
   sample s;
   dl_checkpoint_written written;
   make_sample(&s, 7, 10);
-  DL_ASSERT_OK(dl_checkpoint_write(dir.folder, 7, 2, &s.checkpoint, &written));
+  DL_ASSERT_OK(dl_checkpoint_write(dir.folder, &(dl_checkpoint_place){7, 2, -1}, &s.checkpoint, &written));
   CU_ASSERT_STRING_EQUAL(written.path, scratch_path(&dir, "step-00000007"));
   CU_ASSERT(is_step(written.path, 7));
   CU_ASSERT(is_step(scratch_path(&dir, "latest"), 7));
@@ -473,6 +478,76 @@ static void test_a_writer_killed_at_any_moment_leaves_a_whole_checkpoint(void) {
   scratch_end(&dir);
 }
 
+/* ---- the best one ---- */
+
+static int64_t best_step(const char *folder) {
+  char *path = NULL;
+  DL_ASSERT_OK(dl_checkpoint_best(folder, &path));
+  const int64_t step = path ? atoll(strrchr(path, '-') + 1) : -1;
+  if (path) CU_ASSERT(is_step(path, step));
+  free(path);
+  return step;
+}
+
+static void test_the_best_stays_beside_the_newest_until_there_is_a_better_one(void) {
+  scratch dir;
+  scratch_begin(&dir);
+  DL_ASSERT_OK(write_with_best(dir.folder, 5, 2, -1, 0));
+  CU_ASSERT_EQUAL(best_step(dir.folder), 5); /* none is kept as the best: the newest */
+  DL_ASSERT_OK(write_with_best(dir.folder, 10, 2, 10, 0));
+  for (int64_t step = 15; step <= 40; step += 5) DL_ASSERT_OK(write_with_best(dir.folder, step, 2, 10, 0));
+  CU_ASSERT(points_to(&dir, "best", "step-00000010") && latest_is(&dir, "step-00000040"));
+  CU_ASSERT_EQUAL(best_step(dir.folder), 10);
+  CU_ASSERT_EQUAL(newest_step(dir.folder), 40);
+  CU_ASSERT_EQUAL(names_in(dir.folder, ""), 5); /* 10, 35, 40 and two pointers */
+  DL_ASSERT_OK(write_with_best(dir.folder, 45, 2, 45, 0));
+  CU_ASSERT(points_to(&dir, "best", "step-00000045"));
+  CU_ASSERT_EQUAL(names_in(dir.folder, ""), 4);
+  scratch_end(&dir);
+}
+
+static void test_a_run_that_goes_back_or_keeps_no_best_any_more_loses_it(void) {
+  scratch dir;
+  scratch_begin(&dir);
+  for (int64_t step = 5; step <= 20; step += 5)
+    DL_ASSERT_OK(write_with_best(dir.folder, step, 2, step < 15 ? step : 15, 0));
+  DL_ASSERT_OK(write_with_best(dir.folder, 12, 2, 10, 0)); /* went back to a time when 10 was the best */
+  char *path = NULL;
+  DL_ASSERT_OK(dl_checkpoint_at(dir.folder, 10, &path));
+  CU_ASSERT_PTR_NULL(path); /* it made room for 15 */
+  DL_ASSERT_OK(dl_checkpoint_at(dir.folder, 12, &path));
+  CU_ASSERT(path && is_step(path, 12));
+  free(path);
+  CU_ASSERT_EQUAL(newest_step(dir.folder), 12);
+  DL_ASSERT_OK(write_with_best(dir.folder, 15, 2, 15, 0));
+  CU_ASSERT(points_to(&dir, "best", "step-00000015"));
+  DL_ASSERT_OK(write_with_best(dir.folder, 20, 1, -1, 0));
+  CU_ASSERT_EQUAL(names_in(dir.folder, ""), 2); /* 20 and latest */
+  DL_ASSERT_OK(write_with_best(dir.folder, 25, 1, 25, 0));
+  DL_ASSERT_OK(dl_checkpoint_forget(dir.folder));
+  CU_ASSERT(!points_to(&dir, "best", "step-00000025"));
+  scratch_end(&dir);
+}
+
+static void test_a_damaged_best_is_passed_over_with_a_warning(void) {
+  scratch dir;
+  scratch_begin(&dir);
+  DL_ASSERT_OK(write_with_best(dir.folder, 5, 2, 5, 0));
+  DL_ASSERT_OK(write_with_best(dir.folder, 10, 2, 5, 0));
+  CU_ASSERT_EQUAL(best_step(dir.folder), 5);
+  FILE *file = fopen(scratch_path(&dir, "step-00000005/model.safetensors"), "r+b");
+  CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+  fseek(file, -3, SEEK_END);
+  fputc('?', file);
+  fclose(file);
+  warning said = {0};
+  dl_log_set_sink(keep_warning, &said);
+  CU_ASSERT_EQUAL(best_step(dir.folder), 10);
+  dl_log_set_sink(NULL, NULL);
+  CU_ASSERT(said.count == 1 && !strcmp(said.code, "checkpoint_damaged") && strstr(said.text, "the newest is taken"));
+  scratch_end(&dir);
+}
+
 int main(void) {
   static const dl_test tests[] = {
       DL_TEST(test_what_is_written_is_whole_and_reads_back),
@@ -489,6 +564,9 @@ int main(void) {
       DL_TEST(test_a_full_disk_leaves_the_old_checkpoint_and_the_pointer_on_it),
       DL_TEST(test_a_failed_rewrite_of_a_step_leaves_the_one_before),
       DL_TEST(test_a_writer_killed_at_any_moment_leaves_a_whole_checkpoint),
+      DL_TEST(test_the_best_stays_beside_the_newest_until_there_is_a_better_one),
+      DL_TEST(test_a_run_that_goes_back_or_keeps_no_best_any_more_loses_it),
+      DL_TEST(test_a_damaged_best_is_passed_over_with_a_warning),
   };
   return dl_test_main("checkpoint", tests, sizeof tests / sizeof tests[0]);
 }

@@ -85,8 +85,8 @@ DL_API dl_status dl_network_set(dl_network *network, const char *key, const char
 enum { DL_TRAIN = 0, DL_VALID = 1, DL_TEST = 2 };
 
 /* Arrays of a split, equal on all processes, borrowed until the network is closed or they are set again: x (samples,
- * shape...) row after row; truth is `labels` (samples) for classification, y (samples, y_size) for other tasks. Without
- * arrays the data come from data.file. Not collective. */
+ * shape...) row after row; truth is `labels` (samples) for classification, (samples, height, width) of x for
+ * segmentation, y (samples, y_size) for other tasks. Without arrays the data come from data.file. Not collective. */
 DL_API dl_status dl_network_set_data(dl_network *network, int split, int64_t samples, int dims, const int64_t *shape,
                                      const float *x, const int32_t *labels, int64_t y_size, const float *y);
 
@@ -110,7 +110,8 @@ DL_API dl_status dl_network_train(dl_network *network);
 DL_API dl_status dl_network_metric(dl_network *network, int split, const char *metric, double *value);
 
 /* Scores of samples of yours: x (samples, shape...), scores (samples, outputs): probabilities for classification,
- * binary and multilabel, values for regression. Every process may have its own. Not collective. */
+ * binary and multilabel, values for regression; of segmentation (samples, height, width, outputs). Every process may
+ * have its own. Not collective. */
 DL_API dl_status dl_network_predict(dl_network *network, int64_t samples, const float *x, float *scores);
 
 /* The same for tokens (samples, steps): scores (samples, outputs); of a language_model, whose steps are data.sequence,

@@ -273,7 +273,8 @@ const dl_command dl_command_predict = {
         "The file holds /scores float32 (samples, outputs): probabilities for classification, binary and multilabel, "
         "values "
         "for regression; /labels int64 for classification, and 0 or 1 by --threshold for binary and multilabel; /y the "
-        "truth where the split has it.",
+        "truth where the split has it. Of segmentation /scores are (samples, classes, height, width), /labels and /y "
+        "(samples, height, width).",
     .args = predict_args,
     .n_args = sizeof predict_args / sizeof predict_args[0],
     .run = run_predict,

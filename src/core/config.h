@@ -16,8 +16,9 @@ typedef enum dl_task {
   DL_TASK_MULTILABEL,
   DL_TASK_REGRESSION,
   DL_TASK_LANGUAGE_MODEL,
+  DL_TASK_SEGMENTATION,
 } dl_task;
-#define DL_TASK_NAMES "classification|binary|multilabel|regression|language_model"
+#define DL_TASK_NAMES "classification|binary|multilabel|regression|language_model|segmentation"
 
 typedef enum dl_layout { DL_LAYOUT_NCHW, DL_LAYOUT_NHWC } dl_layout;
 #define DL_LAYOUT_NAMES "nchw|nhwc"

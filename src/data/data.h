@@ -24,16 +24,18 @@ typedef struct dl_data_shape {
   int x_dims;                   /* of one sample */
   int64_t x_shape[DL_MAX_DIMS]; /* C,H,W for images (nchw whatever the file has), or features */
   int64_t x_size;               /* product */
-  int64_t y_size;               /* values of y a sample: 1 for class labels, x_size for language_model */
-  int64_t classes;              /* classification: labels run 0 .. classes - 1, from train, valid and test; else 0.
-                                   language_model: so do tokens */
+  int64_t y_size;  /* values of y a sample: 1 for class labels, x_size for language_model, labels of a map */
+  int64_t map[2];  /* segmentation: height and width of a sample's map of labels; else 0 */
+  int64_t classes; /* classification: labels run 0 .. classes - 1, from train, valid and test; else 0.
+                      language_model: so do tokens */
 } dl_data_shape;
 
 /* A batch in the caller's buffers, row after row. */
 typedef struct dl_batch {
   float *x;       /* (n, x_size), normalised, in nchw */
   float *y;       /* (n, y_size) for binary, multilabel and regression; NULL where not wanted */
-  int32_t *label; /* (n) class labels for classification, (n, x_size) for language_model: the token after each of x;
+  int32_t *label; /* (n) class labels for classification, (n, x_size) for language_model: the token after each of x,
+                     (n, y_size) for segmentation, where -1 is none (beside an augmented image);
                      NULL where not wanted */
   float *weight;  /* (n) sample weights, 1 where the data set has none; NULL where not wanted */
 } dl_batch;

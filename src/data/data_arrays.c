@@ -15,14 +15,15 @@ static dl_status check_values(const char *what, int split, const float *values, 
   return DL_OK;
 }
 
-static dl_status check_labels(const dl_config *config, int split, const int32_t *labels, int64_t n, int64_t known,
-                              int64_t *classes) {
+/* `each` labels a sample. */
+static dl_status check_labels(const dl_config *config, int split, const int32_t *labels, int64_t n, int64_t each,
+                              int64_t known, int64_t *classes) {
   int64_t ignored;
   const bool ignores = dl_source_ignored_label(config, &ignored);
-  for (int64_t i = 0; i < n; i++) {
+  for (int64_t i = 0; i < n * each; i++) {
     if (ignores && labels[i] == ignored) continue;
     if (labels[i] < 0 || labels[i] >= (known ? known : DL_MAX_CLASSES))
-      return dl_fail(DL_ERR_DATA, "row %lld of %s has the label %d, which is out of range", (long long)i,
+      return dl_fail(DL_ERR_DATA, "row %lld of %s has the label %d, which is out of range", (long long)(i / each),
                      dl_choice_name(DL_SPLIT_NAMES, split, (char[16]){0}, 16), labels[i]);
     if (labels[i] >= *classes) *classes = labels[i] + 1;
   }
@@ -63,7 +64,7 @@ static dl_status take_windows(dl_data *data, const dl_config *config, int split,
 static dl_status take_split(dl_data *data, const dl_config *config, int split, const dl_data_arrays *arrays,
                             int64_t *classes) {
   dl_data_shape *shape = &data->plan.shape;
-  bool labels = config->task == DL_TASK_CLASSIFICATION;
+  const bool labels = config->task == DL_TASK_CLASSIFICATION || config->task == DL_TASK_SEGMENTATION;
   const float *x = config->task == DL_TASK_LANGUAGE_MODEL ? arrays->tokens : arrays->x;
   if (arrays->samples && config->task == DL_TASK_LANGUAGE_MODEL && !x)
     return dl_fail(DL_ERR_USAGE, "task language_model takes a row of tokens, not samples of x");
@@ -74,7 +75,7 @@ static dl_status take_split(dl_data *data, const dl_config *config, int split, c
   if (config->task == DL_TASK_LANGUAGE_MODEL) return take_windows(data, config, split, arrays, classes);
   DL_TRY(check_values("x", split, arrays->x, arrays->samples, shape->x_size));
   if (labels && arrays->labels) {
-    DL_TRY(check_labels(config, split, arrays->labels, arrays->samples, shape->classes, classes));
+    DL_TRY(check_labels(config, split, arrays->labels, arrays->samples, shape->y_size, shape->classes, classes));
   } else if (!labels && arrays->y) {
     DL_TRY(check_targets(split, config->task, arrays->y, arrays->samples, shape->y_size));
   }
@@ -96,9 +97,19 @@ static dl_status check_shape(const dl_config *config, dl_data_shape *shape) {
   shape->x_size = size;
   if (config->task == DL_TASK_CLASSIFICATION || config->task == DL_TASK_BINARY) shape->y_size = 1;
   if (config->task == DL_TASK_LANGUAGE_MODEL) shape->y_size = size;
+  if (config->task == DL_TASK_SEGMENTATION && shape->x_dims != 3)
+    return dl_fail(DL_ERR_USAGE,
+                   "segmentation wants images (channels, height, width), but x has %d dimensions a sample",
+                   shape->x_dims);
+  if (config->task == DL_TASK_SEGMENTATION) { /* the labels lie over x */
+    memcpy(shape->map, shape->x_shape + 1, sizeof shape->map);
+    shape->y_size = shape->map[0] * shape->map[1];
+  }
   if (shape->y_size < 1 || shape->y_size > (1LL << 31))
     return dl_fail(DL_ERR_USAGE, "y has %lld values a sample", (long long)shape->y_size);
-  if (config->task != DL_TASK_CLASSIFICATION && config->task != DL_TASK_LANGUAGE_MODEL) shape->classes = 0;
+  if (config->task != DL_TASK_CLASSIFICATION && config->task != DL_TASK_LANGUAGE_MODEL &&
+      config->task != DL_TASK_SEGMENTATION)
+    shape->classes = 0;
   return DL_OK;
 }
 
@@ -121,7 +132,8 @@ static dl_status cut_valid(dl_data *data, const dl_config *config) {
     dl_valid_tail(train->samples, n_valid, order + 8, order + 8 + n_train);
     return DL_OK;
   }
-  return dl_valid_cut((uint64_t)config->seed, train->samples, n_valid, train->labels, data->plan.shape.classes,
+  return dl_valid_cut((uint64_t)config->seed, train->samples, n_valid,
+                      config->task == DL_TASK_CLASSIFICATION ? train->labels : NULL, data->plan.shape.classes,
                       order + 8, order + 8 + n_train);
 }
 
@@ -132,6 +144,7 @@ static dl_status take_arrays(dl_data *data, const dl_config *config, const dl_da
   data->plan.unit_max = 1;
   data->plan.shuffle = config->data.shuffle == DL_SHUFFLE_AUTO ? DL_SHUFFLE_FULL : config->data.shuffle;
   DL_TRY(check_shape(config, &data->plan.shape));
+  data->plan.y_planes = config->task == DL_TASK_SEGMENTATION;
   data->plan.row_values = data->plan.shape.x_size + (config->task == DL_TASK_LANGUAGE_MODEL);
   int64_t classes = 0;
   for (int s = 0; s < DL_SPLITS; s++) DL_TRY(take_split(data, config, s, &splits[s], &classes));

@@ -118,6 +118,14 @@ static void see_targets(const dl_data *data, const float *y, const drawn *by, fl
   for (size_t i = 0; i < n && data->task == DL_TASK_MULTILABEL; i++) out[i] = out[i] >= 0.5f;
 }
 
+/* One label, or a map of them. */
+static void see_labels(const dl_data *data, const int32_t *labels, const drawn *by, int32_t *out) {
+  if (by && data->plan.y_planes)
+    dl_view_read_labels(&by->view, labels, out);
+  else
+    memcpy(out, labels, (size_t)data->plan.shape.y_size * sizeof *out);
+}
+
 /* `x`: the sample's row. `by`: NULL for x as it is. */
 static void take(const dl_data *data, const dl_part *part, int64_t sample, const char *x, const drawn *by, int64_t row,
                  const dl_batch *out) {
@@ -131,7 +139,7 @@ static void take(const dl_data *data, const dl_part *part, int64_t sample, const
   if (out->label && data->task == DL_TASK_LANGUAGE_MODEL)
     take_tokens(data, x, out->label + r * size);
   else if (out->label)
-    out->label[r] = part->labels[s];
+    see_labels(data, part->labels + s * y_size, by, out->label + r * y_size);
   if (out->weight) out->weight[r] = part->weight ? part->weight[s] : 1.0f;
 }
 

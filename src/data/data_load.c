@@ -154,6 +154,23 @@ static dl_status load_labels(const dl_h5_set *set, label_check *check, int32_t *
   return status;
 }
 
+/* Every value is a label. */
+static dl_status load_maps(const dl_h5_set *set, label_check *check, int32_t *out) {
+  const int64_t block = dl_h5_block_rows(set), size = set->row_values;
+  double *values = dl_calloc((size_t)(block * size), sizeof *values);
+  dl_status status = values ? DL_OK : DL_ERR_NOMEM;
+  for (int64_t first = 0; first < set->dim[0] && status == DL_OK; first += block) {
+    const int64_t rows = set->dim[0] - first < block ? set->dim[0] - first : block;
+    status = dl_h5_read(set, first, rows, H5T_NATIVE_DOUBLE, values);
+    for (int64_t i = 0; i < rows * size && status == DL_OK; i++) {
+      const int64_t row = first + i / size;
+      if (!set->bad || !set->bad[row]) status = take_label(set, row, values[i], check, &out[first * size + i]);
+    }
+  }
+  free(values);
+  return status;
+}
+
 static dl_status load_values(const dl_h5_set *set, int task, float *out) {
   DL_TRY(dl_h5_read(set, 0, set->dim[0], H5T_NATIVE_FLOAT, out));
   DL_TRY(check_finite(set, out, 0, set->dim[0]));
@@ -268,10 +285,13 @@ static dl_status load_piece(const dl_scan *scan, const dl_config *config, const 
   dl_status status = load_x(plan, &set, config->data.layout, part->x ? block + part->x + first * x_row : NULL);
   dl_h5_set_close(&set);
   if (status == DL_OK && ((part->y && !plan->y_is_x) || part->labels)) {
-    DL_TRY(open_again(file, names->y, piece->rows, part->y ? plan->shape.y_size : 0, &set));
+    const bool maps = config->task == DL_TASK_SEGMENTATION;
+    DL_TRY(open_again(file, names->y, piece->rows, part->y || maps ? plan->shape.y_size : 0, &set));
     set.bad = bad;
-    status = part->labels ? load_labels(&set, check, (int32_t *)(void *)(block + part->labels) + first)
-                          : load_values(&set, config->task, (float *)(void *)(block + part->y + first * y_row));
+    int32_t *labels = (int32_t *)(void *)(block + part->labels) + first * (size_t)plan->shape.y_size;
+    status = maps           ? load_maps(&set, check, labels)
+             : part->labels ? load_labels(&set, check, labels)
+                            : load_values(&set, config->task, (float *)(void *)(block + part->y + first * y_row));
     dl_h5_set_close(&set);
   }
   if (status == DL_OK && part->weight) {
@@ -329,9 +349,10 @@ static dl_status cut_valid(const dl_scan *scan, const dl_config *config, int64_t
     dl_valid_tail(train->samples, plan->samples[DL_SPLIT_VALID], in_train, in_valid);
     return DL_OK;
   }
-  return dl_valid_cut((uint64_t)config->seed, train->samples, plan->samples[DL_SPLIT_VALID],
-                      train->labels ? (const int32_t *)(void *)(to + train->labels) : NULL, classes, in_train,
-                      in_valid);
+  return dl_valid_cut(
+      (uint64_t)config->seed, train->samples, plan->samples[DL_SPLIT_VALID],
+      train->labels && config->task == DL_TASK_CLASSIFICATION ? (const int32_t *)(void *)(to + train->labels) : NULL,
+      classes, in_train, in_valid);
 }
 
 /* The samples of each split without those of damaged chunks. */

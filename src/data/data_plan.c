@@ -122,6 +122,7 @@ static const y_form y_forms[] = {
     [DL_TASK_BINARY] = {"one column of 0 and 1: (N,) or (N, 1)", 2, true},
     [DL_TASK_MULTILABEL] = {"values of 0 and 1", DL_H5_MAX_DIMS, false},
     [DL_TASK_REGRESSION] = {"values", DL_H5_MAX_DIMS, false}, /* a sample's as one row */
+    [DL_TASK_SEGMENTATION] = {"a map of class numbers a sample: (N, H, W), (N, 1, H, W) or (N, H, W, 1)", 4, false},
 };
 
 /* How many images of x's height and width a sample's y is, channels first; 0: it is something else. */
@@ -133,6 +134,16 @@ static int32_t planes_over_x(const dl_data_shape *x, const dl_h5_set *y) {
   return (int32_t)(y->row_values / (end[-2] * end[-1]));
 }
 
+/* Height and width of a sample's map of labels; false: y is none. */
+static bool find_map(const dl_h5_set *y, int64_t map[2]) {
+  const int64_t *dim = y->dim + 1;
+  if (y->dims == 4 && dim[0] != 1 && dim[2] != 1) return false;
+  if (y->dims < 3 || y->dims > 4) return false;
+  if (y->dims == 4 && dim[0] == 1) dim++;
+  memcpy(map, dim, 2 * sizeof *map);
+  return true;
+}
+
 static dl_status check_y(dl_scan *scan, looked *seen, int split, const dl_h5_set *x, const dl_h5_set *y, int task) {
   const y_form *form = &y_forms[task];
   const char *path = y->file->path;
@@ -140,7 +151,9 @@ static dl_status check_y(dl_scan *scan, looked *seen, int split, const dl_h5_set
   if (y->dim[0] != x->dim[0])
     return dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' has %lld samples but '%s' has %lld", x->name, (long long)x->dim[0],
                       y->name, (long long)y->dim[0]);
-  if (y->dims > form->max_dims || (form->one_column && y->row_values != 1))
+  int64_t map[2] = {0, 0};
+  const bool maps = task == DL_TASK_SEGMENTATION;
+  if (y->dims > form->max_dims || (form->one_column && y->row_values != 1) || (maps && !find_map(y, map)))
     return dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' has the shape %s; %s wants %s", y->name,
                       dl_h5_dims_text(y->dims, y->dim, text, sizeof text),
                       dl_choice_name(DL_TASK_NAMES, task, (char[32]){0}, 32), form->wanted);
@@ -159,10 +172,15 @@ static dl_status check_y(dl_scan *scan, looked *seen, int split, const dl_h5_set
     return dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' is %s, unlike y of another split", y->name,
                       same ? "x and y" : "not x itself");
   const bool first = !seen->y_values[split];
+  if (maps && scan->plan.shape.y_size && memcmp(map, scan->plan.shape.map, sizeof map))
+    return dl_fail_at(
+        DL_ERR_DATA, path, 0, 0, "'%s' has maps of %lld x %lld labels, but there are others of %lld x %lld", y->name,
+        (long long)map[0], (long long)map[1], (long long)scan->plan.shape.map[0], (long long)scan->plan.shape.map[1]);
+  memcpy(scan->plan.shape.map, map, sizeof map);
   scan->plan.y_is_x = same;
   scan->plan.shape.y_size = size;
   seen->y_values[split] = y->row_values;
-  scan->y_sparse[split] = y->row_values == 1;
+  scan->y_sparse[split] = y->row_values == 1 || maps;
   if (split != DL_SPLIT_TRAIN || same) return DL_OK;
   const int32_t planes = planes_over_x(&scan->plan.shape, y);
   scan->plan.y_planes = first || planes == scan->plan.y_planes ? planes : 0;
@@ -303,7 +321,7 @@ static dl_status look_file(dl_scan *scan, looked *seen, const dl_config *config,
   /* Where there is but one file, what is missing is missing. */
   bool wrong = scan->source.n_files == 1 || (!splits && !scan->source.only_needed);
   if (status == DL_OK && missing && wrong) status = dl_h5_fail_missing(&file, missing);
-  if (status == DL_OK && config->task == DL_TASK_CLASSIFICATION)
+  if (status == DL_OK && (config->task == DL_TASK_CLASSIFICATION || config->task == DL_TASK_SEGMENTATION))
     status = look_class_names(scan, &file, "class_names", false);
   if (status == DL_OK && config->task == DL_TASK_LANGUAGE_MODEL)
     status = look_class_names(scan, &file, "vocabulary", true);
@@ -375,9 +393,9 @@ static dl_status lay_out(dl_scan *scan, const looked *seen, const dl_config *con
       return dl_fail(DL_ERR_DATA, "the data set is too large to be kept in memory: %lld samples of %lld values",
                      (long long)n, (long long)plan->shape.x_size);
     if (!plan->streamed) part->x = place(&end, n, plan->row_values * element);
-    if (seen->has_y[s] && task == DL_TASK_CLASSIFICATION) part->labels = place(&end, n, sizeof(int32_t));
-    if (seen->has_y[s] && task != DL_TASK_CLASSIFICATION)
-      part->y = place(&end, n, plan->y_is_x ? 0 : plan->shape.y_size * 4);
+    const bool labels = task == DL_TASK_CLASSIFICATION || task == DL_TASK_SEGMENTATION;
+    if (seen->has_y[s] && labels) part->labels = place(&end, n, plan->shape.y_size * (int64_t)sizeof(int32_t));
+    if (seen->has_y[s] && !labels) part->y = place(&end, n, plan->y_is_x ? 0 : plan->shape.y_size * 4);
     if (seen->has_weight[s]) part->weight = place(&end, n, sizeof(float));
     plan->samples[s] = n;
   }

@@ -242,8 +242,9 @@ const char *const *dl_data_class_names(const dl_data *data, int *n) {
 }
 
 /* Says which file and row holds sample `row` of a part. */
-static dl_status fail_label(const dl_data *data, int split, int64_t row, int64_t classes) {
-  long long label = data->part[split].labels[row];
+static dl_status fail_label(const dl_data *data, int split, int64_t at_label, int64_t classes) {
+  long long label = data->part[split].labels[at_label];
+  const int64_t row = at_label / data->plan.shape.y_size;
   const dl_piece *piece = at(data, data->plan.pieces);
   for (int64_t i = 0; piece && i < data->plan.n_pieces; i++, piece++) {
     if (piece->split != split || row < piece->first || row >= piece->first + piece->rows) continue;
@@ -261,7 +262,7 @@ static dl_status fail_label(const dl_data *data, int split, int64_t row, int64_t
 dl_status dl_data_check_labels(const dl_data *data, int64_t classes) {
   if (data->plan.shape.classes <= classes) return DL_OK;
   for (int s = 0; s < DL_SPLITS; s++)
-    for (int64_t i = 0; data->part[s].labels && i < data->part[s].samples; i++)
+    for (int64_t i = 0; data->part[s].labels && i < data->part[s].samples * data->plan.shape.y_size; i++)
       if (data->part[s].labels[i] >= classes && !(data->ignores && data->part[s].labels[i] == data->ignored))
         return fail_label(data, s, i, classes);
   return DL_OK;

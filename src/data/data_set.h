@@ -23,10 +23,10 @@ typedef struct dl_stream dl_stream;
 
 /* Samples of one split, as they lie in the files or arrays. */
 typedef struct dl_part {
-  int64_t samples; /* 0: absent */
-  const void *x;   /* (samples, row_values) of the plan's element type; NULL: streamed */
-  const float *y;  /* (samples, y_size) or NULL */
-  const int32_t *labels;
+  int64_t samples;       /* 0: absent */
+  const void *x;         /* (samples, row_values) of the plan's element type; NULL: streamed */
+  const float *y;        /* (samples, y_size) or NULL */
+  const int32_t *labels; /* (samples), of segmentation (samples, y_size) */
   const float *weight;
 } dl_part;
 

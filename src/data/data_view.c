@@ -198,3 +198,23 @@ static void read_warped(const dl_view *view, int element, int64_t channels, cons
 void dl_view_read(const dl_view *view, int element, int64_t channels, const void *in, const dl_norm *norm, float *out) {
   (view->warped ? read_warped : read_rows)(view, element, channels, in, norm, out);
 }
+
+/* ---- labels ---- */
+
+/* The pixel nearest to a point of an axis, -1: none is shown there. */
+static int64_t nearest(const dl_view_axis *axis, double point) {
+  if (!(point >= -0.5 && point < (double)axis->size - 0.5)) return -1;
+  int64_t i = (int64_t)(point + 0.5);
+  i = i < axis->size ? i : axis->size - 1;
+  return i >= axis->begin && i < axis->end ? axis->step * i + axis->at : -1;
+}
+
+void dl_view_read_labels(const dl_view *view, const int32_t *in, int32_t *out) {
+  const double(*map)[3] = view->map;
+  for (int64_t y = 0; y < view->rows.size; y++)
+    for (int64_t x = 0; x < view->columns.size; x++) {
+      const int64_t row = nearest(&view->rows, map[0][0] * (double)y + map[0][1] * (double)x + map[0][2]),
+                    column = nearest(&view->columns, map[1][0] * (double)y + map[1][1] * (double)x + map[1][2]);
+      *out++ = row >= 0 && column >= 0 ? in[row * view->columns.size + column] : -1;
+    }
+}

@@ -41,6 +41,9 @@ void dl_view_fill(dl_view *view, double top, double left, double height, double 
  * on every instruction set. */
 void dl_view_read(const dl_view *view, int element, int64_t channels, const void *in, const dl_norm *norm, float *out);
 
+/* The same for a map of labels that lies over the image: of the nearest pixel, -1 where nothing is shown. */
+void dl_view_read_labels(const dl_view *view, const int32_t *in, int32_t *out);
+
 /* The normalisation alone, in place. */
 void dl_view_normalise(const dl_norm *norm, int64_t channels, int64_t plane, float *x);
 

@@ -59,9 +59,10 @@ dl_status dl_import_on(dl_team *team, const char *format, const char *const *inp
 
 /* Writing predictions: /scores float32 (samples, outputs), /labels int64 where labels is not NULL, (samples) or
  * with more than one label column (samples, label_columns), /y as float32
- * (samples, y_size) where y is not NULL, or int64 (samples) where y_labels is not NULL. Atomic. */
+ * (samples, y_size) where y is not NULL, or int64 (samples) where y_labels is not NULL. Of maps, where map[0] is not 0:
+ * /scores (samples, outputs, height, width), /labels and /y (samples, height, width). Atomic. */
 typedef struct dl_predictions {
-  int64_t samples, outputs, y_size, label_columns;
+  int64_t samples, outputs, y_size, label_columns, map[2];
   const float *scores, *y;
   const int64_t *labels, *y_labels;
 } dl_predictions;

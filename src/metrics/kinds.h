@@ -7,7 +7,7 @@
 #include "metrics/metrics.h"
 
 extern const dl_metrics_kind dl_metrics_classification, dl_metrics_binary, dl_metrics_multilabel, dl_metrics_regression,
-    dl_metrics_language_model;
+    dl_metrics_language_model, dl_metrics_segmentation;
 
 /* Weights of one class or label. */
 typedef struct dl_hits {

@@ -4,7 +4,7 @@
 static const dl_metrics_kind *const kinds[] = {
     [DL_TASK_CLASSIFICATION] = &dl_metrics_classification, [DL_TASK_BINARY] = &dl_metrics_binary,
     [DL_TASK_MULTILABEL] = &dl_metrics_multilabel,         [DL_TASK_REGRESSION] = &dl_metrics_regression,
-    [DL_TASK_LANGUAGE_MODEL] = &dl_metrics_language_model,
+    [DL_TASK_LANGUAGE_MODEL] = &dl_metrics_language_model, [DL_TASK_SEGMENTATION] = &dl_metrics_segmentation,
 };
 enum { KINDS = sizeof(kinds) / sizeof(kinds[0]) };
 

@@ -40,7 +40,7 @@ static const dl_option cross_entropy_rows[] = {
      .type = DL_OPTION_NODE,
      .offset = offsetof(cross_entropy_options, ignore_node),
      .fallback = "",
-     .help = "samples (or tokens) with this label are left out of loss and metrics"},
+     .help = "samples (or tokens, or pixels) with this label are left out of loss and metrics"},
 };
 
 /* scikit-learn's rule; a class that never comes has the weight 1. The weights take the place of the word, so that the
@@ -120,6 +120,11 @@ static const dl_option huber_rows[] = {
      .help = "error from which on the loss grows linearly"},
 };
 
+/* A label of -1 stands for none: what augmentation has brought in from beside an image. */
+static bool is_left_out(const cross_entropy_options *o, int32_t label) {
+  return label == -1 || cross_entropy_ignores(o, label);
+}
+
 /* PyTorch's: the sum of w_label * loss is divided by the sum of w_label; of smoothing's share each class has its own
  * weight. A label that is no class makes the loss NaN, which the step's verdict finds. */
 static void cross_entropy(const void *options, int64_t n, int64_t outputs, const float *output, const int32_t *label,
@@ -134,7 +139,7 @@ static void cross_entropy(const void *options, int64_t n, int64_t outputs, const
     const bool known = label[r] >= 0 && label[r] < outputs;
     const int64_t class = known ? label[r] : 0;
     float *slope = gradient ? gradient + r * outputs : NULL;
-    if (cross_entropy_ignores(o, label[r])) {
+    if (is_left_out(o, label[r])) {
       if (slope) memset(slope, 0, (size_t)outputs * sizeof *slope);
       continue;
     }
@@ -178,7 +183,7 @@ static const dl_loss losses[] = {
     {.name = "cross_entropy",
      .help = "-log of the probability of the true class, from logits",
      .on_logits = true,
-     .tasks = TASK(CLASSIFICATION) | TASK(LANGUAGE_MODEL),
+     .tasks = TASK(CLASSIFICATION) | TASK(LANGUAGE_MODEL) | TASK(SEGMENTATION),
      .options = cross_entropy_rows,
      .n_options = sizeof cross_entropy_rows / sizeof cross_entropy_rows[0],
      .options_size = sizeof(cross_entropy_options),

@@ -52,6 +52,10 @@ int64_t dl_net_outputs(const dl_net *net) { return dl_shape_size(&dl_net_output_
 
 int64_t dl_net_rows(const dl_net *net) { return net->rows; }
 
+void dl_net_map(const dl_net *net, int64_t map[2]) {
+  memcpy(map, dl_net_output_value(net)->shape.dim + 1, 2 * sizeof *map);
+}
+
 int64_t dl_net_token_limit(const dl_net *net) {
   int64_t limit = 0;
   for (int i = 0; i < net->n_layers; i++) {

@@ -19,6 +19,7 @@ typedef struct dl_net_spec {
    * and of all values that are kept from which on they are written past the caches (net_layout.c). */
   int64_t block_floats, stage_floats;
   size_t most_bytes; /* a workspace larger than this is refused (DL_ERR_NOMEM); 0: what the machine can give */
+  int64_t map[2];    /* segmentation: height and width of a sample's labels; 0: unknown */
 } dl_net_spec;
 
 /* Builds the network: checks the shapes (DL_ERR_USAGE at the YAML line, with the layer and its shapes), lays out
@@ -30,7 +31,9 @@ const dl_tensor *dl_net_tensors(const dl_net *net, int *n); /* in layer order */
 size_t dl_net_buffer_count(const dl_net *net);              /* floats of a parameter buffer (gaps included) */
 int64_t dl_net_parameters(const dl_net *net);               /* trainable and not, without gaps */
 int64_t dl_net_outputs(const dl_net *net);                  /* of a row */
-int64_t dl_net_rows(const dl_net *net); /* rows of outputs a sample: language_model has one a step, others one */
+int64_t dl_net_rows(const dl_net *net); /* rows of outputs a sample: language_model has one a step, segmentation one a
+                                           pixel, others one */
+void dl_net_map(const dl_net *net, int64_t map[2]); /* segmentation: height and width of the outputs */
 /* Tokens that x may hold run from 0 to one less; 0: x are no tokens. */
 int64_t dl_net_token_limit(const dl_net *net);
 /* The first layer in which a step of a sequence depends on later ones, -1: none. A language model that has one sees the
@@ -59,13 +62,13 @@ typedef struct dl_pass {
 float *dl_net_input(dl_net *net);
 
 /* Forward pass of the n samples in dl_net_input. Returns the outputs (n, outputs): logits where the loss works on
- * logits. Borrowed until the next pass. */
+ * logits; of segmentation (n, height, width, classes). Borrowed until the next pass. */
 const float *dl_net_forward(dl_net *net, const float *weights, int64_t n, const dl_pass *pass);
 
 /* Loss of the last forward pass: adds nothing, writes *loss_sum (sum, not mean) and *normaliser (what to divide by:
- * samples, elements or weights). Truth: label (n) or y (n, outputs); weight (n) or NULL. `gradients` NULL: loss alone;
- * otherwise the gradient of the sum with respect to all parameters is written there (beta = 0, gaps untouched) by a
- * backward pass. */
+ * samples, elements or weights). Truth: label (n, rows), of which -1 counts for nothing, or y (n, outputs); weight (n)
+ * or NULL. `gradients` NULL: loss alone; otherwise the gradient of the sum with respect to all parameters is written
+ * there (beta = 0, gaps untouched) by a backward pass. */
 void dl_net_loss(dl_net *net, int64_t n, const int32_t *label, const float *y, const float *weight, double *loss_sum,
                  double *normaliser);
 void dl_net_backward(dl_net *net, const float *weights, int64_t n, const dl_pass *pass, float *gradients);

@@ -293,6 +293,7 @@ static const struct {
     [DL_TASK_MULTILABEL] = {"multilabel", "bce", "labels a sample"},
     [DL_TASK_REGRESSION] = {"regression", "mse", "values of y a sample"},
     [DL_TASK_LANGUAGE_MODEL] = {"language_model", "cross_entropy", "tokens"},
+    [DL_TASK_SEGMENTATION] = {"segmentation", "cross_entropy", "classes"},
 };
 
 static dl_status unknown_loss(const dl_node *node, const char *word) {
@@ -339,6 +340,28 @@ static dl_status check_sequence(const dl_net_spec *spec, const dl_layer *last) {
   return dl_hint("make the last layer `dense: %lld`", (long long)spec->outputs);
 }
 
+/* A segmentation gives a row of logits for each label of the map: (classes, height, width). */
+static dl_status check_map(const dl_net_spec *spec, const dl_layer *last) {
+  const int64_t *map = spec->map;
+  char shape[96];
+  const bool image = last->out.dims == 3;
+  if (!image || (map[0] && (last->out.dim[1] != map[0] || last->out.dim[2] != map[1]))) {
+    dl_shape_text(&last->out, shape, sizeof shape);
+    if (map[0])
+      dl_layer_fail(last,
+                    "a segmentation ends in (classes, height, width), here (classes, %lld, %lld) as the labels "
+                    "are, but this is %s",
+                    (long long)map[0], (long long)map[1], shape);
+    else
+      dl_layer_fail(last, "a segmentation ends in (classes, height, width), but this is %s", shape);
+    return dl_hint("end in `conv2d: {filters: CLASSES, kernel: 1}`; upsample2d or conv2d_transpose undo pooling");
+  }
+  if (!spec->outputs || last->out.dim[0] == spec->outputs) return DL_OK;
+  dl_node_fail(last->node, true, "the model ends in %lld channels but the data set has %lld classes",
+               (long long)last->out.dim[0], (long long)spec->outputs);
+  return dl_hint("make the last layer `conv2d: {filters: %lld, kernel: 1}`", (long long)spec->outputs);
+}
+
 /* Logits of several places or steps would be taken for one long row of classes. */
 static dl_status check_logits(const dl_layer *last) {
   int wide = 0;
@@ -361,6 +384,7 @@ static dl_status check_end(const dl_net_spec *spec, const dl_net *net) {
     return dl_hint("take the %s out", maker->kind->name);
   }
   if (net->task == DL_TASK_LANGUAGE_MODEL) return check_sequence(spec, last);
+  if (net->task == DL_TASK_SEGMENTATION) return check_map(spec, last);
   if (net->task == DL_TASK_CLASSIFICATION) DL_TRY(check_logits(last));
   const int64_t outputs = dl_shape_size(&last->out);
   if (!spec->outputs || outputs == spec->outputs) return DL_OK;
@@ -393,7 +417,10 @@ dl_status dl_net_build(const dl_net_spec *spec, dl_net *net) {
   DL_TRY(status);
   DL_TRY(build_loss(config, net));
   DL_TRY(check_end(spec, net));
-  net->rows = net->task == DL_TASK_LANGUAGE_MODEL ? dl_net_output_value(net)->shape.dim[0] : 1;
+  const dl_shape *out = &dl_net_output_value(net)->shape;
+  net->rows = net->task == DL_TASK_LANGUAGE_MODEL ? out->dim[0]
+              : net->task == DL_TASK_SEGMENTATION ? out->dim[1] * out->dim[2]
+                                                  : 1;
   if (!net->loss->setup) return DL_OK;
   const dl_loss_setup setup = {.node = dl_node_get(config->document.root, "loss"),
                                .outputs = dl_net_outputs(net),

@@ -278,7 +278,7 @@ static bool reserve_all(layout *l, const int64_t *buffer_rows, size_t *outputs) 
   for (int i = 0; i < net->n_layers; i++)
     fits = fits && reserve(net, net->layers[i].work_fixed, net->layers[i].work_count, rows, &l->work[i]);
   for (int i = 0; i < l->n_slots; i++) fits = fits && reserve(net, l->slots[i].count, 0, 0, &l->slots[i].offset);
-  if (last->channels_last) fits = fits && reserve(net, 0, 2 * size_of(last), rows, outputs);
+  if (dl_net_turns_outputs(net)) fits = fits && reserve(net, 0, 2 * size_of(last), rows, outputs);
   for (int i = 0; i < net->n_layers; i++)
     if (net->layers[i].scratch_count > most) most = net->layers[i].scratch_count;
   for (int r = 0; r < net->n_backward; r++)
@@ -338,8 +338,8 @@ static dl_status allocate(layout *l) {
     }
   }
   const dl_value *last = dl_net_output_value(net);
-  net->y = last->channels_last ? net->workspace + outputs : last->y;
-  net->dy = last->channels_last && last->dy ? net->y + size_of(last) * (size_t)net->max_batch : last->dy;
+  net->y = dl_net_turns_outputs(net) ? net->workspace + outputs : last->y;
+  net->dy = dl_net_turns_outputs(net) && last->dy ? net->y + size_of(last) * (size_t)net->max_batch : last->dy;
   return DL_OK;
 }
 

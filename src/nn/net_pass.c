@@ -225,7 +225,7 @@ const float *dl_net_forward(dl_net *net, const float *weights, int64_t n, const 
   forward(net, weights, n, pass, false);
   net->scored = false;
   const dl_value *last = dl_net_output_value(net);
-  if (last->channels_last) turn(&last->shape, false, n, last->y, net->y, false);
+  if (dl_net_turns_outputs(net)) turn(&last->shape, !last->channels_last, n, last->y, net->y, false);
   return net->y;
 }
 
@@ -236,8 +236,28 @@ int dl_net_first_not_finite(dl_net *net, const float *weights, int64_t n, const 
 
 /* ---- loss and scores ---- */
 
+/* A weight is a sample's: where it has several rows they are all of that weight. */
+static void weighted_rows_loss(dl_net *net, int64_t n, const int32_t *label, const float *weight, double *loss_sum,
+                               double *normaliser) {
+  const int64_t outputs = dl_net_outputs(net), values = net->rows * outputs;
+  *loss_sum = *normaliser = 0;
+  for (int64_t i = 0; i < n; i++) {
+    double loss, total;
+    float *slope = net->dy ? net->dy + i * values : NULL;
+    net->loss->compute(net->loss_options, net->rows, outputs, net->y + i * values, label + i * net->rows, NULL, NULL,
+                       &loss, &total, slope);
+    *loss_sum += (double)weight[i] * loss;
+    *normaliser += (double)weight[i] * total;
+    for (int64_t k = 0; slope && weight[i] != 1 && k < values; k++) slope[k] *= weight[i];
+  }
+}
+
 void dl_net_loss(dl_net *net, int64_t n, const int32_t *label, const float *y, const float *weight, double *loss_sum,
                  double *normaliser) {
+  if (weight && net->rows > 1) {
+    weighted_rows_loss(net, n, label, weight, loss_sum, normaliser);
+    return;
+  }
   net->loss->compute(net->loss_options, n * net->rows, dl_net_outputs(net), net->y, label, y, weight, loss_sum,
                      normaliser, net->dy);
 }
@@ -257,7 +277,7 @@ const float *dl_net_scores(dl_net *net, int64_t n) {
   static void (*const by_task[])(int64_t n, int64_t outputs, float *y) = {
       [DL_TASK_CLASSIFICATION] = softmax_rows, [DL_TASK_BINARY] = sigmoid_rows,
       [DL_TASK_MULTILABEL] = sigmoid_rows,     [DL_TASK_REGRESSION] = NULL,
-      [DL_TASK_LANGUAGE_MODEL] = softmax_rows,
+      [DL_TASK_LANGUAGE_MODEL] = softmax_rows, [DL_TASK_SEGMENTATION] = softmax_rows,
   };
   if (!net->scored && by_task[net->task]) by_task[net->task](n * net->rows, dl_net_outputs(net), net->y);
   net->scored = true;
@@ -338,7 +358,7 @@ void dl_net_backward(dl_net *net, const float *weights, int64_t n, const dl_pass
   block b = {.weights = weights, .gradients = gradients, .total = n, .forward_run = NO_RUN};
   net->gemm->one_thread();
   const dl_value *last = dl_net_output_value(net);
-  if (last->channels_last && last->dy) turn(&last->shape, true, n, net->dy, last->dy, false);
+  if (dl_net_turns_outputs(net) && last->dy) turn(&last->shape, last->channels_last, n, net->dy, last->dy, false);
   for (int r = 0; r < net->n_backward; r++) {
     backward_run(net, r, &b, pass);
     announce_writes(net, &net->backward[r], pass, gradients);

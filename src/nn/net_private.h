@@ -78,6 +78,11 @@ static inline bool dl_shape_one_order(const dl_shape *shape) {
 }
 
 static inline dl_value *dl_net_output_value(const dl_net *net) { return &net->values[net->n_layers]; }
+/* Outputs are handed out channels first, but as rows of classes where every pixel is one: whether they lie otherwise.
+ */
+static inline bool dl_net_turns_outputs(const dl_net *net) {
+  return dl_net_output_value(net)->channels_last != (net->task == DL_TASK_SEGMENTATION);
+}
 
 /* The layer that made the values of layer `number`'s output, past those that only change their shape; -1: the input. */
 static inline int dl_net_maker(const dl_net *net, int number) {

@@ -155,7 +155,20 @@ static dl_status decide(const dl_model *model, int64_t rows, const float *scores
   return DL_OK;
 }
 
-static dl_status write_predictions(dl_model *model, dl_split_kind split, const float *scores, double threshold,
+/* Scores of maps, a row of classes a pixel, to an image a class. */
+static dl_status turn_maps(int64_t samples, int64_t pixels, int64_t classes, float *scores) {
+  float *one = dl_calloc((size_t)(pixels * classes), sizeof *one);
+  if (!one) return DL_ERR_NOMEM;
+  for (int64_t i = 0; i < samples; i++, scores += pixels * classes) {
+    for (int64_t p = 0; p < pixels; p++)
+      for (int64_t c = 0; c < classes; c++) one[c * pixels + p] = scores[p * classes + c];
+    memcpy(scores, one, (size_t)(pixels * classes) * sizeof *one);
+  }
+  free(one);
+  return DL_OK;
+}
+
+static dl_status write_predictions(dl_model *model, dl_split_kind split, float *scores, double threshold,
                                    const char *path) {
   const int64_t samples = dl_data_samples(model->data, split), rows = samples * dl_net_rows(model->net);
   int64_t outputs = dl_net_outputs(model->net), *labels = NULL, *truth = NULL, columns;
@@ -163,7 +176,9 @@ static dl_status write_predictions(dl_model *model, dl_split_kind split, const f
   dl_status status = decide(model, rows, scores, threshold, &labels, &columns);
   if (status == DL_OK && dl_data_has_y(model->data, split))
     status = read_truth(model, split, samples, outputs, &y, &truth);
-  dl_predictions p = {.samples = rows,
+  const bool maps = model->config->task == DL_TASK_SEGMENTATION;
+  if (maps && status == DL_OK) status = turn_maps(samples, dl_net_rows(model->net), outputs, scores);
+  dl_predictions p = {.samples = maps ? samples : rows,
                       .outputs = outputs,
                       .y_size = outputs,
                       .scores = scores,
@@ -171,6 +186,7 @@ static dl_status write_predictions(dl_model *model, dl_split_kind split, const f
                       .label_columns = columns,
                       .y = y,
                       .y_labels = truth};
+  if (maps) dl_net_map(model->net, p.map);
   if (status == DL_OK) status = dl_predictions_write(path, &p);
   free(labels);
   free(truth);

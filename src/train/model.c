@@ -12,7 +12,9 @@
 #include "report/format.h"
 #include "train/ps_role.h"
 
-bool dl_task_has_labels(int task) { return task == DL_TASK_CLASSIFICATION || task == DL_TASK_LANGUAGE_MODEL; }
+bool dl_task_has_labels(int task) {
+  return task == DL_TASK_CLASSIFICATION || task == DL_TASK_LANGUAGE_MODEL || task == DL_TASK_SEGMENTATION;
+}
 
 bool dl_task_is_yes_or_no(int task) { return task == DL_TASK_BINARY || task == DL_TASK_MULTILABEL; }
 
@@ -264,19 +266,22 @@ static dl_status count_classes(const dl_model *model, int64_t **counts, int64_t 
   const int64_t samples = dl_data_samples(model->data, DL_SPLIT_TRAIN);
   *classes = dl_data_shape_of(model->data)->classes;
   *counts = NULL;
-  if (!word || word->kind != DL_NODE_SCALAR || model->config->task != DL_TASK_CLASSIFICATION || *classes < 1)
+  if (!word || word->kind != DL_NODE_SCALAR || *classes < 1 || !dl_task_has_labels(model->config->task) ||
+      model->config->task == DL_TASK_LANGUAGE_MODEL)
     return DL_OK;
+  const int64_t each = dl_data_shape_of(model->data)->y_size, block = 1 + 256 / each;
+  int32_t *label = dl_calloc((size_t)(block * each), sizeof *label);
   *counts = dl_calloc((size_t)*classes, sizeof **counts);
-  if (!*counts) return DL_ERR_NOMEM;
-  int32_t label[256];
   dl_batch batch = {.label = label};
-  for (int64_t i = 0; i < samples; i += 256) {
-    const int64_t end = i + 256 < samples ? i + 256 : samples;
-    DL_TRY(dl_data_read(model->data, DL_SPLIT_TRAIN, i, end, &batch));
-    for (int64_t k = 0; k < end - i; k++)
+  dl_status status = label && *counts ? DL_OK : DL_ERR_NOMEM;
+  for (int64_t i = 0; i < samples && status == DL_OK; i += block) {
+    const int64_t end = i + block < samples ? i + block : samples;
+    status = dl_data_read(model->data, DL_SPLIT_TRAIN, i, end, &batch);
+    for (int64_t k = 0; k < (end - i) * each && status == DL_OK; k++)
       if (label[k] >= 0 && label[k] < *classes) (*counts)[label[k]]++;
   }
-  return DL_OK;
+  free(label);
+  return status;
 }
 
 /* Tokens against the vocabulary of the embedding that reads them. */
@@ -296,6 +301,8 @@ static dl_status make_net(dl_model *model, int64_t most, int64_t outputs) {
   const dl_data_shape *shape = dl_data_shape_of(model->data);
   dl_net_spec spec = {.config = model->config, .x_dims = shape->x_dims, .outputs = outputs, .max_batch = most};
   memcpy(spec.x_shape, shape->x_shape, sizeof spec.x_shape);
+  for (int s = 0; s < DL_SPLITS; s++)
+    if (dl_data_has_y(model->data, (dl_split_kind)s)) memcpy(spec.map, shape->map, sizeof spec.map);
   spec.most_bytes = dl_memory_bytes() / (size_t)model->team->node_size;
   int64_t *counts;
   dl_status status = count_classes(model, &counts, &spec.n_class_counts);

@@ -81,6 +81,41 @@ static void put_file(const char *path, const char *text) {
   fclose(file);
 }
 
+/* ---- a class for every pixel ---- */
+
+static void test_maps_of_labels_are_learnt_and_predicted_pixel_by_pixel(void) {
+  enum { IMAGES = 40, SIDE = 6, PIXELS = SIDE * SIDE };
+  static float x[IMAGES * PIXELS], scores[IMAGES][PIXELS][2];
+  static int32_t labels[IMAGES * PIXELS];
+  const int64_t image[] = {1, SIDE, SIDE};
+  for (int i = 0; i < IMAGES * PIXELS; i++) {
+    labels[i] = i % 17 == 4 ? 9 : i * 37 % 11 < 5; /* 9 is none */
+    x[i] = labels[i] == 1 ? 1 : -1;
+  }
+  dl_network *network = NULL;
+  OK(dl_network_new(context(), &network));
+  OK(dl_network_set(network, "task", "segmentation"));
+  OK(dl_network_set(network, "loss", "{name: cross_entropy, ignore_index: 9}"));
+  OK(dl_network_set(network, "optimizer", "{name: adam, lr: 0.1}"));
+  OK(dl_network_set(network, "train.batch", "8"));
+  OK(dl_network_add(network, "conv2d: {filters: 2, kernel: 1}"));
+  OK(dl_network_set_data(network, DL_TRAIN, IMAGES, 3, image, x, labels, 0, NULL));
+  OK(dl_network_train(network));
+  double iou = 0;
+  OK(dl_network_metric(network, DL_TRAIN, "mean_iou", &iou));
+  CU_ASSERT_EQUAL(iou, 1);
+  CU_ASSERT_EQUAL(dl_network_outputs(network), 2);
+  OK(dl_network_predict(network, IMAGES, x, &scores[0][0][0]));
+  int wrong = 0;
+  for (int i = 0; i < IMAGES * PIXELS; i++) {
+    const float *of_pixel = scores[i / PIXELS][i % PIXELS];
+    wrong += labels[i] != 9 && (of_pixel[1] > of_pixel[0]) != labels[i];
+    CU_ASSERT(fabsf(of_pixel[0] + of_pixel[1] - 1) < 1e-6f);
+  }
+  CU_ASSERT_EQUAL(wrong, 0);
+  dl_network_close(&network);
+}
+
 /* ---- the best epoch ---- */
 
 /* Without a folder too: the network ends as a run of just the best epoch's length does. */
@@ -548,6 +583,7 @@ static void test_layers_go_with_an_empty_model_and_not_with_one_that_is_no_list(
 
 int main(void) {
   static const dl_test tests[] = {
+      DL_TEST(test_maps_of_labels_are_learnt_and_predicted_pixel_by_pixel),
       DL_TEST(test_a_network_that_keeps_its_best_epoch_ends_with_it),
       DL_TEST(test_a_program_builds_trains_judges_predicts_saves_and_opens_again),
       DL_TEST(test_a_prediction_depends_on_its_sample_alone),

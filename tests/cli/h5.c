@@ -12,6 +12,7 @@
  *       ignored                  part, and behind it samples that have the label -100
  *       twice                    part, and the first 200 samples once more
  *       weighted                 part, and behind it 200 with wrong labels; train/weight: 200 twos, 200 ones, 200 zeros
+ *       maps                     images of 8 x 8 in three shades, whose pixels' shades are the labels; 255 is none
  *   cli_h5 hurt FILE.h5 NAME ROW flips a bit in the middle of the chunk that holds this row
  *   cli_h5 print FILE.h5 NAME    the values of a data set, a line a sample
  */
@@ -95,7 +96,38 @@ static int write_split(hid_t file, const char *split, const samples *s, const ch
   return bad;
 }
 
+enum { SIDE = 8, PIXELS = SIDE * SIDE };
+
+/* Stripes of three shades under noise; a pixel of each image has no label. */
+static int write_maps(hid_t file, const char *split, int n, uint32_t seed) {
+  static float x[MOST * PIXELS];
+  static uint8_t y[MOST * PIXELS];
+  for (int i = 0; i < n; i++) {
+    const uint32_t begin = next_random(&seed) % 9, across = next_random(&seed) % 2;
+    for (uint32_t p = 0; p < PIXELS; p++) {
+      const uint32_t shade = (begin + (across ? p % SIDE : p / SIDE)) / 3 % 3;
+      x[i * PIXELS + (int)p] = (float)shade + 0.9f * ((float)next_random(&seed) / (float)(1u << 24) - 0.5f);
+      y[i * PIXELS + (int)p] = (uint8_t)shade;
+    }
+    y[i * PIXELS + i % PIXELS] = 255;
+  }
+  hid_t group = H5Gcreate2(file, split, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+  const hsize_t dim[] = {(hsize_t)n, SIDE, SIDE};
+  const int bad =
+      write_set(group, "x", H5T_NATIVE_FLOAT, 3, dim, x) | write_set(group, "y", H5T_NATIVE_UINT8, 3, dim, y);
+  H5Gclose(group);
+  return bad;
+}
+
+static int make_maps(const char *path) {
+  hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  if (file < 0) return 1;
+  const int bad = write_maps(file, "train", 300, 1) | write_maps(file, "test", 60, 2);
+  return H5Fclose(file) < 0 || bad;
+}
+
 static int make(const char *kind, const char *path) {
+  if (!strcmp(kind, "maps")) return make_maps(path);
   static const char *const kinds[] = {"good", "nan",     "label", "no_y",     "short_y", "line",
                                       "part", "ignored", "twice", "weighted", "one_hot"};
   static samples train, test;

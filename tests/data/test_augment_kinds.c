@@ -101,6 +101,20 @@ static void test_bytes_with_a_sign_are_seen_as_floats_of_their_value_are(void) {
   }
 }
 
+/* The picture has no 0: where Pillow has one there is nothing. */
+static void test_labels_are_those_of_the_nearest_pixels(void) {
+  int32_t labels[GOLDEN_PLANE], seen[GOLDEN_PLANE];
+  for (int i = 0; i < GOLDEN_PLANE; i++) labels[i] = golden_picture[i];
+  for (int k = 0; k < GOLDEN_CASES; k++) {
+    const dl_view view = golden_view(k);
+    dl_view_read_labels(&view, labels, seen);
+    int wrong = 0;
+    for (int i = 0; i < GOLDEN_PLANE; i++) wrong += seen[i] != (golden[k].nearest[i] ? golden[k].nearest[i] : -1);
+    CU_ASSERT_EQUAL(wrong, 0);
+    if (wrong) fprintf(stderr, "case %d: %d labels are wrong\n", k, wrong);
+  }
+}
+
 /* ---- lists ---- */
 
 static dl_augment *make_augment(const char *list, int64_t channels, int64_t height, int64_t width) {
@@ -442,6 +456,7 @@ static const dl_test tests[] = {
     DL_TEST(test_what_is_seen_is_what_pillow_sees),
     DL_TEST(test_channels_are_seen_alike_and_normalised_by_their_own_figures),
     DL_TEST(test_bytes_with_a_sign_are_seen_as_floats_of_their_value_are),
+    DL_TEST(test_labels_are_those_of_the_nearest_pixels),
     DL_TEST(test_angles_factors_and_pieces_are_those_that_were_asked_for),
     DL_TEST(test_colours_are_those_of_float64_in_the_order_of_the_list),
     DL_TEST(test_views_come_before_colours_wherever_they_stand),

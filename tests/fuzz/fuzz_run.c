@@ -20,9 +20,14 @@ void fuzz_config(const uint8_t *bytes, size_t n) {
   dl_config *config = NULL;
   dl_net *net = NULL;
   if (!n || dl_config_parse((const char *)bytes + 1, n - 1, "/c.yaml", NULL, 0, &config) != DL_OK) return;
-  const dl_net_spec image = {config, 3, {3, 8, 8}, bytes[0] & 2 ? 4 : 0, 4, NULL, 0, 0, 0, 1 << 24};
-  const dl_net_spec row = {config, 1, {12}, bytes[0] & 2 ? 4 : 0, 4, NULL, 0, 0, 0, 1 << 24};
-  if (dl_net_new(bytes[0] & 1 ? &image : &row, &net) == DL_OK) dl_net_destroy(&net);
+  dl_net_spec spec = {.config = config, .x_dims = 1, .x_shape = {12}, .max_batch = 4, .most_bytes = 1 << 24};
+  if (bytes[0] & 1) {
+    spec.x_dims = 3;
+    memcpy(spec.x_shape, (const int64_t[]){3, 8, 8}, 3 * sizeof *spec.x_shape);
+  }
+  if (bytes[0] & 2) spec.outputs = 4;
+  if (bytes[0] & 4) memcpy(spec.map, (const int64_t[]){8, 8}, sizeof spec.map);
+  if (dl_net_new(&spec, &net) == DL_OK) dl_net_destroy(&net);
   dl_config_destroy(&config);
 }
 

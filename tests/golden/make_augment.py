@@ -55,7 +55,7 @@ def exact(pixels, deed):
     return out
 
 
-def run(case):
+def run(case, resample):
     pixels, map_, warped = picture(), np.eye(3), False
     for deed in case:
         warped = warped or deed[0] in "tf"
@@ -66,7 +66,7 @@ def run(case):
     (yy, yx, y1), (xy, xx, x1) = map_[0], map_[1]  # Pillow has x first
     image = Image.fromarray(pixels.astype(np.float32), mode="F")
     return np.asarray(image.transform((W, H), Image.Transform.AFFINE, (xx, xy, x1, yx, yy, y1),
-                                      resample=Image.Resampling.BILINEAR))
+                                      resample=resample))
 
 
 def row(values, form):
@@ -78,9 +78,10 @@ print("#ifndef AUGMENT_GOLDEN_H\n#define AUGMENT_GOLDEN_H\n")
 print("enum { GOLDEN_H = %d, GOLDEN_W = %d, GOLDEN_CASES = %d, GOLDEN_DEEDS = 4 };" % (H, W, len(CASES)))
 print("typedef struct golden_deed {\n  char what;\n  double n[4];\n} golden_deed;\n")
 print("static const unsigned char golden_picture[] = {%s};\n" % row(picture().ravel(), "%d"))
-print("static const struct {\n  golden_deed deeds[GOLDEN_DEEDS];\n  double want[GOLDEN_H * GOLDEN_W];\n} golden[] = {")
+print("static const struct {\n  golden_deed deeds[GOLDEN_DEEDS];\n  double want[GOLDEN_H * GOLDEN_W];\n  int nearest[GOLDEN_H * GOLDEN_W];\n} golden[] = {")
 for case in CASES:
     deeds = ", ".join("{'%s', {%s}}" % (d[0], row(d[1:] or (0,), "%.17g")) for d in case)
-    print("    {{%s},\n     {%s}}," % (deeds, row(run(case).ravel(), "%.9g")))
+    print("    {{%s},\n     {%s},\n     {%s}}," % (deeds, row(run(case, Image.Resampling.BILINEAR).ravel(), "%.9g"),
+                                            row(run(case, Image.Resampling.NEAREST).ravel(), "%d")))
 print("};\n\n#endif")
 sys.stdout.flush()

@@ -208,4 +208,30 @@ multilabel("golden_weighted_labels", truth, scores, weights(50))
 truth = (3 + rng.normal(size=(40, 2))).astype(np.float32)
 regression("golden_weighted_values", truth, (truth + 0.3 * rng.normal(size=(40, 2)) + 0.2).astype(np.float32), [3.0, 3.0],
            np.float64(np.float32(weights(40)[::-1] + 0.5)))
+
+
+def maps(name, truth, scores):
+    """Pixels; -1 is none."""
+    array("float", name + "_scores", scores)
+    array("int32_t", name + "_truth", truth)
+    kept, predicted = truth[truth >= 0], scores.argmax(axis=1)[truth >= 0]
+    common = {"zero_division": 0}
+    classes = list(range(scores.shape[1]))
+    each = m.precision_recall_fscore_support(kept, predicted, labels=classes, **common)
+    iou = m.jaccard_score(kept, predicted, average=None, labels=classes, **common)
+    table(name + "_each", [[each[0][c], each[1][c], each[2][c], iou[c], each[3][c]] for c in classes])
+    golden(name, {
+        "accuracy": m.accuracy_score(kept, predicted),
+        "balanced_accuracy": m.recall_score(kept, predicted, average=None, labels=sorted(set(kept)), **common).mean(),
+        "mean_iou": m.jaccard_score(kept, predicted, average="macro", **common),
+        "weighted_iou": m.jaccard_score(kept, predicted, average="weighted", **common),
+        "macro_f1": m.f1_score(kept, predicted, average="macro", **common),
+        "weighted_f1": m.f1_score(kept, predicted, average="weighted", **common),
+    })
+
+
+# Class 3 is never predicted, class 4 is not in the truth but predicted.
+truth = rng.choice([0, 0, 0, 1, 2, 2, 3, -1], 150)
+shift = np.where(np.arange(5) == 3, -9, np.where(np.arange(5) == 4, -0.5, 0))
+maps("golden_maps", truth, softmax(rng.normal(size=(150, 5)) + 1.5 * np.eye(5)[truth.clip(0)] + shift))
 print("#endif")

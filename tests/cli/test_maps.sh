@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Segmentation, a class for every pixel: it learns, gives the same bits by whomever, evaluates and predicts maps, and says what does
+# not fit.
+# Usage: tests/cli/test_maps.sh    (by ctest)
+set -euo pipefail
+# shellcheck source=tests/cli/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+"$DLDIST_H5" make maps maps.h5
+cat >c.yaml <<'YAML'
+name: maps
+seed: 3
+task: segmentation
+data: {file: maps.h5, valid: 0.1, augment: [flip_horizontal, flip_vertical, {random_crop: 2}]}
+model:
+  - conv2d: {filters: 8, kernel: 3, padding: same}
+  - relu: {name: fine}
+  - maxpool2d: 2
+  - conv2d: {filters: 12, kernel: 3, padding: same}
+  - relu
+  - upsample2d: {scale: 2, name: coarse}
+  - concat: {from: [coarse, fine]}
+  - conv2d: {filters: 3, kernel: 1}
+loss: {name: cross_entropy, ignore_index: 255}
+optimizer: {name: adam, lr: 0.01}
+train: {epochs: 12, batch: 35}
+sync: {shards: 8}
+YAML
+
+say '== it learns'
+run j2 train c.yaml --run one
+contains 'the table has its headline' 'valid mean_iou' err
+events eval one | grep '"split":"test"' >test.line
+check 'the labels are found' yes "$(field mean_iou test.line | awk '{ print ($1 > 0.9 ? "yes" : $1) }')"
+check 'pixels are judged, but for those without a label' 3780 "$(sed 's/.*"support":\[\([^]]*\)\].*/\1/' test.line | tr ',' '\n' | awk '{ n += $1 } END { print n }')"
+run r2 eval --run one --json
+check 'dldist eval finds the same' "$(field mean_iou test.line)" "$(field mean_iou out)"
+contains 'with a row of figures for each class' '"iou":[' out
+
+say '== the same bits by whomever'
+for how in j1 r3 r5 r2-mpi; do
+  run "$how" train c.yaml --run "by-$how" --quiet
+  check "$how: weights" "$(end_of one weights_sha256)" "$(end_of "by-$how" weights_sha256)"
+done
+run r3 train c.yaml --run parts --quiet --set train.epochs=3
+run j2 train c.yaml --run parts --quiet
+check 'in two parts: weights' "$(end_of one weights_sha256)" "$(end_of parts weights_sha256)"
+
+say '== predictions'
+run r2 predict --run one --data maps.h5 -o p.h5
+run alone data info p.h5
+contains 'labels are maps' 'labels   int64     (60, 8, 8)' out
+contains 'scores an image a class' 'scores   float32   (60, 3, 8, 8)' out
+"$DLDIST_H5" print p.h5 labels | tr ' ' '\n' >labels
+"$DLDIST_H5" print p.h5 y | tr ' ' '\n' >truth
+"$DLDIST_H5" print maps.h5 test/y | tr ' ' '\n' >file
+holds 'the truth is the one of the file' cmp truth file
+check 'as many are right as the evaluation says' yes \
+  "$(paste labels truth | awk -v want="$(field accuracy test.line)" '$2 != 255 { n++; right += $1 == $2 } END { d = right / n - want; print (d * d < 1e-20 ? "yes" : right / n " " want) }')"
+"$DLDIST_H5" print p.h5 scores | awk '{ for (p = 1; p <= 64; p++) { b = 0; for (c = 1; c < 3; c++) if ($(c * 64 + p) > $(b * 64 + p)) b = c; print b } }' >largest
+holds 'a label is the class of the largest score' cmp largest labels
+
+say '== weights of classes and samples'
+run j2 train c.yaml --run balanced --quiet --set loss.class_weights=balanced
+contains 'balanced weights are counted by pixel' 'class_weights: [' balanced/config.yaml
+holds 'and change the weights' test "$(end_of balanced weights_sha256)" != "$(end_of one weights_sha256)"
+
+say '== what does not fit'
+try j2 train c.yaml --run bad --set 'loss={name: cross_entropy}'
+check 'a label that is none and not said to be: exit code' 3 "$code"
+contains 'is told with its file' "has the label 255 in row 0, but the model has 3 outputs" err
+try r2 train c.yaml --run bad --set 'model=[{conv2d: {filters: 3, kernel: 3}}]'
+check 'an output of another size: exit code' 2 "$code"
+contains 'is told with both' 'here (classes, 8, 8) as the labels are, but this is (3, 6, 6)' err
+try alone train c.yaml --run bad --set task=classification
+check 'a map is no label' 3 "$code"
+try alone train c.yaml --run bad --set loss=mse
+check 'a loss of values' 2 "$code"
+
+finish

@@ -228,6 +228,11 @@ dl_status dl_network_train(dl_network *network) {
     dl_config_destroy(&config);
     return status;
   }
+  status = dl_team_agree(team, dl_best_check_monitor(config));
+  if (status != DL_OK) {
+    dl_config_destroy(&config);
+    return status;
+  }
   dl_model_destroy(&network->model);
   dl_model_source source = {.need = 1u << DL_SPLIT_TRAIN};
   dl_data_shape shape = network->shape;
@@ -250,6 +255,7 @@ dl_status dl_network_train(dl_network *network) {
   dl_run run = {.team = team, .options = &options, .model = network->model, .saved_step = -1};
   status = dl_team_agree(team, dl_best_check(network->model));
   if (status == DL_OK) status = dl_fit(&run);
+  network->model->best = (dl_best){0}; /* a network that is saved is no part of a run */
   if (status != DL_OK) dl_model_destroy(&network->model);
   return status;
 }

@@ -32,7 +32,7 @@ typedef struct entry {
 
 struct dl_augment {
   dl_data_shape shape;
-  bool colours, covers;
+  bool looks, colours, covers;
   int n;
   entry entries[];
 };
@@ -83,6 +83,7 @@ static dl_status parse_list(const dl_config *config, const dl_data_shape *shape,
     next->key = dl_rng_stream((uint64_t)config->seed, DL_RNG_AUGMENT, (uint32_t)augment->n);
     augment->n++;
     DL_TRY(parse_entry(node, augment, next));
+    augment->looks = augment->looks || next->kind->look;
     augment->colours = augment->colours || next->kind->colour;
     augment->covers = augment->covers || next->kind->cover;
   }
@@ -138,6 +139,8 @@ void dl_augment_draw(const dl_augment *augment, int64_t epoch, int64_t sample, d
     if (e->kind->look) e->kind->look(e->options, draw(e, epoch, sample).at, out);
   }
 }
+
+bool dl_augment_moves(const dl_augment *augment) { return augment->looks; }
 
 bool dl_augment_has_colours(const dl_augment *augment) { return augment->colours; }
 

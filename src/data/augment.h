@@ -53,6 +53,9 @@ void dl_augment_destroy(dl_augment **augment);
  * list. Entry k of the list draws from the stream (seed, DL_RNG_AUGMENT, k). */
 void dl_augment_draw(const dl_augment *augment, int64_t epoch, int64_t sample, dl_view *out);
 
+/* Whether anything in the list moves the image. */
+bool dl_augment_moves(const dl_augment *augment);
+
 /* What the list does to the values of an image that was read through its view: before the normalisation, where
  * dl_augment_has_colours, and after it. Pure functions as the view is. */
 bool dl_augment_has_colours(const dl_augment *augment);

@@ -125,14 +125,16 @@ static const dl_option piece_rows[] = {
     {"area", DL_OPTION_REAL, offsetof(piece_options, area), 0.001, 1, "0.08", NULL,
      "the piece has from this part of the image's area to all of it", false},
     {"ratio", DL_OPTION_REAL, offsetof(piece_options, ratio), 1, 100, "1.3333333333333333", NULL,
-     "width / height of the piece is drawn from 1 / ratio to ratio", false},
+     "width / height of the piece is drawn from 1 / ratio to ratio, as far as a piece of its area fits", false},
 };
 
 static void look_random_resized_crop(const void *options, const uint32_t *words, dl_view *view) {
   const piece_options *piece = options;
   const double height = (double)view->rows.size, width = (double)view->columns.size,
-               area = dl_draw_between(piece->area, 1, words[0]) * height * width,
-               ratio = exp(dl_draw_between(-1, 1, words[1]) * log(piece->ratio)), h = fmin(height, sqrt(area / ratio)),
+               area = dl_draw_between(piece->area, 1, words[0]) * height * width, narrow = area / (height * height),
+               wide = width * width / area, /* what fits */
+      least = fmin(fmax(narrow, 1 / piece->ratio), wide), most = fmax(fmin(wide, piece->ratio), least),
+               ratio = exp(dl_draw_between(log(least), log(most), words[1])), h = fmin(height, sqrt(area / ratio)),
                w = fmin(width, sqrt(area * ratio));
   dl_view_fill(view, dl_draw_between(0, height - h, words[2]), dl_draw_between(0, width - w, words[3]), h, w);
 }

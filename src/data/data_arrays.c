@@ -144,7 +144,10 @@ static dl_status take_arrays(dl_data *data, const dl_config *config, const dl_da
   data->plan.unit_max = 1;
   data->plan.shuffle = config->data.shuffle == DL_SHUFFLE_AUTO ? DL_SHUFFLE_FULL : config->data.shuffle;
   DL_TRY(check_shape(config, &data->plan.shape));
-  data->plan.y_planes = config->task == DL_TASK_SEGMENTATION;
+  const bool values = config->task == DL_TASK_REGRESSION || config->task == DL_TASK_MULTILABEL;
+  data->plan.y_planes = config->task == DL_TASK_SEGMENTATION                                      ? 1
+                        : values && dl_y_may_be_image(&data->plan.shape, data->plan.shape.y_size) ? -1
+                                                                                                  : 0;
   data->plan.row_values = data->plan.shape.x_size + (config->task == DL_TASK_LANGUAGE_MODEL);
   int64_t classes = 0;
   for (int s = 0; s < DL_SPLITS; s++) DL_TRY(take_split(data, config, s, &splits[s], &classes));

@@ -110,7 +110,7 @@ static void see(const dl_data *data, const char *x, const drawn *by, float *out)
 /* Images to be learnt are seen as x is, but for its colours and covers; a yes or no stays one. */
 static void see_targets(const dl_data *data, const float *y, const drawn *by, float *out) {
   const size_t n = (size_t)data->plan.shape.y_size;
-  if (!by || !data->plan.y_planes) {
+  if (!by || data->plan.y_planes < 1) {
     memcpy(out, y, n * sizeof *out);
     return;
   }
@@ -120,7 +120,7 @@ static void see_targets(const dl_data *data, const float *y, const drawn *by, fl
 
 /* One label, or a map of them. */
 static void see_labels(const dl_data *data, const int32_t *labels, const drawn *by, int32_t *out) {
-  if (by && data->plan.y_planes)
+  if (by && data->plan.y_planes > 0)
     dl_view_read_labels(&by->view, labels, out);
   else
     memcpy(out, labels, (size_t)data->plan.shape.y_size * sizeof *out);

@@ -125,12 +125,13 @@ static const y_form y_forms[] = {
     [DL_TASK_SEGMENTATION] = {"a map of class numbers a sample: (N, H, W), (N, 1, H, W) or (N, H, W, 1)", 4, false},
 };
 
-/* How many images of x's height and width a sample's y is, channels first; 0: it is something else. */
+/* dl_data_plan.y_planes. */
 static int32_t planes_over_x(const dl_data_shape *x, const dl_h5_set *y) {
   const int64_t *end = y->dim + y->dims;
-  if (x->x_dims != 3 || y->dims < 3) return 0;
+  if (x->x_dims != 3) return 0;
+  if (y->dims < 3) return dl_y_may_be_image(x, y->row_values) ? -1 : 0;
   if (y->dims == 4 && end[-1] == 1 && x->x_shape[2] > 1) end--; /* (N, H, W, 1) */
-  if (y->dims > 4 || end[-2] != x->x_shape[1] || end[-1] != x->x_shape[2]) return 0;
+  if (y->dims > 4 || end[-2] != x->x_shape[1] || end[-1] != x->x_shape[2]) return -1;
   return (int32_t)(y->row_values / (end[-2] * end[-1]));
 }
 
@@ -182,9 +183,9 @@ static dl_status check_y(dl_scan *scan, looked *seen, int split, const dl_h5_set
   seen->y_values[split] = y->row_values;
   scan->y_sparse[split] = y->row_values == 1 || maps;
   if (split != DL_SPLIT_TRAIN || same) return DL_OK;
+  if (task == DL_TASK_CLASSIFICATION || task == DL_TASK_BINARY) return DL_OK;
   const int32_t planes = planes_over_x(&scan->plan.shape, y);
-  scan->plan.y_planes = first || planes == scan->plan.y_planes ? planes : 0;
-  scan->y_is_apart = scan->y_is_apart || (y->dims > 2 && !planes);
+  scan->plan.y_planes = first || planes == scan->plan.y_planes ? planes : -1;
   return DL_OK;
 }
 
@@ -423,13 +424,6 @@ static void warn_of_layout(const dl_scan *scan, int layout) {
           (long long)c, (long long)h, (long long)w, last ? "first" : "last", last ? "nchw" : "nhwc");
 }
 
-/* Masks and other images to be learnt that do not lie over x pixel by pixel are not flipped and cropped with it. */
-static void warn_of_augment(const dl_scan *scan, const dl_config *config, unsigned need) {
-  if (scan->y_is_apart && config->data.augment && config->data.augment->first && (need >> DL_SPLIT_TRAIN & 1))
-    dl_warn("augment",
-            "data.augment moves x alone, as y of a sample is an image of another size: they will not fit together");
-}
-
 static void warn_of_network(const dl_scan *scan) {
   static const long kinds[] = {0x6969, 0xFF534D42, 0x517B, 0xFE534D42, 0x5346414F}; /* NFS, CIFS, SMB, SMB2, AFS */
   struct statfs about;
@@ -458,7 +452,6 @@ dl_status dl_scan_make(const dl_config *config, unsigned need, dl_scan *out) {
   if (status == DL_OK) status = lay_out(out, &seen, config);
   if (status == DL_OK && out->plan.streamed) warn_of_network(out);
   if (status == DL_OK) warn_of_layout(out, config->data.layout);
-  if (status == DL_OK) warn_of_augment(out, config, need);
   if (status == DL_OK && (need >> DL_SPLIT_TRAIN & 1) && !out->plan.samples[DL_SPLIT_TRAIN])
     status = dl_config_fail(config, "data.valid", "data.valid leaves no samples to train on");
   if (status == DL_OK && (need >> DL_SPLIT_VALID & 1) && !out->plan.samples[DL_SPLIT_VALID])

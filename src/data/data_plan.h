@@ -13,7 +13,6 @@ typedef struct dl_scan {
   dl_piece *pieces;         /* owned */
   char *class_names;        /* owned, packed */
   bool y_sparse[DL_SPLITS]; /* labels as numbers, not one-hot */
-  bool y_is_apart;          /* train's y is an image that does not lie over x */
 } dl_scan;
 
 /* Opens every file, checks names, types and shapes against each other and the task. Not collective. */

@@ -130,6 +130,19 @@ static dl_status bind_class_names(dl_data *data) {
   return DL_OK;
 }
 
+bool dl_y_may_be_image(const dl_data_shape *x, int64_t values) {
+  const int64_t pixels = x->x_dims == 3 ? x->x_shape[1] * x->x_shape[2] : 0;
+  return pixels > 1 && values % pixels == 0;
+}
+
+/* Masks and other images to be learnt that do not lie over x pixel by pixel are not moved with it. */
+static void warn_of_augment(const dl_data *data) {
+  if (data->augment && dl_augment_moves(data->augment) && data->plan.y_planes < 0 && data->team->rank == 0)
+    dl_warn("augment",
+            "data.augment moves x alone: y of a sample does not lie over it as an image of its height and width, "
+            "channels first, and will not fit if it is one");
+}
+
 dl_status dl_data_finish(dl_data *data, const dl_config *config, bool trains) {
   for (int s = 0; s < DL_SPLITS; s++) {
     data->source_part[s] = s;
@@ -144,6 +157,7 @@ dl_status dl_data_finish(dl_data *data, const dl_config *config, bool trains) {
   data->order_key = dl_rng_stream(data->seed, DL_RNG_SHUFFLE, 0);
   DL_TRY(dl_team_agree(data->team, bind_class_names(data)));
   if (trains) DL_TRY(dl_team_agree(data->team, dl_augment_new(config, &data->plan.shape, &data->augment)));
+  warn_of_augment(data);
   if (data->plan.streamed) DL_TRY(dl_team_agree(data->team, dl_stream_new(data, &data->stream)));
   return dl_norm_make(data, config);
 }

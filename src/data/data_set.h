@@ -42,8 +42,9 @@ typedef struct dl_data_plan {
   int32_t shuffle;     /* dl_shuffle, never AUTO */
   int32_t streamed;    /* whether x stays in the files */
   int32_t y_is_x;      /* y is x as the network reads it; it is not kept beside it */
-  int32_t y_planes;   /* images of x's height and width that y is made of: augmented with it; 0: it is something else */
-  int64_t row_values; /* of x, as it is kept: x_size, and for language_model the token after the last one */
+  int32_t y_planes;    /* images of x's height and width that y is made of: augmented with it; 0: it is no image; -1: it
+                          may    be one, and lies otherwise */
+  int64_t row_values;  /* of x, as it is kept: x_size, and for language_model the token after the last one */
   double unit_max;
   dl_part_plan part[DL_SPLITS];
   int64_t samples[DL_SPLITS]; /* of the splits as they are used: valid may be cut off train */
@@ -128,6 +129,9 @@ dl_status dl_part_find(const dl_data *data, int part, int64_t sample, int64_t ne
 
 /* data_set.c ----------------------------------------------------------------------------------------------------------
  */
+
+/* Whether so many values of y a sample could be one or more images of x's size. */
+bool dl_y_may_be_image(const dl_data_shape *x, int64_t values);
 
 /* Binds splits to parts, makes class names, the norm and, for a data set that is opened to train, the augmentations:
  * what files and arrays have in common. Collective. */

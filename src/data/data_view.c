@@ -53,6 +53,8 @@ void dl_view_flip(dl_view *view, dl_view_side side) {
   axis->end = axis->size - begin;
 }
 
+static int64_t within(int64_t i, int64_t size) { return i < 0 ? 0 : i > size ? size : i; }
+
 void dl_view_shift(dl_view *view, dl_view_side side, int64_t by) {
   dl_view_axis *axis = axis_of(view, side);
   if (view->warped) {
@@ -60,9 +62,8 @@ void dl_view_shift(dl_view *view, dl_view_side side, int64_t by) {
     return;
   }
   axis->at += axis->step * by;
-  axis->begin = axis->begin > by ? axis->begin - by : 0;
-  axis->end = axis->end - by < axis->size ? axis->end - by : axis->size;
-  if (axis->end < axis->begin) axis->end = axis->begin;
+  axis->begin = within(axis->begin - by, axis->size);
+  axis->end = within(axis->end - by, axis->size);
 }
 
 /* Sine and cosine in float: the last bits of a library's double are its own affair. */

@@ -12,7 +12,9 @@
 
 #include "data/data.h"
 
-/* Output index i shows input index step * i + at where begin <= i < end, and nothing elsewhere. */
+/* Output index i shows input index step * i + at where begin <= i < end, and nothing elsewhere; 0 <= begin <= end <=
+ * size.
+ */
 typedef struct dl_view_axis {
   int64_t size, begin, end, step, at; /* step: 1 or -1 */
 } dl_view_axis;

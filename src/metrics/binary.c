@@ -59,6 +59,7 @@ const dl_metrics_kind dl_metrics_binary = {
     .metrics = "accuracy|precision|recall|f1|mcc|log_loss|brier|roc_auc|pr_auc|best_f1|best_f1_threshold",
     .headline = "accuracy",
     .falling = "log_loss|brier",
+    .neither = "best_f1_threshold",
     .help = "yes or no; yes where the probability is above 0.5, or --threshold",
     .counters = counters,
     .confusion = confusion,

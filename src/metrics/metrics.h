@@ -46,6 +46,7 @@ typedef struct dl_metrics_kind {
   const char *metrics;  /* "accuracy|macro_f1|...": what finish reports, in that order */
   const char *headline; /* the one that stands for all in a table */
   const char *falling;  /* "mse|mae": those of them of which less is better; NULL: none */
+  const char *neither;  /* those that are neither better nor worse; NULL: none */
   const char *help;
   /* How many counters there are, and how many doubles a block delivers (beside the loss), for `outputs` outputs. */
   int64_t (*counters)(int64_t outputs);

@@ -2,6 +2,7 @@
 #include "train/best.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,20 +25,23 @@ static int name_scores(int task, char room[MOST_NAMES][40], const char *names[MO
   return n;
 }
 
-dl_status dl_best_check(const dl_model *model) {
-  const dl_config *config = model->config;
-  const char *monitor = config->train.monitor, *names[MOST_NAMES];
+dl_status dl_best_check_monitor(const dl_config *config) {
+  const char *monitor = config->train.monitor, *names[MOST_NAMES], *neither = dl_metrics_for(config->task)->neither;
   char room[MOST_NAMES][40];
   const int n = name_scores(config->task, room, names);
   bool known = false;
   for (int i = 0; i < n; i++) known = known || (monitor && !strcmp(monitor, names[i]));
-  if (!known) {
-    char task[32];
-    dl_config_fail(config, "train.monitor", "'%.60s' is no score of the task %s", monitor ? monitor : "null",
-                   dl_choice_name(DL_TASK_NAMES, config->task, task, sizeof task));
-    return dl_hint_nearest(monitor ? monitor : "", names, n, "loss, or one of %s",
-                           dl_metrics_for(config->task)->metrics);
-  }
+  if (known && neither && dl_choice_index(neither, monitor) >= 0)
+    return dl_config_fail(config, "train.monitor", "'%s' is neither better nor worse", monitor);
+  if (known) return DL_OK;
+  char task[32];
+  dl_config_fail(config, "train.monitor", "'%.60s' is no score of the task %s", monitor ? monitor : "null",
+                 dl_choice_name(DL_TASK_NAMES, config->task, task, sizeof task));
+  return dl_hint_nearest(monitor ? monitor : "", names, n, "loss, or one of %s", dl_metrics_for(config->task)->metrics);
+}
+
+dl_status dl_best_check(const dl_model *model) {
+  const dl_config *config = model->config;
   if (!dl_best_is_wanted(config) || dl_data_has_y(model->data, DL_SPLIT_VALID)) return DL_OK;
   dl_config_fail(config, config->train.patience ? "train.patience" : "checkpoint.best",
                  "the best epoch is told by the validation split, and there is none");
@@ -61,7 +65,7 @@ bool dl_best_observe(dl_model *model, const dl_evaluation *valid) {
   const double score = score_of(config, valid), delta = config->train.min_delta,
                gain = falls(config) ? best->score - score : score - best->score;
   best->bad_epochs++;
-  if (isnan(score) || (best->epoch && !(gain > delta))) return false;
+  if (!isfinite(score) || (best->epoch && !(gain > delta))) return false;
   *best = (dl_best){.score = score, .epoch = model->at.epoch, .step = model->at.step};
   return true;
 }
@@ -85,7 +89,15 @@ dl_json *dl_best_json(const dl_model *model) {
   dl_json_put_int(object, "epoch", model->best.epoch);
   dl_json_put_int(object, "step", model->best.step);
   dl_json_put_int(object, "bad_epochs", model->best.bad_epochs);
+  if (model->best.weights[0]) dl_json_put_string(object, "weights_sha256", model->best.weights);
   return object;
+}
+
+/* Its checkpoint's own state does not know its digest yet, but stands beside it. */
+static void read_digest(const dl_json *state, const dl_json *kept, dl_best *best) {
+  const bool own = best->step == dl_json_int(dl_json_get(state, "step"), -1);
+  const char *digest = dl_json_string(dl_json_get(own ? state : kept, "weights_sha256"));
+  if (best->epoch && digest) snprintf(best->weights, sizeof best->weights, "%s", digest);
 }
 
 dl_status dl_best_read(dl_model *model, const dl_json *state) {
@@ -93,12 +105,13 @@ dl_status dl_best_read(dl_model *model, const dl_json *state) {
   const char *monitor = dl_json_string(dl_json_get(kept, "monitor"));
   model->best = (dl_best){0};
   if (!dl_best_is_wanted(model->config) || !monitor || strcmp(monitor, model->config->train.monitor)) return DL_OK;
-  const dl_best best = {.score = dl_json_real(dl_json_get(kept, "score"), NAN),
-                        .epoch = dl_json_int(dl_json_get(kept, "epoch"), 0),
-                        .step = dl_json_int(dl_json_get(kept, "step"), 0),
-                        .bad_epochs = dl_json_int(dl_json_get(kept, "bad_epochs"), -1)};
+  dl_best best = {.score = dl_json_real(dl_json_get(kept, "score"), NAN),
+                  .epoch = dl_json_int(dl_json_get(kept, "epoch"), 0),
+                  .step = dl_json_int(dl_json_get(kept, "step"), 0),
+                  .bad_epochs = dl_json_int(dl_json_get(kept, "bad_epochs"), -1)};
   if (best.epoch < 0 || best.bad_epochs < 0 || (best.epoch && (isnan(best.score) || best.step < 1)))
     return dl_fail(DL_ERR_DATA, "the checkpoint's state.json has no sound `best`");
+  read_digest(state, kept, &best);
   model->best = best;
   return DL_OK;
 }
@@ -114,19 +127,51 @@ dl_status dl_best_keep(dl_run *run) {
   return dl_sync_get(model->sync, -1, run->best_weights, 0);
 }
 
-static dl_status take_from_folder(dl_run *run, bool *taken) {
-  char *path = NULL;
-  dl_status status = run->team->rank == 0 ? dl_checkpoint_at(run->checkpoints, run->model->best.step, &path) : DL_OK;
-  int32_t there = path != NULL;
+/* Member 0 finds the best checkpoint in the run's folder; all learn whether it is there. */
+static dl_status find_kept(const dl_run *run, char **path, bool *there) {
+  const dl_best *best = &run->model->best;
+  int32_t found = 0;
+  *path = NULL;
+  dl_status status = DL_OK;
+  if (run->team->rank == 0) status = dl_checkpoint_at(run->checkpoints, best->step, best->weights, path);
+  found = *path != NULL;
   status = dl_team_agree(run->team, status);
-  if (status == DL_OK) status = dl_team_broadcast(run->team, &there, sizeof there, 0);
-  if (status == DL_OK && there) status = dl_model_load_weights(run->model, path);
-  if (status == DL_OK && !there && run->team->rank == 0)
+  if (status == DL_OK) status = dl_team_broadcast(run->team, &found, sizeof found, 0);
+  *there = found;
+  return status;
+}
+
+static dl_status take_from_folder(dl_run *run, bool *taken) {
+  char *path;
+  const double deadline = dl_team_be_patient(run->team); /* a file may take its time */
+  dl_status status = find_kept(run, &path, taken);
+  if (status == DL_OK && *taken) status = dl_model_load_weights(run->model, path);
+  if (status == DL_OK && !*taken && run->team->rank == 0)
     dl_warn("best_lost", "the checkpoint of the best epoch (%lld) is gone: the run ends with its last weights",
             (long long)run->model->best.epoch);
-  *taken = status == DL_OK && there;
+  run->team->timeout_s = deadline;
   free(path);
   return status;
+}
+
+dl_status dl_best_settle(dl_run *run) {
+  dl_model *model = run->model;
+  const dl_config *config = model->config;
+  char *path = NULL;
+  bool there = true;
+  if (!dl_best_is_wanted(config) || !model->at.epoch) return DL_OK;
+  if (!model->best.epoch && !model->best.bad_epochs && run->team->rank == 0)
+    dl_warn("best_begins", "the %lld epochs so far were not judged by %s: the best one is looked for from here on",
+            (long long)model->at.epoch, config->train.monitor);
+  if (model->best.epoch && config->checkpoint.best && run->checkpoints) DL_TRY(find_kept(run, &path, &there));
+  free(path);
+  if (there) return DL_OK;
+  if (run->team->rank == 0)
+    dl_warn("best_lost",
+            "the checkpoint of the best epoch so far (%lld) is not in %s: the best one is looked for from here on",
+            (long long)model->best.epoch, run->checkpoints);
+  model->best = (dl_best){0};
+  return DL_OK;
 }
 
 dl_status dl_best_take(dl_run *run, bool *taken) {

@@ -146,31 +146,51 @@ static char *step_path(const char *folder, int64_t step) {
   return dl_asprintf("%s/step-%08lld", folder, (long long)step);
 }
 
-/* Old checkpoints beyond `keep` that are not the best, those of a later step (a run that went back), and what a crash
- * left. */
-static dl_status prune(const char *folder, const dl_checkpoint_place *place) {
-  names all;
-  DL_TRY(list_steps(folder, &all));
-  int64_t kept = 0;
-  for (int i = 0; i < all.n; i++) {
-    if (all.step[i] <= place->step && kept++ < place->keep) continue;
-    if (all.step[i] <= place->step && all.step[i] == place->best) continue;
-    char *path = step_path(folder, all.step[i]);
-    if (path) dl_dir_remove(path);
-    free(path);
-  }
-  free(all.step);
+/* Whether a checkpoint's weights have this digest. */
+static bool has_weights(const char *path, const char *digest) {
+  dl_json *state = NULL;
+  if (!digest || !*digest) return true;
+  const char *its =
+      dl_checkpoint_state(path, &state) == DL_OK ? dl_json_string(dl_json_get(state, "weights_sha256")) : NULL;
+  const bool same = its && !strcmp(its, digest);
+  dl_json_destroy(&state);
+  return same;
+}
+
+static bool is_best(const char *path, int64_t step, const dl_checkpoint_place *place) {
+  return step == place->best && (step == place->step || has_weights(path, place->best_weights));
+}
+
+/* A pointer without what it points to, `best` where none is kept, and what a crash left. */
+static void clear_names(const char *folder, const dl_checkpoint_place *place) {
   DIR *dir = opendir(folder);
   for (struct dirent *entry; dir && (entry = readdir(dir));) {
     if (!strncmp(entry->d_name, ".latest-", 8) || !strncmp(entry->d_name, ".best-", 6))
       unlinkat(dirfd(dir), entry->d_name, 0);
-    if (!strcmp(entry->d_name, "best") && place->best < 0) unlinkat(dirfd(dir), entry->d_name, 0);
+    if (!strcmp(entry->d_name, "best") && (place->best < 0 || faccessat(dirfd(dir), "best", F_OK, 0)))
+      unlinkat(dirfd(dir), entry->d_name, 0);
     if (strncmp(entry->d_name, ".tmp-step-", 10)) continue;
     char *path = dl_path_join(folder, entry->d_name);
     if (path) dl_dir_remove(path);
     free(path);
   }
   if (dir) closedir(dir);
+}
+
+/* Old checkpoints beyond `keep` that are not the best, those of a later step (a run that went back), and what else is
+ * left over. */
+static dl_status prune(const char *folder, const dl_checkpoint_place *place) {
+  names all;
+  DL_TRY(list_steps(folder, &all));
+  int64_t kept = 0;
+  for (int i = 0; i < all.n; i++) {
+    if (all.step[i] <= place->step && kept++ < place->keep) continue;
+    char *path = step_path(folder, all.step[i]);
+    if (path && !(all.step[i] <= place->step && is_best(path, all.step[i], place))) dl_dir_remove(path);
+    free(path);
+  }
+  free(all.step);
+  clear_names(folder, place);
   return DL_OK;
 }
 
@@ -184,13 +204,19 @@ static dl_status put_in_place(const char *temporary, const char *path) {
   return DL_OK;
 }
 
-static dl_status point_at_best(const char *folder, int64_t best) {
-  if (best < 0) return DL_OK;
-  char *path = step_path(folder, best);
+static dl_status point(const char *folder, const char *pointer, int64_t step, const dl_checkpoint_place *place) {
+  if (step < 0) return DL_OK;
+  char *path = step_path(folder, step);
   dl_status status = path ? DL_OK : DL_ERR_NOMEM;
-  if (path && dl_path_is_dir(path)) status = move_pointer(folder, "best", strrchr(path, '/') + 1);
+  if (path && dl_path_is_dir(path) && (step == place->step || is_best(path, step, place)))
+    status = move_pointer(folder, pointer, strrchr(path, '/') + 1);
   free(path);
   return status;
+}
+
+dl_status dl_checkpoint_point(const char *folder, const dl_checkpoint_place *place) {
+  DL_TRY(point(folder, "latest", place->step, place));
+  return point(folder, "best", place->best, place);
 }
 
 dl_status dl_checkpoint_write(const char *folder, const dl_checkpoint_place *place, const dl_checkpoint *checkpoint,
@@ -203,8 +229,7 @@ dl_status dl_checkpoint_write(const char *folder, const dl_checkpoint_place *pla
   if (status == DL_OK) status = dl_checkpoint_verify(temporary);
   if (status == DL_OK) status = put_in_place(temporary, path);
   if (status == DL_OK) status = dl_dir_sync(folder);
-  if (status == DL_OK) status = move_pointer(folder, "latest", strrchr(path, '/') + 1);
-  if (status == DL_OK) status = point_at_best(folder, place->best);
+  if (status == DL_OK) status = dl_checkpoint_point(folder, place);
   if (status == DL_OK) status = prune(folder, place);
   if (status != DL_OK && temporary) {
     dl_error error = *dl_error_last();
@@ -294,12 +319,12 @@ dl_status dl_checkpoint_newest(const char *folder, char **out) {
   return dl_hint("put one back, choose another --run, or begin again with --resume never");
 }
 
-dl_status dl_checkpoint_forget(const char *folder) { return prune(folder, &(dl_checkpoint_place){-1, 0, -1}); }
+dl_status dl_checkpoint_forget(const char *folder) { return prune(folder, &(dl_checkpoint_place){-1, 0, -1, NULL}); }
 
-dl_status dl_checkpoint_at(const char *folder, int64_t step, char **out) {
+dl_status dl_checkpoint_at(const char *folder, int64_t step, const char *weights, char **out) {
   *out = step_path(folder, step);
   if (!*out) return DL_ERR_NOMEM;
-  if (dl_path_is_dir(*out) && dl_checkpoint_verify(*out) == DL_OK) return DL_OK;
+  if (dl_path_is_dir(*out) && dl_checkpoint_verify(*out) == DL_OK && has_weights(*out, weights)) return DL_OK;
   free(*out);
   *out = NULL;
   return DL_OK;
@@ -309,11 +334,14 @@ dl_status dl_checkpoint_best(const char *folder, char **out) {
   char name[64] = "", *pointer = dl_path_join(folder, "best");
   if (!pointer) return DL_ERR_NOMEM;
   const ssize_t length = readlink(pointer, name, sizeof name - 1);
+  const bool there = length > 0 && dl_path_is_dir(pointer);
   free(pointer);
   *out = NULL;
-  if (length > 0 && step_of_name(name) >= 0) DL_TRY(dl_checkpoint_at(folder, step_of_name(name), out));
+  if (length > 0 && step_of_name(name) >= 0) DL_TRY(dl_checkpoint_at(folder, step_of_name(name), NULL, out));
   if (*out) return DL_OK;
-  if (length > 0) dl_warn("checkpoint_damaged", "the best checkpoint of %s is damaged: the newest is taken", folder);
+  if (length > 0)
+    dl_warn("checkpoint_damaged", "the best checkpoint of %s is %s: the newest is taken", folder,
+            there ? "damaged" : "gone");
   return dl_checkpoint_newest(folder, out);
 }
 

@@ -30,14 +30,21 @@ typedef struct dl_checkpoint_written {
 typedef struct dl_checkpoint_place {
   int64_t step, keep;
   int64_t best; /* the step of the one that stays as `best`, -1: none does */
+  const char
+      *best_weights; /* its digest (state.json), for a run that came from elsewhere has other steps; NULL, "": any */
 } dl_checkpoint_place;
 
 /* Writes `folder`/step-NNNNNNNN and prunes all but the `keep` newest and the best. */
 dl_status dl_checkpoint_write(const char *folder, const dl_checkpoint_place *place, const dl_checkpoint *checkpoint,
                               dl_checkpoint_written *out);
 
-/* The checkpoint of a step (a path freed by the caller), NULL where there is no whole one. */
-dl_status dl_checkpoint_at(const char *folder, int64_t step, char **out);
+/* Moves the pointers to where they should be, as far as there are such checkpoints: a crash may have kept them behind.
+ */
+dl_status dl_checkpoint_point(const char *folder, const dl_checkpoint_place *place);
+
+/* The checkpoint of a step (a path freed by the caller), NULL where there is no whole one, or not with this digest of
+ * its weights (NULL, "": any). */
+dl_status dl_checkpoint_at(const char *folder, int64_t step, const char *weights, char **out);
 /* The one that is kept as the best, else the newest, each whole; as dl_checkpoint_newest. */
 dl_status dl_checkpoint_best(const char *folder, char **out);
 

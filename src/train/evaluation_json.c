@@ -70,7 +70,7 @@ void dl_run_put_details(dl_json *object, const dl_model *model, const dl_evaluat
 dl_status dl_run_write_evaluation(const dl_run *run, const char *split, const dl_evaluation *e) {
   char *text = NULL, *path = dl_path_join(run->folder, "evaluation.json");
   dl_json *object = dl_json_object();
-  dl_json_put_int(object, "step", run->model->at.step);
+  dl_json_put_int(object, "step", run->took_best ? run->model->best.step : run->model->at.step);
   dl_run_put_evaluation(object, split, run->model, e);
   dl_run_put_details(object, run->model, e);
   dl_status status = path ? dl_json_text(object, false, &text) : DL_ERR_NOMEM;

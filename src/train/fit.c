@@ -348,24 +348,19 @@ void dl_run_put_speed(dl_json *event, const dl_model *model, double samples_per_
     dl_json_put_real(event, "tokens_per_s", samples_per_s * (double)model->config->data.sequence);
 }
 
-static dl_status evaluate_split(loop *l, dl_split_kind split, bool curves, dl_evaluation *out) {
-  char name[16];
-  DL_TRY(flush_line(l));
-  DL_TRY(dl_evaluate_at(l->model, split, DL_THRESHOLD, curves, out));
-  dl_status status = DL_OK;
-  if (l->run->events) {
-    dl_json *event = dl_event_new("eval", l->model->at.step);
-    dl_run_put_evaluation(event, dl_choice_name(DL_SPLIT_NAMES, split, name, sizeof name), l->model, out);
-    status = dl_events_write(l->run->events, event);
-  }
-  return dl_team_agree(l->run->team, status);
+static dl_status write_evaluation(const loop *l, const char *split, const dl_evaluation *e) {
+  if (!l->run->events) return DL_OK;
+  dl_json *event = dl_event_new("eval", l->model->at.step);
+  dl_run_put_evaluation(event, split, l->model, e);
+  return dl_events_write(l->run->events, event);
 }
 
-/* evaluation.json: of the weights that the run ends with. */
-static dl_status keep_evaluation(loop *l, dl_split_kind split, const dl_evaluation *e) {
+static dl_status evaluate_split(loop *l, dl_split_kind split, dl_evaluation *out) {
   char name[16];
-  dl_choice_name(DL_SPLIT_NAMES, split, name, sizeof name);
-  return dl_team_agree(l->run->team, l->run->events ? dl_run_write_evaluation(l->run, name, e) : DL_OK);
+  DL_TRY(flush_line(l));
+  DL_TRY(dl_evaluate(l->model, split, out));
+  return dl_team_agree(l->run->team,
+                       write_evaluation(l, dl_choice_name(DL_SPLIT_NAMES, split, name, sizeof name), out));
 }
 
 /* Member 0: how old the weights were that workers computed with, since the start. */
@@ -388,10 +383,14 @@ static double headline_of(const dl_model *model, const dl_evaluation *e) {
 
 static void note_patience(const loop *l) {
   const dl_model *m = l->model;
+  const char *monitor = m->config->train.monitor;
   char figure[DL_FIGURE_BYTES];
+  if (!m->best.epoch && m->team->rank == 0)
+    dl_warn("monitor_undefined", "training ends: valid %s was not defined in any of %lld epochs", monitor,
+            (long long)m->best.bad_epochs);
   if (!l->run->progress || !m->best.epoch) return;
-  dl_progress_note(l->run->progress, "training ends: valid %s has not been better than %s for %lld epoch%s",
-                   m->config->train.monitor, dl_format_figure(m->best.score, figure), (long long)m->best.bad_epochs,
+  dl_progress_note(l->run->progress, "training ends: valid %s has not been better than %s for %lld epoch%s", monitor,
+                   dl_format_figure(m->best.score, figure), (long long)m->best.bad_epochs,
                    m->best.bad_epochs == 1 ? "" : "s");
 }
 
@@ -401,12 +400,9 @@ static dl_status end_epoch(loop *l) {
   dl_evaluation valid = {0};
   DL_TRY(flush_line(l));
   DL_TRY(dl_team_agree(l->run->team, write_staleness(l)));
-  const bool has_valid = dl_data_has_y(m->data, DL_SPLIT_VALID), has_test = dl_data_has_y(m->data, DL_SPLIT_TEST),
-             wanted = dl_best_is_wanted(m->config);
-  if (has_valid) DL_TRY(evaluate_split(l, DL_SPLIT_VALID, !has_test && (wanted || dl_best_is_over(m)), &valid));
-  const bool best = has_valid && wanted && dl_best_observe(m, &valid), over = dl_best_is_over(m);
-  if (has_valid && !has_test && (m->config->checkpoint.best ? best : over))
-    DL_TRY(keep_evaluation(l, DL_SPLIT_VALID, &valid));
+  const bool has_valid = dl_data_has_y(m->data, DL_SPLIT_VALID);
+  if (has_valid) DL_TRY(evaluate_split(l, DL_SPLIT_VALID, &valid));
+  const bool best = has_valid && dl_best_is_wanted(m->config) && dl_best_observe(m, &valid), over = dl_best_is_over(m);
   if (l->run->progress) {
     const dl_slowest slowest = l->run->stragglers ? dl_stragglers_epoch(l->run->stragglers) : (dl_slowest){.rank = -1};
     dl_progress_row row = {.epoch = m->at.epoch,
@@ -459,25 +455,37 @@ static dl_status train(loop *l) {
 }
 
 /* The scores of the test split, a result. */
-static dl_status final_test(loop *l) {
-  dl_evaluation test = {0};
-  if (!dl_data_has_y(l->model->data, DL_SPLIT_TEST)) return DL_OK; /* absent, or there for predictions */
-  dl_status status = evaluate_split(l, DL_SPLIT_TEST, true, &test);
-  if (status == DL_OK) status = keep_evaluation(l, DL_SPLIT_TEST, &test);
-  if (status == DL_OK && l->run->progress) {
-    dl_progress_clear(l->run->progress);
-    dl_figure figures[DL_METRICS_MAX + 1] = {{"loss", test.loss}};
-    for (int i = 0; i < test.n_metrics; i++) figures[i + 1] = (dl_figure){test.metrics[i].name, test.metrics[i].value};
-    char *text = NULL;
-    status = dl_summary_scores("test", test.samples, figures, test.n_metrics + 1, &text);
-    if (status == DL_OK) l->run->options->output(l->run->options->context, text);
-    free(text);
-  }
-  dl_evaluation_clear(&test);
+static dl_status show_scores(const loop *l, const dl_evaluation *test) {
+  if (!l->run->progress) return DL_OK;
+  dl_progress_clear(l->run->progress);
+  dl_figure figures[DL_METRICS_MAX + 1] = {{"loss", test->loss}};
+  for (int i = 0; i < test->n_metrics; i++) figures[i + 1] = (dl_figure){test->metrics[i].name, test->metrics[i].value};
+  char *text = NULL;
+  DL_TRY(dl_summary_scores("test", test->samples, figures, test->n_metrics + 1, &text));
+  l->run->options->output(l->run->options->context, text);
+  free(text);
+  return DL_OK;
+}
+
+/* What the run's weights are worth, into evaluation.json: on the test split, or without one on the validation split,
+ * whose line metrics.jsonl has already. */
+static dl_status judge(loop *l) {
+  const dl_data *data = l->model->data;
+  const bool has_test = dl_data_has_y(data, DL_SPLIT_TEST); /* else absent, or there for predictions */
+  const dl_split_kind split = has_test ? DL_SPLIT_TEST : DL_SPLIT_VALID;
+  const char *name = dl_split_words[split];
+  if (!dl_data_has_y(data, split)) return DL_OK;
+  dl_evaluation e = {0};
+  DL_TRY(flush_line(l));
+  DL_TRY(dl_evaluate_at(l->model, split, DL_THRESHOLD, true, &e));
+  dl_status status = has_test ? write_evaluation(l, name, &e) : DL_OK;
+  if (status == DL_OK && l->run->events) status = dl_run_write_evaluation(l->run, name, &e);
+  if (status == DL_OK && has_test) status = show_scores(l, &e);
+  dl_evaluation_clear(&e);
   return dl_team_agree(l->run->team, status);
 }
 
-/* The end of a run: tested with the weights of its best epoch where they are kept. */
+/* The end of a run: judged with the weights of its best epoch where they are kept. */
 static dl_status finish(loop *l) {
   dl_run *run = l->run;
   dl_model *m = l->model;
@@ -488,7 +496,7 @@ static dl_status finish(loop *l) {
     dl_progress_note(run->progress, "the run ends with the weights of epoch %lld, its best: valid %s %s",
                      (long long)m->best.epoch, m->config->train.monitor, dl_format_figure(m->best.score, figure));
   if (run->took_best) m->at.epoch = m->best.epoch; /* of the scores */
-  const dl_status status = final_test(l);
+  const dl_status status = judge(l);
   m->at.epoch = epoch;
   return status;
 }

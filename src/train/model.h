@@ -33,6 +33,7 @@ typedef struct dl_best {
   double score;
   int64_t epoch, step; /* where it stood at its end; epoch 0: there is none yet */
   int64_t bad_epochs;  /* in a row since, or since the start */
+  char weights[65];    /* member 0: SHA-256 of its weights once its checkpoint is written, else "" */
 } dl_best;
 
 typedef struct dl_model {

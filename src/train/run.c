@@ -255,6 +255,8 @@ static dl_status open_files(dl_run *run, const kept *k, const char *hosts) {
   dl_status status = metrics ? dl_dir_make(run->checkpoints) : DL_ERR_NOMEM;
   if (status == DL_OK) status = lock_folder(run, metrics);
   if (status == DL_OK && !strcmp(o->resume, "never")) status = dl_checkpoint_forget(run->checkpoints);
+  const dl_checkpoint_place place = {m->at.step, m->config->checkpoint.keep, dl_best_kept_step(m), m->best.weights};
+  if (status == DL_OK && k->state) status = dl_checkpoint_point(run->checkpoints, &place);
   if (status == DL_OK) status = write_config(run);
   if (status == DL_OK) status = dl_events_open(metrics, k->state ? m->at.step : -1, o->start_s, &run->events);
   if (status == DL_OK) status = write_start(run, hosts, k->state != NULL);
@@ -328,7 +330,9 @@ static dl_status write_end(dl_run *run, dl_status status) {
   dl_json_put_int(event, "epochs", m->at.epoch);
   dl_json_put_real(event, "seconds", m->at.seconds);
   dl_run_put_speed(event, m, run->samples_per_s);
-  if (m->best.epoch) dl_json_put(event, "best", dl_best_json(m));
+  if (dl_best_is_wanted(m->config)) dl_json_put(event, "best", dl_best_json(m));
+  if (dl_best_is_wanted(m->config))
+    dl_json_put_int(event, "weights_epoch", run->took_best ? m->best.epoch : m->at.epoch);
   dl_json_put_string(event, "weights_sha256", run->digest.hex[0] ? run->digest.hex : NULL); /* null: it failed */
   if (status != DL_OK) dl_json_put_string(event, "message", dl_error_last()->message);
   return dl_events_write(run->events, event);
@@ -421,6 +425,7 @@ static dl_status resume(dl_run *run, kept *k) {
   dl_status status = dl_run_compare_config(run, k->state);
   DL_TRY(dl_team_agree(run->team, status));
   DL_TRY(dl_model_load(run->model, k->path, k->state));
+  DL_TRY(dl_best_settle(run));
   run->saved_step = run->model->at.step;
   run->last_checkpoint = k->path;
   k->path = NULL;
@@ -432,7 +437,8 @@ static dl_status train_run(dl_run *run, kept *k) {
   dl_config *config = NULL;
   DL_TRY(load_config(run, &config));
   if (dl_ps_role_of(config) == DL_PS_WORKER && !run->options->dry_run) return dl_run_work(run, config);
-  dl_status status = choose_folder(run, config, false);
+  dl_status status = dl_team_agree(run->team, dl_best_check_monitor(config));
+  if (status == DL_OK) status = choose_folder(run, config, false);
   if (status == DL_OK) status = dl_team_agree(run->team, dl_ps_check_folder(config, run->folder));
   if (status == DL_OK && !run->options->dry_run) status = load_kept(run, k);
   if (status != DL_OK) {

@@ -169,8 +169,10 @@ dl_status dl_model_save(dl_model *model, const char *folder, int64_t keep, const
   if (status == DL_OK) status = get_buffers(model, &b);
   if (status == DL_OK && root) {
     status = state_json(model, fingerprint, &b.checkpoint.state);
-    const dl_checkpoint_place place = {model->at.step, keep, dl_best_kept_step(model)};
+    const dl_checkpoint_place place = {model->at.step, keep, dl_best_kept_step(model), model->best.weights};
     if (status == DL_OK) status = dl_checkpoint_write(folder, &place, &b.checkpoint, out);
+    if (status == DL_OK && model->best.step == model->at.step)
+      memcpy(model->best.weights, out->weights.hex, sizeof model->best.weights);
     dl_json_destroy(&b.checkpoint.state);
   }
   buffers_free(&b);

@@ -5,6 +5,7 @@
  *       nan                      one x of train is not a number
  *       label                    one label of train is 10
  *       no_y                     train/y is missing
+ *       no_test                  there is no test split
  *       short_y                  train/y has fewer samples than train/x
  *       one_hot                  labels as one-hot rows of 5 columns, of which three come
  *       line                     regression: y = 2 x0 - x1 + 0.5
@@ -129,7 +130,7 @@ static int make_maps(const char *path) {
 static int make(const char *kind, const char *path) {
   if (!strcmp(kind, "maps")) return make_maps(path);
   static const char *const kinds[] = {"good", "nan",     "label", "no_y",     "short_y", "line",
-                                      "part", "ignored", "twice", "weighted", "one_hot"};
+                                      "part", "ignored", "twice", "weighted", "one_hot", "no_test"};
   static samples train, test;
   int known = 0;
   for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) known |= !strcmp(kind, kinds[i]);
@@ -140,7 +141,8 @@ static int make(const char *kind, const char *path) {
   arrange(kind, &train, &test);
   if (!strcmp(kind, "nan")) train.x[417][2] = NAN;
   if (!strcmp(kind, "label")) train.label[333] = 10;
-  int bad = write_split(file, "train", &train, kind) | write_split(file, "test", &test, kind);
+  int bad = write_split(file, "train", &train, kind);
+  if (strcmp(kind, "no_test")) bad |= write_split(file, "test", &test, kind);
   return H5Fclose(file) < 0 || bad;
 }
 

@@ -83,19 +83,50 @@ check 'the best checkpoint is written whatever every_epochs says' "$(end_of auc 
 run j2 train c.yaml --run gone --quiet --set train.epochs="$((epoch + 1))"
 rm -r "gone/checkpoints/$(readlink gone/checkpoints/best)"
 run j2 train c.yaml --run gone --set train.epochs="$((epoch + 2))"
-contains 'a best checkpoint that is gone is told' "the checkpoint of the best epoch ($epoch) is gone" err
-check 'the run ends with its last weights then' "$(digest gone/checkpoints/latest)" "$(end_of gone weights_sha256)"
+contains 'a best checkpoint that is gone is told' "the checkpoint of the best epoch so far ($epoch) is not in" err
+check 'the run ends with what is left' "$((epoch + 2))" "$(end_of gone weights_epoch)"
 
 say '== without a test split'
-"$DLDIST_H5" make good good.h5
-printf 'data: {file: good.h5, valid: 0.5, train: {x: train/x, y: train/y}, test: null}\nmodel: [{dense: 3}]\ntrain: {epochs: 6, batch: 4}\ncheckpoint: {best: true}\nseed: 3\nsync: {shards: 2}\n' >v.yaml
+"$DLDIST_H5" make no_test alone.h5
+cat >v.yaml <<'YAML'
+data: {file: alone.h5, valid: 0.3}
+model: [{dense: 32}, relu, {dense: 3}]
+optimizer: {name: adam, lr: 0.3}
+train: {epochs: 8, batch: 40}
+checkpoint: {best: true}
+seed: 3
+sync: {shards: 2}
+YAML
+in_evaluation() { tr ',' '\n' <v/evaluation.json | sed 's/[ {}]//g' >evaluation && field "$1" evaluation; }
 run j1 train v.yaml --run v --quiet
-check 'evaluation.json is of the best epoch' "$(lowest v loss)" "$(tr ',' '\n' <v/evaluation.json | sed 's/[ {}]//g' >evaluation && field epoch evaluation)"
+holds 'the best epoch is not the last' test "$(lowest v loss)" -lt 8
+check 'evaluation.json is of the best epoch' "valid $(lowest v loss)" "$(in_evaluation split) $(in_evaluation epoch)"
+check 'metrics.jsonl has each epoch once' 8 "$(events eval v | wc -l)"
+check 'the end says which epoch its weights are of' "$(lowest v loss)" "$(end_of v weights_epoch)"
+rm -r "v/checkpoints/$(readlink v/checkpoints/best)"
+run j1 train v.yaml --run v --set train.epochs=9
+contains 'a best checkpoint that is gone is told' "is not in v/checkpoints: the best one is looked for from here on" err
+check 'evaluation.json is of what is left' "9 9" "$(in_evaluation epoch) $(end_of v weights_epoch)"
+
+say '== what was not watched'
+run j1 train v.yaml --run w --quiet --set checkpoint.best=false --set train.epochs=3
+run r2 train v.yaml --run w --set train.epochs=5
+contains 'epochs before are told' 'the 3 epochs so far were not judged by loss' err
+holds 'and the best is one of the others' test "$(best_of w | cut -d ' ' -f 1)" -gt 3
+run j1 train v.yaml --run w --set train.epochs=6 --set train.monitor=accuracy
+contains 'so is another score' 'the 5 epochs so far were not judged by accuracy' err
+run j2 train c.yaml --run from --quiet --set seed=8 --set train.epochs=6 --set train.min_delta=9
+run j2 train c.yaml --run other --quiet --set train.epochs=1 --set checkpoint.keep=9
+try j2 train c.yaml --run other --resume from/checkpoints/latest --set seed=8 --set train.epochs=7 --set train.min_delta=9 --set checkpoint.keep=9
+contains 'the best of a run that went on elsewhere is not taken for one of the same number here' \
+  'the checkpoint of the best epoch so far (1) is not in other/checkpoints' err
 
 say '== what is wrong'
 try j2 train c.yaml --run bad --set train.monitor=acuracy
 check 'a score that the task has not' "2: dldist: error: --set train.monitor:1:1: 'acuracy' is no score of the task classification (did you mean 'accuracy'?)" \
   "$code: $(cat err)"
+try j2 train c.yaml --run bad --set task=binary --set train.monitor=best_f1_threshold
+contains 'a figure that is no score' "'best_f1_threshold' is neither better nor worse" err
 try r2 train c.yaml --run bad --set data.valid=null
 check 'no validation split: exit code' 2 "$code"
 contains 'and what to do' 'there is none (set data.valid, for example to 0.1)' err

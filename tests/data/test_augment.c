@@ -171,6 +171,7 @@ static void test_any_list_in_any_order_is_brute_force(void) {
   const file_form form = {H5T_STD_U8LE, "nchw", "per_channel", 3, 6, 9, false};
   const deed crop_first[] = {{'c', 0, 5}, {'h', 0.5, 0}}, twice[] = {{'c', 0, 3}, {'c', 0, 3}},
              many[] = {{'v', 0.3, 0}, {'c', 0, 4}, {'h', 0.7, 0}, {'c', 0, 1}, {'v', 0.5, 0}, {'h', 1, 0}, {'c', 0, 5}},
+             far[] = {{'c', 0, 5}, {'c', 0, 5}, {'h', 0.5, 0}, {'c', 0, 5}, {'v', 0.5, 0}, {'c', 0, 4}},
              certain[] = {{'h', 1, 0}}, never[] = {{'h', 0, 0}, {'v', 0, 0}, {'c', 0, 0}};
   check_form(&form, "{random_crop: 5}, flip_horizontal", crop_first, 2, "");
   check_form(&form, "{random_crop: {padding: 3}}, {random_crop: 3}", twice, 2, "");
@@ -178,6 +179,10 @@ static void test_any_list_in_any_order_is_brute_force(void) {
              "{flip_vertical: 0.3}, {random_crop: 4}, {flip_horizontal: {p: 0.7}}, {random_crop: 1}, flip_vertical, "
              "{flip_horizontal: 1}, {random_crop: 5}",
              many, 7, "");
+  /* further than the image is wide, and back */
+  check_form(&form,
+             "{random_crop: 5}, {random_crop: 5}, flip_horizontal, {random_crop: 5}, flip_vertical, {random_crop: 4}",
+             far, 6, "");
   check_form(&form, "{flip_horizontal: {p: 1}}", certain, 1, "");
   check_form(&form, "{flip_horizontal: 0}, {flip_vertical: 0}, {random_crop: 0}", never, 3, "");
   check_form(&form, "", NULL, 0, "");

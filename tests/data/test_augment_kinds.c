@@ -181,6 +181,22 @@ static void test_angles_factors_and_pieces_are_those_that_were_asked_for(void) {
   dl_augment_destroy(&piece);
 }
 
+static void test_a_piece_has_its_area_whatever_its_shape_could_be(void) {
+  dl_augment *most = make_augment("{random_resized_crop: {area: 0.9, ratio: 1.2}}", 1, 8, 32),
+             *all = make_augment("{random_resized_crop: 1}", 1, 32, 32);
+  for (int64_t n = 0; n < 500; n++) {
+    dl_view view;
+    dl_augment_draw(most, 1, n, &view);
+    CU_ASSERT_FATAL(view.map[0][0] * view.map[1][1] > 0.9 - 1e-9 && view.map[0][0] < 1 + 1e-9 &&
+                    view.map[1][1] < 1 + 1e-9);
+    dl_augment_draw(all, 1, n, &view);
+    CU_ASSERT_DOUBLE_EQUAL(view.map[0][0], 1, 1e-12);
+    CU_ASSERT_DOUBLE_EQUAL(view.map[1][1], 1, 1e-12);
+  }
+  dl_augment_destroy(&most);
+  dl_augment_destroy(&all);
+}
+
 /* ---- colours ---- */
 
 enum { SIDE = 6, PLANE = SIDE * SIDE, VALUES = 3 * PLANE, SAMPLES = 17 };
@@ -458,6 +474,7 @@ static const dl_test tests[] = {
     DL_TEST(test_bytes_with_a_sign_are_seen_as_floats_of_their_value_are),
     DL_TEST(test_labels_are_those_of_the_nearest_pixels),
     DL_TEST(test_angles_factors_and_pieces_are_those_that_were_asked_for),
+    DL_TEST(test_a_piece_has_its_area_whatever_its_shape_could_be),
     DL_TEST(test_colours_are_those_of_float64_in_the_order_of_the_list),
     DL_TEST(test_views_come_before_colours_wherever_they_stand),
     DL_TEST(test_floats_are_not_cut),

@@ -63,16 +63,18 @@ static void test_images_to_be_learnt_and_augmentation_are_warned_of(void) {
   static const struct {
     const char *y, *more, *code;
   } rows[] = {
-      {"mask", ", augment: [flip_horizontal]", "augment"},
-      {"mask", ", augment: []", ""},
-      {"mask", "", ""},
+      {"mask", ", augment: [flip_horizontal]", "augment"},   {"mask", ", augment: []", ""},
+      {"mask", ", augment: [{random_brightness: 0.5}]", ""}, {"last", ", augment: [flip_horizontal]", "augment"},
+      {"flat", ", augment: [flip_horizontal]", "augment"},   {"mask", "", ""},
       {"row", ", augment: [flip_horizontal]", ""},
   };
-  const float x[3 * 8] = {0}, y[3 * 4] = {0};
+  const float x[3 * 8] = {0}, y[3 * 4] = {0}, two[3 * 16] = {0};
   hid_t file = make_file("masks.h5");
   make_floats(file, "train/x", DIMS(3, 2, 4), x);
   make_floats(file, "mask", DIMS(3, 2, 2), y);
   make_floats(file, "row", DIMS(3, 4), y);
+  make_floats(file, "flat", DIMS(3, 8), x);
+  make_floats(file, "last", DIMS(3, 2, 4, 2), two);
   H5Fclose(file);
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
     char text[160], code[64] = "";

@@ -108,7 +108,9 @@ void fuzz_hdf5(const uint8_t *bytes, size_t n) {
   dl_verification verification;
   if (dl_data_info(path, &text) == DL_OK) free(text);
   if (dl_data_verify(path, &verification) == DL_OK) dl_verification_clear(&verification);
-  const int length = snprintf(yaml, sizeof yaml, "model: [{dense: 2}]\ndata: {file: %s}\n", path);
+  static const char *const tasks[] = {"classification", "segmentation", "regression", "multilabel"};
+  const int length =
+      snprintf(yaml, sizeof yaml, "task: %s\nmodel: [{dense: 2}]\ndata: {file: %s}\n", tasks[n % 4], path);
   dl_config *config = NULL;
   dl_data *data = NULL;
   if (dl_config_parse(yaml, (size_t)length, "/c.yaml", NULL, 0, &config) != DL_OK) abort();

@@ -92,6 +92,16 @@ static void test_a_score_that_is_not_defined_is_never_the_best(void) {
   CU_ASSERT_EQUAL(ran, 3);
 }
 
+static void test_an_infinite_score_is_never_the_best(void) {
+  static const double mse[] = {INFINITY, 2, INFINITY, 1}, r2[] = {-INFINITY, 0.5, 0.6, INFINITY};
+  char best[32];
+  int64_t ran;
+  watch("task: regression\ntrain: {monitor: mse}", "mse", mse, 4, best, &ran);
+  CU_ASSERT_STRING_EQUAL(best, "24");
+  watch("task: regression\ntrain: {monitor: r2}", "r2", r2, 4, best, &ran);
+  CU_ASSERT_STRING_EQUAL(best, "23");
+}
+
 static void test_a_state_gives_back_what_it_was_given(void) {
   dl_model model = {.config = config_of("model: [{dense: 2}]\ntrain: {patience: 2, monitor: accuracy}"),
                     .best = {0.1 + 0.2, 7, 700, 1}};
@@ -141,6 +151,7 @@ int main(void) {
       DL_TEST(test_each_score_is_better_in_its_own_direction),
       DL_TEST(test_patience_counts_epochs_without_enough_gain),
       DL_TEST(test_a_score_that_is_not_defined_is_never_the_best),
+      DL_TEST(test_an_infinite_score_is_never_the_best),
       DL_TEST(test_a_state_gives_back_what_it_was_given),
       DL_TEST(test_a_state_that_is_not_sound_is_refused),
   };

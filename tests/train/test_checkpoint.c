@@ -45,7 +45,8 @@ static dl_status write_with_best(const char *folder, int64_t step, int64_t keep,
   sample s;
   dl_checkpoint_written written;
   make_sample(&s, step, state_bytes);
-  dl_status status = dl_checkpoint_write(folder, &(dl_checkpoint_place){step, keep, best}, &s.checkpoint, &written);
+  dl_status status =
+      dl_checkpoint_write(folder, &(dl_checkpoint_place){step, keep, best, NULL}, &s.checkpoint, &written);
   dl_json_destroy(&s.checkpoint.state);
   free(written.path);
   return status;
@@ -115,7 +116,7 @@ static void test_what_is_written_is_whole_and_reads_back(void) {
   sample s;
   dl_checkpoint_written written;
   make_sample(&s, 7, 10);
-  DL_ASSERT_OK(dl_checkpoint_write(dir.folder, &(dl_checkpoint_place){7, 2, -1}, &s.checkpoint, &written));
+  DL_ASSERT_OK(dl_checkpoint_write(dir.folder, &(dl_checkpoint_place){7, 2, -1, NULL}, &s.checkpoint, &written));
   CU_ASSERT_STRING_EQUAL(written.path, scratch_path(&dir, "step-00000007"));
   CU_ASSERT(is_step(written.path, 7));
   CU_ASSERT(is_step(scratch_path(&dir, "latest"), 7));
@@ -513,9 +514,9 @@ static void test_a_run_that_goes_back_or_keeps_no_best_any_more_loses_it(void) {
     DL_ASSERT_OK(write_with_best(dir.folder, step, 2, step < 15 ? step : 15, 0));
   DL_ASSERT_OK(write_with_best(dir.folder, 12, 2, 10, 0)); /* went back to a time when 10 was the best */
   char *path = NULL;
-  DL_ASSERT_OK(dl_checkpoint_at(dir.folder, 10, &path));
+  DL_ASSERT_OK(dl_checkpoint_at(dir.folder, 10, NULL, &path));
   CU_ASSERT_PTR_NULL(path); /* it made room for 15 */
-  DL_ASSERT_OK(dl_checkpoint_at(dir.folder, 12, &path));
+  DL_ASSERT_OK(dl_checkpoint_at(dir.folder, 12, NULL, &path));
   CU_ASSERT(path && is_step(path, 12));
   free(path);
   CU_ASSERT_EQUAL(newest_step(dir.folder), 12);
@@ -548,6 +549,59 @@ static void test_a_damaged_best_is_passed_over_with_a_warning(void) {
   scratch_end(&dir);
 }
 
+/* The steps of a run that came from elsewhere are of other weights. */
+static void test_a_best_step_of_other_weights_is_not_the_best(void) {
+  scratch dir;
+  scratch_begin(&dir);
+  sample s;
+  dl_checkpoint_written written;
+  for (int64_t step = 5; step <= 10; step += 5) {
+    make_sample(&s, step, 0);
+    DL_ASSERT_OK(dl_checkpoint_write(dir.folder, &(dl_checkpoint_place){step, 3, -1, NULL}, &s.checkpoint, &written));
+    dl_json_destroy(&s.checkpoint.state);
+    free(written.path);
+  }
+  char own[65], other[65], *path = NULL;
+  memcpy(own, written.weights.hex, sizeof own); /* of step 10 */
+  memcpy(other, own, sizeof other);
+  other[0] = other[0] == '0' ? '1' : '0';
+  DL_ASSERT_OK(dl_checkpoint_at(dir.folder, 10, own, &path));
+  CU_ASSERT_PTR_NOT_NULL(path);
+  free(path);
+  DL_ASSERT_OK(dl_checkpoint_at(dir.folder, 10, other, &path));
+  CU_ASSERT_PTR_NULL(path);
+  DL_ASSERT_OK(dl_checkpoint_at(dir.folder, 5, own, &path));
+  CU_ASSERT_PTR_NULL(path);
+  for (int right = 0; right < 2; right++) {
+    make_sample(&s, 15 + right, 0);
+    DL_ASSERT_OK(dl_checkpoint_write(dir.folder, &(dl_checkpoint_place){15 + right, 1 + right, 10, right ? own : other},
+                                     &s.checkpoint, &written));
+    dl_json_destroy(&s.checkpoint.state);
+    free(written.path);
+    CU_ASSERT(!points_to(&dir, "best", "step-00000010")); /* not kept, and gone with the first */
+  }
+  CU_ASSERT_EQUAL(names_in(dir.folder, ""), 3); /* 15, 16, latest */
+  scratch_end(&dir);
+}
+
+static void test_pointers_that_a_crash_kept_behind_are_moved(void) {
+  scratch dir;
+  scratch_begin(&dir);
+  DL_ASSERT_OK(write_with_best(dir.folder, 5, 2, 5, 0));
+  DL_ASSERT_OK(write_with_best(dir.folder, 10, 2, 10, 0));
+  DL_ASSERT_OK(write_with_best(dir.folder, 15, 2, 10, 0));
+  for (int i = 0; i < 2; i++) {
+    const char *path = scratch_path(&dir, i ? "best" : "latest");
+    unlink(path);
+    CU_ASSERT_EQUAL(symlink("step-00000005", path), 0);
+  }
+  DL_ASSERT_OK(dl_checkpoint_point(dir.folder, &(dl_checkpoint_place){15, 2, 10, NULL}));
+  CU_ASSERT(points_to(&dir, "latest", "step-00000015") && points_to(&dir, "best", "step-00000010"));
+  DL_ASSERT_OK(dl_checkpoint_point(dir.folder, &(dl_checkpoint_place){99, 2, 98, NULL})); /* of another folder */
+  CU_ASSERT(points_to(&dir, "latest", "step-00000015") && points_to(&dir, "best", "step-00000010"));
+  scratch_end(&dir);
+}
+
 int main(void) {
   static const dl_test tests[] = {
       DL_TEST(test_what_is_written_is_whole_and_reads_back),
@@ -567,6 +621,8 @@ int main(void) {
       DL_TEST(test_the_best_stays_beside_the_newest_until_there_is_a_better_one),
       DL_TEST(test_a_run_that_goes_back_or_keeps_no_best_any_more_loses_it),
       DL_TEST(test_a_damaged_best_is_passed_over_with_a_warning),
+      DL_TEST(test_a_best_step_of_other_weights_is_not_the_best),
+      DL_TEST(test_pointers_that_a_crash_kept_behind_are_moved),
   };
   return dl_test_main("checkpoint", tests, sizeof tests / sizeof tests[0]);
 }

@@ -59,6 +59,11 @@ const dl_option dl_config_rows[] = {
      "gradients are scaled down to this global norm; 0: never", false},
     {"train.drop_last", DL_OPTION_BOOL, AT(train.drop_last), 0, 0, "false", NULL,
      "whether a last batch that is not full is left out", false},
+    {"train.weights", DL_OPTION_STRING, AT(train.weights), 0, 0, "", NULL,
+     "weights to begin with: a run's or a checkpoint's folder, or a .safetensors file (of PyTorch too); tensors of the "
+     "same "
+     "name and shape are taken, the others begin by the seed; relative to the configuration's folder",
+     true},
     {"train.monitor", DL_OPTION_STRING, AT(train.monitor), 0, 0, "loss", NULL,
      "the score of the validation split that tells the best epoch: loss, or a metric of the task (`dldist list "
      "metrics`)",

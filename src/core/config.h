@@ -60,6 +60,7 @@ typedef struct dl_config {
     int64_t epochs, batch;
     double clip_norm; /* 0: none */
     bool drop_last;
+    const char *weights; /* to begin with; NULL: the seed's */
     const char *monitor; /* loss, or a metric of the task */
     int64_t patience;    /* 0: never ends before its epochs */
     double min_delta;

@@ -11,6 +11,7 @@
 #include "nn/gemm.h"
 #include "report/format.h"
 #include "train/ps_role.h"
+#include "train/start_weights.h"
 
 bool dl_task_has_labels(int task) {
   return task == DL_TASK_CLASSIFICATION || task == DL_TASK_LANGUAGE_MODEL || task == DL_TASK_SEGMENTATION;
@@ -372,22 +373,6 @@ static dl_status make_training(dl_model *model) {
   return DL_OK;
 }
 
-static dl_status set_initial_weights(dl_model *model) {
-  float *values = NULL;
-  dl_status status = DL_OK;
-  if (model->team->rank == 0) {
-    values = dl_calloc_aligned(model->group.count, sizeof *values);
-    if (values)
-      dl_net_init(model->net, (uint64_t)model->config->seed, values);
-    else
-      status = DL_ERR_NOMEM;
-  }
-  status = dl_team_agree(model->team, status);
-  if (status == DL_OK) status = dl_sync_set(model->sync, -1, values, 0);
-  free(values);
-  return status;
-}
-
 static dl_model *begin(dl_team *team, dl_config *config) {
   dl_model *model = dl_calloc(1, sizeof *model);
   if (!model) {
@@ -471,7 +456,7 @@ static dl_status build_training(dl_model *model, const dl_model_source *source) 
                              .ps = ps.role == DL_PS_NONE ? NULL : &ps};
   DL_TRY(dl_sync_new(model->team, &model->group, &options, &model->sync));
   model->weights = dl_sync_weights(model->sync);
-  return set_initial_weights(model);
+  return dl_start_weights(model, source->state != NULL);
 }
 
 dl_status dl_model_new_training(dl_team *team, dl_config *config, const dl_model_source *source, dl_model **out) {

@@ -54,7 +54,8 @@ typedef struct dl_model {
   dl_batch batch;     /* buffers for a leaf or a block; x is the network's */
   char **class_names; /* NULL or outputs names, owned */
   int n_class_names;
-  dl_norm norm; /* the one in force, owned */
+  dl_norm norm;      /* the one in force, owned */
+  int given_tensors; /* member 0: how many began as train.weights has them */
 } dl_model;
 
 /* How a model comes to its data. */

@@ -101,7 +101,11 @@ static dl_status absolute_path(dl_node *node, const char *folder) {
 }
 
 static dl_status absolute_files(dl_config *config) {
-  dl_node *file = config->data.file;
+  dl_node *file = config->data.file, *weights = dl_node_get(dl_node_get(config->document.root, "train"), "weights");
+  if (config->train.weights && weights) {
+    DL_TRY(absolute_path(weights, config->folder));
+    config->train.weights = weights->text;
+  }
   if (!file) return DL_OK;
   DL_TRY(absolute_path(file, config->folder));
   for (dl_node *item = file->first; item; item = item->next) DL_TRY(absolute_path(item, config->folder));
@@ -225,6 +229,7 @@ static dl_status write_start(dl_run *run, const char *hosts, bool resumed) {
   dl_json_put_string(event, "transport", dl_sync_transport(run->model->sync));
   dl_json_put_int(event, "train_samples", dl_data_samples(run->model->data, DL_SPLIT_TRAIN));
   dl_json_put_bool(event, "resumed", resumed);
+  if (run->model->given_tensors) dl_json_put_int(event, "given_tensors", run->model->given_tensors);
   dl_json_put(event, "fingerprint", dl_json_copy(run->fingerprint));
   DL_TRY(dl_events_write(run->events, event));
   for (size_t i = 0; i < dl_json_size(run->early_warnings); i++)
@@ -290,6 +295,9 @@ static void show_header(const dl_run *run) {
                    dl_format_count(dl_data_samples(m->data, DL_SPLIT_TRAIN), samples), team->size,
                    team->processes > 1 ? "rank" : "thread", team->size == 1 ? "" : "s", nodes,
                    dl_sync_transport(m->sync), (long long)m->shards, m->shards == 1 ? "" : "s", where);
+  if (m->given_tensors)
+    dl_progress_note(run->progress, "%d of %d tensors begin as in %s", m->given_tensors, m->group.n_tensors,
+                     m->config->train.weights);
   char behind[96] = "";
   if (dl_sync_residuals(m->sync))
     snprintf(behind, sizeof behind, " (%.1f MB in all for what topk leaves behind)",

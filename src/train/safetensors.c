@@ -228,21 +228,47 @@ static dl_status open_checked(const char *path, FILE **file, dl_safetensors_entr
   return status;
 }
 
-static dl_status read_tensor(const char *path, FILE *file, uint64_t data, const dl_safetensors_entry *entries,
-                             int n_entries, const dl_tensor_view *tensor) {
+/* Reads a tensor if it is there as it should be. */
+static dl_status take_tensor(const char *path, FILE *file, uint64_t data, const dl_safetensors_entry *entries,
+                             int n_entries, const dl_tensor_view *tensor, dl_tensor_found *out) {
   const dl_safetensors_entry *found = NULL;
   for (int i = 0; i < n_entries && !found; i++)
     if (!strcmp(entries[i].name, tensor->name)) found = &entries[i];
-  if (!found)
-    return dl_fail_at(DL_ERR_DATA, path, 0, 0, "has no tensor '%s': it belongs to another model", tensor->name);
+  *out = DL_TENSOR_ABSENT;
+  if (!found) return DL_OK;
   bool fits = !strcmp(found->dtype, "F32") && found->dims == tensor->dims;
   for (int d = 0; fits && d < tensor->dims; d++) fits = found->shape[d] == tensor->shape[d];
-  if (!fits)
-    return dl_fail_at(DL_ERR_DATA, path, 0, 0, "tensor '%s' has another shape or type than the model's", tensor->name);
+  *out = fits ? DL_TENSOR_TAKEN : DL_TENSOR_OTHER;
+  if (!fits) return DL_OK;
   if (fseeko(file, (off_t)(data + found->begin), SEEK_SET) ||
       (tensor->count && fread(tensor->values, sizeof(float), tensor->count, file) != tensor->count))
     return dl_fail_at(DL_ERR_DATA, path, 0, 0, "tensor '%s' cannot be read", tensor->name);
   return DL_OK;
+}
+
+static dl_status read_tensor(const char *path, FILE *file, uint64_t data, const dl_safetensors_entry *entries,
+                             int n_entries, const dl_tensor_view *tensor) {
+  dl_tensor_found found;
+  DL_TRY(take_tensor(path, file, data, entries, n_entries, tensor, &found));
+  if (found == DL_TENSOR_ABSENT)
+    return dl_fail_at(DL_ERR_DATA, path, 0, 0, "has no tensor '%s': it belongs to another model", tensor->name);
+  if (found == DL_TENSOR_OTHER)
+    return dl_fail_at(DL_ERR_DATA, path, 0, 0, "tensor '%s' has another shape or type than the model's", tensor->name);
+  return DL_OK;
+}
+
+dl_status dl_safetensors_read_some(const char *path, const dl_tensor_view *tensors, int n, dl_tensor_found *found,
+                                   int *in_file) {
+  FILE *file;
+  dl_safetensors_entry *entries = NULL;
+  DL_TRY(open_checked(path, &file, &entries, in_file));
+  const uint64_t data = (uint64_t)ftello(file);
+  dl_status status = DL_OK;
+  for (int t = 0; t < n && status == DL_OK; t++)
+    status = take_tensor(path, file, data, entries, *in_file, &tensors[t], &found[t]);
+  free(entries);
+  fclose(file);
+  return status;
 }
 
 dl_status dl_safetensors_read(const char *path, const dl_tensor_view *tensors, int n) {

@@ -27,6 +27,14 @@ dl_status dl_safetensors_write(const char *path, const dl_tensor_view *tensors, 
  * header is checked before a value is read: DL_ERR_DATA that names the file and the tensor. */
 dl_status dl_safetensors_read(const char *path, const dl_tensor_view *tensors, int n);
 
+/* What became of a tensor that was looked for. */
+typedef enum dl_tensor_found { DL_TENSOR_ABSENT, DL_TENSOR_OTHER, DL_TENSOR_TAKEN } dl_tensor_found;
+
+/* Reads those tensors that are in the file with their name, shape and type F32; the others stay as they are. found (n)
+ * says which; *in_file is the number of tensors there. */
+dl_status dl_safetensors_read_some(const char *path, const dl_tensor_view *tensors, int n, dl_tensor_found *found,
+                                   int *in_file);
+
 /* A text table of what `path` holds, a line a tensor; freed by the caller. Checks the header. *digest as above. */
 typedef struct dl_safetensors_entry {
   char name[128], dtype[8];

@@ -104,7 +104,7 @@ static void test_an_infinite_score_is_never_the_best(void) {
 
 static void test_a_state_gives_back_what_it_was_given(void) {
   dl_model model = {.config = config_of("model: [{dense: 2}]\ntrain: {patience: 2, monitor: accuracy}"),
-                    .best = {0.1 + 0.2, 7, 700, 1}};
+                    .best = {0.1 + 0.2, 7, 700, 1, ""}};
   dl_json *state = dl_json_object();
   dl_json_put(state, "best", dl_best_json(&model));
   dl_model other = {.config = config_of("model: [{dense: 2}]\ntrain: {patience: 5, monitor: accuracy}")};

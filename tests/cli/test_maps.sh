@@ -51,14 +51,14 @@ run r2 predict --run one --data maps.h5 -o p.h5
 run alone data info p.h5
 contains 'labels are maps' 'labels   int64     (60, 8, 8)' out
 contains 'scores an image a class' 'scores   float32   (60, 3, 8, 8)' out
-"$DLDIST_H5" print p.h5 labels | tr ' ' '\n' >labels
+"$DLDIST_H5" print p.h5 labels | tr ' ' '\n' >found
 "$DLDIST_H5" print p.h5 y | tr ' ' '\n' >truth
 "$DLDIST_H5" print maps.h5 test/y | tr ' ' '\n' >file
 holds 'the truth is the one of the file' cmp truth file
 check 'as many are right as the evaluation says' yes \
-  "$(paste labels truth | awk -v want="$(field accuracy test.line)" '$2 != 255 { n++; right += $1 == $2 } END { d = right / n - want; print (d * d < 1e-20 ? "yes" : right / n " " want) }')"
+  "$(paste found truth | awk -v want="$(field accuracy test.line)" '$2 != 255 { n++; right += $1 == $2 } END { d = right / n - want; print (d * d < 1e-20 ? "yes" : right / n " " want) }')"
 "$DLDIST_H5" print p.h5 scores | awk '{ for (p = 1; p <= 64; p++) { b = 0; for (c = 1; c < 3; c++) if ($(c * 64 + p) > $(b * 64 + p)) b = c; print b } }' >largest
-holds 'a label is the class of the largest score' cmp largest labels
+holds 'a label is the class of the largest score' cmp largest found
 
 say '== weights of classes and samples'
 run j2 train c.yaml --run balanced --quiet --set loss.class_weights=balanced

@@ -24,7 +24,7 @@ tensor() {
   local length header range
   length=$(od -An -tu8 -N8 "$1" | tr -d ' ')
   header=$(head -c $((8 + length)) "$1" | tail -c "$length")
-  range=$(sed 's/.*"'"$2"'":{[^}]*"data_offsets":\[\([0-9]*\),\([0-9]*\)\].*/\1 \2/' <<<"$header")
+  range=$(printf '%s\n' "$header" | sed 's/.*"'"$2"'":{[^}]*"data_offsets":\[\([0-9]*\),\([0-9]*\)\].*/\1 \2/')
   tail -c +$((9 + length + ${range% *})) "$1" | head -c $((${range#* } - ${range% *})) | od -An -tx4 -v
 }
 weights_of() { echo "$1/checkpoints/latest/model.safetensors"; }

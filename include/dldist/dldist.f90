@@ -115,6 +115,11 @@ module dldist
       type(c_ptr), value :: network
       integer(c_int64_t) :: outputs
     end function
+    function dl_network_rows(network) bind(c) result(rows)
+      import :: c_ptr, c_int64_t
+      type(c_ptr), value :: network
+      integer(c_int64_t) :: rows
+    end function
     function dl_network_weights_sha256(network, hex) bind(c) result(status)
       import :: c_ptr, c_int, c_char
       type(c_ptr), value :: network

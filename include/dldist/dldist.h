@@ -85,8 +85,9 @@ DL_API dl_status dl_network_set(dl_network *network, const char *key, const char
 enum { DL_TRAIN = 0, DL_VALID = 1, DL_TEST = 2 };
 
 /* Arrays of a split, equal on all processes, borrowed until the network is closed or they are set again: x (samples,
- * shape...) row after row; truth is `labels` (samples) for classification, (samples, height, width) of x for
- * segmentation, y (samples, y_size) for other tasks. Without arrays the data come from data.file. Not collective. */
+ * shape...) row after row; truth is `labels` (samples) for classification, y (samples, y_size) for other tasks. For
+ * segmentation it is `labels` (samples, height, width): of x where the network is trained on arrays, else of its
+ * outputs. Without arrays the data come from data.file. Not collective. */
 DL_API dl_status dl_network_set_data(dl_network *network, int split, int64_t samples, int dims, const int64_t *shape,
                                      const float *x, const int32_t *labels, int64_t y_size, const float *y);
 
@@ -110,8 +111,8 @@ DL_API dl_status dl_network_train(dl_network *network);
 DL_API dl_status dl_network_metric(dl_network *network, int split, const char *metric, double *value);
 
 /* Scores of samples of yours: x (samples, shape...), scores (samples, outputs): probabilities for classification,
- * binary and multilabel, values for regression; of segmentation (samples, height, width, outputs). Every process may
- * have its own. Not collective. */
+ * binary and multilabel, values for regression; of segmentation (samples, dl_network_rows, outputs): a row for each
+ * pixel of the network's outputs. Every process may have its own. Not collective. */
 DL_API dl_status dl_network_predict(dl_network *network, int64_t samples, const float *x, float *scores);
 
 /* The same for tokens (samples, steps): scores (samples, outputs); of a language_model, whose steps are data.sequence,
@@ -121,6 +122,9 @@ DL_API dl_status dl_network_predict_tokens(dl_network *network, int64_t samples,
 
 /* Outputs of a trained or opened network, 0 before. */
 DL_API int64_t dl_network_outputs(const dl_network *network);
+/* Rows of outputs a sample: segmentation has one a pixel of its outputs, language_model one a step, others one. A
+ * sample's scores are rows * outputs numbers. 0 before. */
+DL_API int64_t dl_network_rows(const dl_network *network);
 
 /* SHA-256 of the weights as 64 hexadecimal digits and a 0 byte, on all processes. Collective. */
 DL_API dl_status dl_network_weights_sha256(dl_network *network, char hex[65]);

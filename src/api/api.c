@@ -283,6 +283,7 @@ dl_data_shape dl_network_shape(const dl_model *model) {
   dl_data_shape shape = *dl_data_shape_of(model->data);
   if (!dl_task_has_labels(model->config->task)) shape.y_size = dl_net_outputs(model->net);
   shape.classes = dl_task_has_labels(model->config->task) ? dl_net_outputs(model->net) : 0;
+  if (model->config->task == DL_TASK_SEGMENTATION) dl_net_map(model->net, shape.map);
   return shape;
 }
 
@@ -370,6 +371,8 @@ dl_status dl_network_scores(const dl_network *network, const dl_data_arrays *of,
   dl_data_destroy(&view.data);
   return status;
 }
+
+int64_t dl_network_rows(const dl_network *network) { return network->model ? dl_net_rows(network->model->net) : 0; }
 
 int64_t dl_network_outputs(const dl_network *network) {
   return network->model ? dl_net_outputs(network->model->net) : 0;

@@ -103,13 +103,18 @@ static const char *class_name(const dl_model *model, int64_t c, char *text, size
 static void print_confusion(const dl_model *model, const dl_evaluation *e) {
   const int64_t side = e->confusion_side;
   if (!e->confusion || side > WIDEST) return;
+  int width = 7;
+  for (int64_t i = 0; i < side * side; i++) {
+    const int digits = snprintf(NULL, 0, "%lld", (long long)e->confusion[i]);
+    width = digits + 1 > width ? digits + 1 : width;
+  }
   printf("\nconfusion counts (row: truth, column: predicted)\n%12s", "");
-  for (int64_t c = 0; c < side; c++) printf("%7lld", (long long)c);
+  for (int64_t c = 0; c < side; c++) printf("%*lld", width, (long long)c);
   printf("\n");
   for (int64_t r = 0; r < side; r++) {
     char label[32];
     printf("%12.12s", class_name(model, r, label, sizeof label));
-    for (int64_t c = 0; c < side; c++) printf("%7lld", (long long)e->confusion[r * side + c]);
+    for (int64_t c = 0; c < side; c++) printf("%*lld", width, (long long)e->confusion[r * side + c]);
     printf("\n");
   }
 }
@@ -129,7 +134,7 @@ static void print_each(const dl_model *model, const dl_evaluation *e) {
       if (isnan(value))
         printf(" %9s", "-");
       else
-        printf(" %9.4g", value);
+        printf(value >= 1e4 && value == rint(value) ? " %9.0f" : " %9.4g", value);
     }
     printf("\n");
   }

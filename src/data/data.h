@@ -25,7 +25,7 @@ typedef struct dl_data_shape {
   int64_t x_shape[DL_MAX_DIMS]; /* C,H,W for images (nchw whatever the file has), or features */
   int64_t x_size;               /* product */
   int64_t y_size;  /* values of y a sample: 1 for class labels, x_size for language_model, labels of a map */
-  int64_t map[2];  /* segmentation: height and width of a sample's map of labels; else 0 */
+  int64_t map[2];  /* segmentation: height and width of a sample's map of labels; else 0. Arrays: 0 is x's */
   int64_t classes; /* classification: labels run 0 .. classes - 1, from train, valid and test; else 0.
                       language_model: so do tokens */
 } dl_data_shape;
@@ -86,6 +86,8 @@ const char *const *dl_data_class_names(const dl_data *data, int *n);
 /* Whether a model with `classes` outputs can learn or judge these labels: DL_ERR_DATA that names file, data set, row
  * and label of the first one out of range. DL_OK where there are no labels. Not collective. */
 dl_status dl_data_check_labels(const dl_data *data, int64_t classes);
+/* Whether the loss leaves samples of this label out (ignore_index). Not collective. */
+bool dl_data_ignores(const dl_data *data, int32_t label);
 /* Uses another norm (a checkpoint's) from now on; copied. Fails where it does not fit the shape. Not collective. */
 dl_status dl_data_set_norm(dl_data *data, const dl_norm *norm);
 size_t dl_data_bytes(const dl_data *data);     /* memory per node */

@@ -74,6 +74,10 @@ static dl_status take_split(dl_data *data, const dl_config *config, int split, c
   if (!arrays->samples) return DL_OK;
   if (config->task == DL_TASK_LANGUAGE_MODEL) return take_windows(data, config, split, arrays, classes);
   DL_TRY(check_values("x", split, arrays->x, arrays->samples, shape->x_size));
+  if (arrays->labels && config->task == DL_TASK_SEGMENTATION && !shape->map[0])
+    return dl_fail(DL_ERR_USAGE,
+                   "segmentation wants images (channels, height, width), but x has %d dimensions a sample",
+                   shape->x_dims);
   if (labels && arrays->labels) {
     DL_TRY(check_labels(config, split, arrays->labels, arrays->samples, shape->y_size, shape->classes, classes));
   } else if (!labels && arrays->y) {
@@ -97,13 +101,10 @@ static dl_status check_shape(const dl_config *config, dl_data_shape *shape) {
   shape->x_size = size;
   if (config->task == DL_TASK_CLASSIFICATION || config->task == DL_TASK_BINARY) shape->y_size = 1;
   if (config->task == DL_TASK_LANGUAGE_MODEL) shape->y_size = size;
-  if (config->task == DL_TASK_SEGMENTATION && shape->x_dims != 3)
-    return dl_fail(DL_ERR_USAGE,
-                   "segmentation wants images (channels, height, width), but x has %d dimensions a sample",
-                   shape->x_dims);
-  if (config->task == DL_TASK_SEGMENTATION) { /* the labels lie over x */
-    memcpy(shape->map, shape->x_shape + 1, sizeof shape->map);
-    shape->y_size = shape->map[0] * shape->map[1];
+  if (config->task == DL_TASK_SEGMENTATION) {
+    if (!shape->map[0] && shape->x_dims == 3) /* no network says otherwise: the labels lie over x */
+      memcpy(shape->map, shape->x_shape + 1, sizeof shape->map);
+    shape->y_size = shape->map[0] ? shape->map[0] * shape->map[1] : 1;
   }
   if (shape->y_size < 1 || shape->y_size > (1LL << 31))
     return dl_fail(DL_ERR_USAGE, "y has %lld values a sample", (long long)shape->y_size);
@@ -145,7 +146,9 @@ static dl_status take_arrays(dl_data *data, const dl_config *config, const dl_da
   data->plan.shuffle = config->data.shuffle == DL_SHUFFLE_AUTO ? DL_SHUFFLE_FULL : config->data.shuffle;
   DL_TRY(check_shape(config, &data->plan.shape));
   const bool values = config->task == DL_TASK_REGRESSION || config->task == DL_TASK_MULTILABEL;
-  data->plan.y_planes = config->task == DL_TASK_SEGMENTATION                                      ? 1
+  const dl_data_shape *of = &data->plan.shape;
+  const bool over = of->x_dims == 3 && of->map[0] == of->x_shape[1] && of->map[1] == of->x_shape[2];
+  data->plan.y_planes = config->task == DL_TASK_SEGMENTATION                                      ? (over ? 1 : -1)
                         : values && dl_y_may_be_image(&data->plan.shape, data->plan.shape.y_size) ? -1
                                                                                                   : 0;
   data->plan.row_values = data->plan.shape.x_size + (config->task == DL_TASK_LANGUAGE_MODEL);

@@ -102,9 +102,11 @@ static dl_status take_label(const dl_h5_set *set, int64_t row, double value, lab
     *out = (int32_t)value;
     return DL_OK;
   }
-  if (value < 0)
-    return dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' has the label %.0f in row %lld: labels start at 0", set->name,
-                      value, (long long)row);
+  if (value < 0) {
+    dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' has the label %.0f in row %lld: labels start at 0", set->name, value,
+               (long long)row);
+    return dl_hint("if it stands for no class: loss: {name: cross_entropy, ignore_index: %.0f}", value);
+  }
   if (check->names && value >= (double)check->names)
     return dl_fail_at(DL_ERR_DATA, path, 0, 0,
                       "'%s' has the label %.0f in row %lld, but there are %lld class names: labels run from 0 to %lld",

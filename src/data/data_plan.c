@@ -135,12 +135,15 @@ static int32_t planes_over_x(const dl_data_shape *x, const dl_h5_set *y) {
   return (int32_t)(y->row_values / (end[-2] * end[-1]));
 }
 
-/* Height and width of a sample's map of labels; false: y is none. */
-static bool find_map(const dl_h5_set *y, int64_t map[2]) {
+/* Height and width of a sample's map of labels; false: y is none. What could be (N, 1, H, W) and (N, H, W, 1) is what
+ * lies over x, or the first. */
+static bool find_map(const dl_data_shape *x, const dl_h5_set *y, int64_t map[2]) {
   const int64_t *dim = y->dim + 1;
   if (y->dims == 4 && dim[0] != 1 && dim[2] != 1) return false;
   if (y->dims < 3 || y->dims > 4) return false;
-  if (y->dims == 4 && dim[0] == 1) dim++;
+  const bool last =
+      y->dims == 4 && dim[2] == 1 && (dim[0] != 1 || (dim[0] == x->x_shape[1] && dim[1] == x->x_shape[2]));
+  if (y->dims == 4 && !last) dim++;
   memcpy(map, dim, 2 * sizeof *map);
   return true;
 }
@@ -154,7 +157,8 @@ static dl_status check_y(dl_scan *scan, looked *seen, int split, const dl_h5_set
                       y->name, (long long)y->dim[0]);
   int64_t map[2] = {0, 0};
   const bool maps = task == DL_TASK_SEGMENTATION;
-  if (y->dims > form->max_dims || (form->one_column && y->row_values != 1) || (maps && !find_map(y, map)))
+  if (y->dims > form->max_dims || (form->one_column && y->row_values != 1) ||
+      (maps && !find_map(&scan->plan.shape, y, map)))
     return dl_fail_at(DL_ERR_DATA, path, 0, 0, "'%s' has the shape %s; %s wants %s", y->name,
                       dl_h5_dims_text(y->dims, y->dim, text, sizeof text),
                       dl_choice_name(DL_TASK_NAMES, task, (char[32]){0}, 32), form->wanted);

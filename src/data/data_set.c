@@ -136,11 +136,21 @@ bool dl_y_may_be_image(const dl_data_shape *x, int64_t values) {
 }
 
 /* Masks and other images to be learnt that do not lie over x pixel by pixel are not moved with it. */
-static void warn_of_augment(const dl_data *data) {
-  if (data->augment && dl_augment_moves(data->augment) && data->plan.y_planes < 0 && data->team->rank == 0)
+static dl_status check_augment(const dl_data *data, const dl_config *config) {
+  if (!data->augment || !dl_augment_moves(data->augment) || data->plan.y_planes >= 0) return DL_OK;
+  const dl_data_shape *s = &data->plan.shape;
+  if (data->task == DL_TASK_SEGMENTATION) {
+    dl_node_fail(config->data.augment, false,
+                 "data.augment moves x, but not maps of %lld x %lld labels with images of %lld x %lld",
+                 (long long)s->map[0], (long long)s->map[1], (long long)(s->x_dims == 3 ? s->x_shape[1] : 1),
+                 (long long)(s->x_dims == 3 ? s->x_shape[2] : s->x_size));
+    return dl_hint("take out what flips, moves, turns or scales, or bring labels and images to one size");
+  }
+  if (data->team->rank == 0)
     dl_warn("augment",
             "data.augment moves x alone: y of a sample does not lie over it as an image of its height and width, "
             "channels first, and will not fit if it is one");
+  return DL_OK;
 }
 
 dl_status dl_data_finish(dl_data *data, const dl_config *config, bool trains) {
@@ -157,7 +167,7 @@ dl_status dl_data_finish(dl_data *data, const dl_config *config, bool trains) {
   data->order_key = dl_rng_stream(data->seed, DL_RNG_SHUFFLE, 0);
   DL_TRY(dl_team_agree(data->team, bind_class_names(data)));
   if (trains) DL_TRY(dl_team_agree(data->team, dl_augment_new(config, &data->plan.shape, &data->augment)));
-  warn_of_augment(data);
+  DL_TRY(dl_team_agree(data->team, check_augment(data, config)));
   if (data->plan.streamed) DL_TRY(dl_team_agree(data->team, dl_stream_new(data, &data->stream)));
   return dl_norm_make(data, config);
 }
@@ -262,10 +272,12 @@ static dl_status fail_label(const dl_data *data, int split, int64_t at_label, in
   const dl_piece *piece = at(data, data->plan.pieces);
   for (int64_t i = 0; piece && i < data->plan.n_pieces; i++, piece++) {
     if (piece->split != split || row < piece->first || row >= piece->first + piece->rows) continue;
-    return dl_fail_at(DL_ERR_DATA, dl_piece_file(data, piece), 0, 0,
-                      "'%s' has the label %lld in row %lld, but the model has %lld outputs: labels run from 0 to %lld",
-                      dl_piece_y(data, piece), label, (long long)(row - piece->first), (long long)classes,
-                      (long long)classes - 1);
+    dl_fail_at(DL_ERR_DATA, dl_piece_file(data, piece), 0, 0,
+               "'%s' has the label %lld in row %lld, but the model has %lld outputs: labels run from 0 to %lld",
+               dl_piece_y(data, piece), label, (long long)(row - piece->first), (long long)classes,
+               (long long)classes - 1);
+    if (data->task != DL_TASK_SEGMENTATION) return DL_ERR_DATA;
+    return dl_hint("pixels without a class: loss: {name: cross_entropy, ignore_index: %lld}", label);
   }
   return dl_fail(DL_ERR_DATA,
                  "sample %lld of %s has the label %lld, but the model has %lld outputs: labels run from 0 to %lld",
@@ -273,11 +285,13 @@ static dl_status fail_label(const dl_data *data, int split, int64_t at_label, in
                  (long long)classes - 1);
 }
 
+bool dl_data_ignores(const dl_data *data, int32_t label) { return data->ignores && label == data->ignored; }
+
 dl_status dl_data_check_labels(const dl_data *data, int64_t classes) {
   if (data->plan.shape.classes <= classes) return DL_OK;
   for (int s = 0; s < DL_SPLITS; s++)
     for (int64_t i = 0; data->part[s].labels && i < data->part[s].samples * data->plan.shape.y_size; i++)
-      if (data->part[s].labels[i] >= classes && !(data->ignores && data->part[s].labels[i] == data->ignored))
+      if (data->part[s].labels[i] >= classes && !dl_data_ignores(data, data->part[s].labels[i]))
         return fail_label(data, s, i, classes);
   return DL_OK;
 }

@@ -97,6 +97,7 @@ typedef struct passage {
   hid_t type; /* doubles, or the small integers that the file has */
   size_t width;
   int64_t least, most; /* of labels; most < least: not held against anything */
+  bool maps;           /* of labels */
 } passage;
 
 static dl_status check_numbers(const passage *p, int64_t first, int64_t rows, const double *values) {
@@ -105,7 +106,7 @@ static dl_status check_numbers(const passage *p, int64_t first, int64_t rows, co
   double bad = 0;
   for (int64_t i = 0; i < rows * row_values; i++) {
     const bool finite = isfinite(values[i]);
-    const bool fits = !finite || p->most < p->least ||
+    const bool fits = !finite || p->most < p->least || (p->maps && (values[i] < 0 || values[i] == 255)) ||
                       (values[i] >= (double)p->least && values[i] <= (double)p->most && values[i] == rint(values[i]));
     dl_finding *f = !finite ? &nan : !fits ? &label : NULL;
     if (!f) continue;
@@ -229,12 +230,14 @@ static dl_status check_shape(checker *c, const dl_h5_set *set, int split, int pa
   return add_shape(c, set->name, text);
 }
 
-/* Labels are held against the class names where y is one column of whole numbers, tokens against the vocabulary. */
+/* Labels are held against the class names where y is one column of whole numbers or a map of them, tokens against the
+ * vocabulary. Which label of a map stands for none nobody says here: 255 or a negative one may. */
 static void set_limits(const checker *c, passage *p) {
   const dl_h5_set *set = p->set;
   p->least = 0;
   p->most = -1;
-  if (p->part == 1 && c->classes && set->number.integer && set->row_values == 1) p->most = c->classes - 1;
+  p->maps = p->part == 1 && set->dims >= 3;
+  if (p->part == 1 && c->classes && set->number.integer && (set->row_values == 1 || p->maps)) p->most = c->classes - 1;
   if (p->part == 3 && set->number.integer) p->most = (c->words ? c->words : INT32_MAX) - 1;
 }
 

@@ -57,16 +57,27 @@ dl_status dl_import_on(dl_team *team, const char *format, const char *const *inp
                        const dl_import_setting *settings, int n_settings, const char *output, bool force,
                        const dl_import_listener *listener);
 
-/* Writing predictions: /scores float32 (samples, outputs), /labels int64 where labels is not NULL, (samples) or
- * with more than one label column (samples, label_columns), /y as float32
- * (samples, y_size) where y is not NULL, or int64 (samples) where y_labels is not NULL. Of maps, where map[0] is not 0:
- * /scores (samples, outputs, height, width), /labels and /y (samples, height, width). Atomic. */
+/* Writing predictions, piece by piece and atomic: /scores float32 (rows, outputs), /labels int64 where they are
+ * decided, (rows) or with more than one label column (rows, label_columns), /y as float32 (rows, y_size) or as int64
+ * (rows). Of maps, where map[0] is not 0: /scores (rows, outputs, height, width), /labels and /y (rows, height, width).
+ */
+typedef enum dl_predicted_y { DL_PREDICTED_NO_Y, DL_PREDICTED_Y_VALUES, DL_PREDICTED_Y_LABELS } dl_predicted_y;
+typedef struct dl_predictions_form {
+  int64_t rows, outputs, y_size;
+  int64_t label_columns; /* 0: nothing is decided */
+  int64_t map[2];
+  dl_predicted_y y;
+} dl_predictions_form;
 typedef struct dl_predictions {
-  int64_t samples, outputs, y_size, label_columns, map[2];
-  const float *scores, *y;
+  const float *scores, *y; /* y, y_labels: as the form says */
   const int64_t *labels, *y_labels;
 } dl_predictions;
-dl_status dl_predictions_write(const char *path, const dl_predictions *predictions);
+typedef struct dl_predictions_file dl_predictions_file;
+dl_status dl_predictions_begin(const char *path, const dl_predictions_form *form, dl_predictions_file **out);
+/* Rows [first, first + n), in any order. */
+dl_status dl_predictions_put(dl_predictions_file *file, int64_t first, int64_t n, const dl_predictions *piece);
+/* With DL_OK the file is whole and there; with an error it is gone, and the error is returned. */
+dl_status dl_predictions_end(dl_predictions_file **file, dl_status status);
 
 /* For a handler of signals that end the process: takes away what an import, a split or predictions have written so far.
  * Async-signal-safe. */

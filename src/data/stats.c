@@ -254,6 +254,7 @@ static dl_json *head_json(const findings *f, const dl_stats_options *options) {
   dl_json_put_string(out, "file", options->file);
   dl_json_put_string(out, "x", s->x_name);
   if (s->has_y) dl_json_put_string(out, "y", s->y_name);
+  if (s->y_is_image) dl_json_put_string(out, "left_out", s->y_name);
   dl_json_put_string(out, "type", s->x.number.name);
   for (int i = 0; i < s->x.dims; i++) dl_json_put_int(shape, NULL, s->x.dim[i]);
   dl_json_put(out, "shape", shape);

@@ -44,6 +44,11 @@ static dl_status open_y(dl_stats_source *s, const dl_stats_options *options) {
   if (s->tokens || (options->x && !options->y)) return DL_OK;
   DL_TRY(open_named(s, s->split, "y", options->y, s->y_name, &s->y, &s->has_y));
   if (!s->has_y && options->y) return dl_h5_fail_missing(&s->file, s->y_name);
+  if (s->has_y && s->y.dims >= 3 && !options->y) { /* a column a pixel would say nothing */
+    s->has_y = false;
+    s->y_is_image = true;
+    dl_h5_set_close(&s->y);
+  }
   if (!s->has_y || s->y.dim[0] == s->x.dim[0]) return DL_OK;
   return dl_fail_at(DL_ERR_DATA, s->file.path, 0, 0, "data set '%s' has %lld rows and '%s' has %lld", s->x_name,
                     (long long)s->x.dim[0], s->y_name, (long long)s->y.dim[0]);

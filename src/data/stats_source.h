@@ -22,6 +22,7 @@ typedef struct dl_stats_source {
   char x_name[256], y_name[256];
   char split[16];
   bool has_y, tokens, nhwc;
+  bool y_is_image; /* maps or images: left out */
   int64_t rows;
   int x_columns, y_columns, columns;
   int64_t x_each;                /* values a column of x has in a row */

@@ -142,6 +142,8 @@ dl_status dl_stats_table(const dl_json *stats, char **out) {
   const int64_t n = int_of(stats, "samples");
   fprintf(s, "%s: %s, %s %s%s, %s\n", text_of(stats, "file"), text_of(stats, "x"), dl_page_number((double)n, text),
           rows, n == 1 ? "" : "s", text_of(stats, "type"));
+  if (*text_of(stats, "left_out"))
+    fprintf(s, "%s is left out: it has a map or an image a sample\n", text_of(stats, "left_out"));
   put_columns(s, dl_json_get(stats, "features"), text_of(stats, "columns_are"));
   put_columns(s, dl_json_get(stats, "targets"), "target");
   put_labels(s, dl_json_get(stats, "labels"));

@@ -19,10 +19,8 @@ void dl_evaluation_clear(dl_evaluation *evaluation) {
   *evaluation = (dl_evaluation){0};
 }
 
-static int64_t blocks_of(int64_t samples, int64_t block) { return (samples + block - 1) / block; }
-
 /* Reads and runs block `block`; returns the number of its samples. */
-static dl_status run_block(dl_model *model, dl_split_kind split, int64_t block, bool truth, int64_t *n) {
+dl_status dl_eval_run_block(dl_model *model, dl_split_kind split, int64_t block, bool truth, int64_t *n) {
   const int64_t samples = dl_data_samples(model->data, split), size = dl_eval_block(model);
   int64_t first = block * size, end = first + size;
   if (end > samples) end = samples;
@@ -76,9 +74,23 @@ static void job_clear(job *j) {
   dl_ranked_clear(&j->ranked);
 }
 
+/* Labels that are not as many as the network's rows would not fit the batch. Not collective. */
+static dl_status check_rows(const dl_model *model) {
+  const dl_data_shape *shape = dl_data_shape_of(model->data);
+  const int64_t rows = dl_net_rows(model->net);
+  int64_t map[2];
+  if (!dl_task_has_labels(model->config->task) || shape->y_size == rows) return DL_OK;
+  if (model->config->task != DL_TASK_SEGMENTATION)
+    return dl_fail(DL_ERR_DATA, "the data set has %lld labels a sample, but the model has %lld rows of outputs",
+                   (long long)shape->y_size, (long long)rows);
+  dl_net_map(model->net, map);
+  return dl_fail(DL_ERR_DATA, "the data set's maps have %lld x %lld labels, but the model gives %lld x %lld",
+                 (long long)shape->map[0], (long long)shape->map[1], (long long)map[0], (long long)map[1]);
+}
+
 /* Not collective. */
 static dl_status job_begin(job *j, const dl_evaluation *e) {
-  const int64_t blocks = blocks_of(e->samples, dl_eval_block(j->model));
+  const int64_t blocks = dl_eval_blocks(e->samples, dl_eval_block(j->model));
   const dl_team *team = j->model->team;
   j->begin = blocks * team->rank / team->size;
   j->end = blocks * (team->rank + 1) / team->size;
@@ -104,7 +116,7 @@ static dl_status my_blocks(job *j) {
   for (int64_t b = j->begin; b < j->end; b++) {
     double *row = j->rows + (b - j->begin) * j->width;
     int64_t n = 0;
-    DL_TRY(run_block(model, j->split, b, true, &n));
+    DL_TRY(dl_eval_run_block(model, j->split, b, true, &n));
     dl_net_loss(model->net, n, batch->label, batch->y, batch->weight, &row[0], &row[1]);
     if (batch->label) dl_net_drop_ignored(model->net, n, batch->label);
     const dl_metrics_block block = {.n = n * dl_net_rows(model->net),
@@ -124,7 +136,7 @@ static dl_status my_blocks(job *j) {
 /* Totals over all members. */
 static dl_status meet(job *j, dl_evaluation *out, bool curves) {
   dl_team *team = j->model->team;
-  const int64_t blocks = blocks_of(out->samples, dl_eval_block(j->model));
+  const int64_t blocks = dl_eval_blocks(out->samples, dl_eval_block(j->model));
   DL_TRY(dl_team_tree_sum(team, blocks, j->begin, j->end, j->width, j->rows, j->totals));
   DL_TRY(dl_team_sum_i64(team, j->counters, (size_t)j->counts));
   for (int k = 0; k < j->kind->maxima; k++) DL_TRY(dl_team_max_f64(team, &j->maxima[k]));
@@ -141,7 +153,7 @@ static dl_status report(job *j, dl_evaluation *out) {
                                     .sums = j->totals + 2,
                                     .maxima = j->maxima,
                                     .ranked = j->is_ranked ? j->figures : NULL};
-  out->loss = j->totals[1] > 0 ? j->totals[0] / j->totals[1] : 0;
+  out->loss = j->totals[1] > 0 ? j->totals[0] / j->totals[1] : NAN; /* nothing has a label */
   out->n_metrics = j->kind->finish(&totals, out->metrics);
   out->confusion_side = j->kind->confusion(out->outputs);
   if (out->confusion_side) {
@@ -160,7 +172,8 @@ dl_status dl_evaluate_at(dl_model *model, dl_split_kind split, double threshold,
   *out = (dl_evaluation){.samples = dl_data_samples(model->data, split), .outputs = dl_net_outputs(model->net)};
   out->threshold = dl_task_is_yes_or_no(model->config->task) ? threshold : NAN;
   job j = {.model = model, .split = split, .kind = dl_metrics_for(model->config->task), .threshold = threshold};
-  dl_status status = dl_team_agree(model->team, job_begin(&j, out));
+  dl_status status = dl_team_agree(model->team, check_rows(model));
+  if (status == DL_OK) status = dl_team_agree(model->team, job_begin(&j, out));
   if (status == DL_OK) {
     status = reference_point(model, split, j.reference);
     if (status == DL_OK) status = my_blocks(&j);
@@ -175,28 +188,4 @@ dl_status dl_evaluate_at(dl_model *model, dl_split_kind split, double threshold,
 
 dl_status dl_evaluate(dl_model *model, dl_split_kind split, dl_evaluation *out) {
   return dl_evaluate_at(model, split, DL_THRESHOLD, false, out);
-}
-
-dl_status dl_predict(dl_model *model, dl_split_kind split, float **scores) {
-  const int64_t width = dl_net_outputs(model->net) * dl_net_rows(model->net), size = dl_eval_block(model);
-  int64_t samples = dl_data_samples(model->data, split), blocks = blocks_of(samples, size);
-  int64_t begin = blocks * model->team->rank / model->team->size,
-          end = blocks * (model->team->rank + 1) / model->team->size;
-  int64_t last = end * size < samples ? end * size : samples, count = last - begin * size;
-  if (count < 0) count = 0;
-  float *mine = dl_calloc((size_t)(count * width), sizeof *mine);
-  dl_status status = mine ? DL_OK : DL_ERR_NOMEM;
-  for (int64_t block = begin; block < end && status == DL_OK; block++) {
-    int64_t n = 0;
-    status = run_block(model, split, block, false, &n);
-    if (status == DL_OK)
-      memcpy(mine + (block - begin) * size * width, dl_net_scores(model->net, n), (size_t)(n * width) * sizeof *mine);
-  }
-  void *all = NULL;
-  status = dl_team_agree(model->team, status);
-  if (status == DL_OK)
-    status = dl_team_gather_bytes(model->team, mine, (size_t)(count * width) * sizeof *mine, 0, &all, NULL);
-  free(mine);
-  *scores = all;
-  return status;
 }

@@ -418,7 +418,7 @@ static dl_status end_epoch(loop *l) {
                            .over_median = slowest.over_median};
     dl_progress_epoch(l->run->progress, &row);
   }
-  if (has_valid) dl_schedule_observe(m->schedule, m->optimizer->lr, valid.loss);
+  if (has_valid && !isnan(valid.loss)) dl_schedule_observe(m->schedule, m->optimizer->lr, valid.loss);
   dl_evaluation_clear(&valid);
   l->epoch_loss = l->epoch_weight = l->epoch_s = 0;
   l->epoch_samples = 0;

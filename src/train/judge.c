@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "core/file.h"
+#include "core/log.h"
 #include "core/mem.h"
 #include "data/import.h"
 
@@ -120,78 +121,110 @@ dl_status dl_judge_open_bare(dl_team *team, const char *folder, dl_model **out) 
 
 /* ---- predictions ---- */
 
-/* Truth in file order: values, or labels as int64. */
-static dl_status read_truth(dl_model *model, dl_split_kind split, int64_t samples, int64_t width, float **y,
-                            int64_t **labels) {
-  const int64_t rows = samples * dl_net_rows(model->net);
-  bool with_labels = dl_task_has_labels(model->config->task);
-  int32_t *raw = NULL;
-  dl_batch batch = {0};
-  if (with_labels) {
-    batch.label = raw = dl_calloc((size_t)rows, sizeof *raw);
-    *labels = dl_calloc((size_t)rows, sizeof **labels);
-  } else {
-    batch.y = *y = dl_calloc((size_t)(samples * width), sizeof **y);
-  }
-  dl_status status = (with_labels ? raw && *labels : *y != NULL) ? DL_OK : DL_ERR_NOMEM;
-  if (status == DL_OK) status = dl_data_read(model->data, split, 0, samples, &batch);
-  for (int64_t i = 0; with_labels && status == DL_OK && i < rows; i++) (*labels)[i] = raw[i];
-  free(raw);
-  return status;
+/* Member 0's way from scores to a file. */
+typedef struct writer {
+  dl_model *model;
+  dl_split_kind split;
+  double threshold;
+  dl_predictions_form form;
+  dl_predictions_file *file;
+} writer;
+
+/* What becomes of a piece; freed as a whole. */
+typedef struct piece {
+  float *y, *turned;
+  int64_t *labels, *y_labels;
+  int32_t *raw;
+} piece;
+
+static void piece_clear(piece *p) {
+  free(p->y);
+  free(p->turned);
+  free(p->labels);
+  free(p->y_labels);
+  free(p->raw);
 }
 
-/* What the scores decide: a class a row, yes or no for each output, or nothing (*columns 0). */
-static dl_status decide(const dl_model *model, int64_t rows, const float *scores, double threshold, int64_t **labels,
-                        int64_t *columns) {
-  const int64_t outputs = dl_net_outputs(model->net);
-  const int task = model->config->task;
-  *columns = dl_task_has_labels(task) ? 1 : dl_task_is_yes_or_no(task) ? outputs : 0;
-  if (!*columns) return DL_OK;
-  *labels = dl_calloc((size_t)(rows * *columns), sizeof **labels);
-  if (!*labels) return DL_ERR_NOMEM;
-  for (int64_t i = 0; i < rows * *columns; i++)
-    (*labels)[i] =
-        dl_task_has_labels(task) ? dl_first_largest(scores + i * outputs, outputs) : (double)scores[i] > threshold;
+/* Truth: values, or labels as int64. */
+static dl_status read_truth(const writer *w, int64_t first, int64_t n, piece *p) {
+  const int64_t rows = n * dl_net_rows(w->model->net);
+  dl_batch batch = {0};
+  if (w->form.y == DL_PREDICTED_NO_Y) return DL_OK;
+  if (w->form.y == DL_PREDICTED_Y_VALUES) {
+    batch.y = p->y = dl_calloc((size_t)(n * w->form.y_size), sizeof *p->y);
+    return p->y ? dl_data_read(w->model->data, w->split, first, first + n, &batch) : DL_ERR_NOMEM;
+  }
+  batch.label = p->raw = dl_calloc((size_t)rows, sizeof *p->raw);
+  p->y_labels = dl_calloc((size_t)rows, sizeof *p->y_labels);
+  if (!p->raw || !p->y_labels) return DL_ERR_NOMEM;
+  DL_TRY(dl_data_read(w->model->data, w->split, first, first + n, &batch));
+  for (int64_t i = 0; i < rows; i++) p->y_labels[i] = p->raw[i];
+  return DL_OK;
+}
+
+/* What the scores decide: a class a row, yes or no for each output, or nothing. */
+static dl_status decide(const writer *w, int64_t n, const float *scores, piece *p) {
+  const int64_t outputs = w->form.outputs, values = n * dl_net_rows(w->model->net) * w->form.label_columns;
+  const bool classes = dl_task_has_labels(w->model->config->task);
+  if (!w->form.label_columns) return DL_OK;
+  p->labels = dl_calloc((size_t)values, sizeof *p->labels);
+  if (!p->labels) return DL_ERR_NOMEM;
+  for (int64_t i = 0; i < values; i++)
+    p->labels[i] = classes ? dl_first_largest(scores + i * outputs, outputs) : (double)scores[i] > w->threshold;
   return DL_OK;
 }
 
 /* Scores of maps, a row of classes a pixel, to an image a class. */
-static dl_status turn_maps(int64_t samples, int64_t pixels, int64_t classes, float *scores) {
-  float *one = dl_calloc((size_t)(pixels * classes), sizeof *one);
-  if (!one) return DL_ERR_NOMEM;
-  for (int64_t i = 0; i < samples; i++, scores += pixels * classes) {
-    for (int64_t p = 0; p < pixels; p++)
-      for (int64_t c = 0; c < classes; c++) one[c * pixels + p] = scores[p * classes + c];
-    memcpy(scores, one, (size_t)(pixels * classes) * sizeof *one);
-  }
-  free(one);
+static dl_status turn_maps(const writer *w, int64_t n, const float *scores, piece *p) {
+  const int64_t pixels = w->form.map[0] * w->form.map[1], classes = w->form.outputs;
+  if (!pixels) return DL_OK;
+  p->turned = dl_calloc((size_t)(n * pixels * classes), sizeof *p->turned);
+  if (!p->turned) return DL_ERR_NOMEM;
+  for (int64_t i = 0; i < n; i++)
+    for (int64_t k = 0; k < pixels; k++)
+      for (int64_t c = 0; c < classes; c++)
+        p->turned[(i * classes + c) * pixels + k] = scores[(i * pixels + k) * classes + c];
   return DL_OK;
 }
 
-static dl_status write_predictions(dl_model *model, dl_split_kind split, float *scores, double threshold,
-                                   const char *path) {
-  const int64_t samples = dl_data_samples(model->data, split), rows = samples * dl_net_rows(model->net);
-  int64_t outputs = dl_net_outputs(model->net), *labels = NULL, *truth = NULL, columns;
-  float *y = NULL;
-  dl_status status = decide(model, rows, scores, threshold, &labels, &columns);
-  if (status == DL_OK && dl_data_has_y(model->data, split))
-    status = read_truth(model, split, samples, outputs, &y, &truth);
-  const bool maps = model->config->task == DL_TASK_SEGMENTATION;
-  if (maps && status == DL_OK) status = turn_maps(samples, dl_net_rows(model->net), outputs, scores);
-  dl_predictions p = {.samples = maps ? samples : rows,
-                      .outputs = outputs,
-                      .y_size = outputs,
-                      .scores = scores,
-                      .labels = labels,
-                      .label_columns = columns,
-                      .y = y,
-                      .y_labels = truth};
-  if (maps) dl_net_map(model->net, p.map);
-  if (status == DL_OK) status = dl_predictions_write(path, &p);
-  free(labels);
-  free(truth);
-  free(y);
+static dl_status write_piece(void *context, int64_t first, int64_t n, float *scores) {
+  const writer *w = context;
+  const int64_t rows = w->form.map[0] ? 1 : dl_net_rows(w->model->net); /* in the file, a sample */
+  piece p = {0};
+  dl_status status = read_truth(w, first, n, &p);
+  if (status == DL_OK) status = decide(w, n, scores, &p);
+  if (status == DL_OK) status = turn_maps(w, n, scores, &p);
+  const dl_predictions out = {
+      .scores = p.turned ? p.turned : scores, .y = p.y, .labels = p.labels, .y_labels = p.y_labels};
+  if (status == DL_OK) status = dl_predictions_put(w->file, first * rows, n * rows, &out);
+  piece_clear(&p);
   return status;
+}
+
+/* Truth goes with what was predicted where it is as large as that. */
+static dl_predicted_y truth_of(const dl_model *model, dl_split_kind split) {
+  if (!dl_data_has_y(model->data, split)) return DL_PREDICTED_NO_Y;
+  if (!dl_task_has_labels(model->config->task)) return DL_PREDICTED_Y_VALUES;
+  if (dl_data_shape_of(model->data)->y_size == dl_net_rows(model->net)) return DL_PREDICTED_Y_LABELS;
+  dl_warn("maps", "the data set's maps of labels are of another size than what the model gives: they are left out");
+  return DL_PREDICTED_NO_Y;
+}
+
+/* Member 0. */
+static dl_status begin_file(writer *w, const char *path) {
+  const dl_model *model = w->model;
+  const int task = model->config->task;
+  const bool maps = task == DL_TASK_SEGMENTATION;
+  const int64_t outputs = dl_net_outputs(model->net), samples = dl_data_samples(model->data, w->split);
+  w->form = (dl_predictions_form){.rows = maps ? samples : samples * dl_net_rows(model->net),
+                                  .outputs = outputs,
+                                  .y_size = outputs,
+                                  .label_columns = dl_task_has_labels(task)     ? 1
+                                                   : dl_task_is_yes_or_no(task) ? outputs
+                                                                                : 0,
+                                  .y = truth_of(model, w->split)};
+  if (maps) dl_net_map(model->net, w->form.map);
+  return dl_predictions_begin(path, &w->form, &w->file);
 }
 
 /* Whether `path` is, or a pattern takes in, a file of the data set that is read. */
@@ -225,10 +258,10 @@ dl_status dl_judge_check_threshold(const dl_model *model) {
 }
 
 dl_status dl_judge_predict(dl_model *model, dl_split_kind split, double threshold, const char *path) {
-  float *scores = NULL;
-  DL_TRY(dl_team_agree(model->team, model->team->rank == 0 ? spare_data(model, path) : DL_OK));
-  DL_TRY(dl_predict(model, split, &scores));
-  dl_status status = model->team->rank == 0 ? write_predictions(model, split, scores, threshold, path) : DL_OK;
-  free(scores);
-  return dl_team_agree(model->team, status);
+  const bool root = model->team->rank == 0;
+  writer w = {.model = model, .split = split, .threshold = threshold};
+  DL_TRY(dl_team_agree(model->team, root ? spare_data(model, path) : DL_OK));
+  dl_status status = dl_team_agree(model->team, root ? begin_file(&w, path) : DL_OK);
+  if (status == DL_OK) status = dl_predict_each(model, split, write_piece, &w);
+  return dl_team_agree(model->team, dl_predictions_end(&w.file, status));
 }

@@ -279,7 +279,7 @@ static dl_status count_classes(const dl_model *model, int64_t **counts, int64_t 
     const int64_t end = i + block < samples ? i + block : samples;
     status = dl_data_read(model->data, DL_SPLIT_TRAIN, i, end, &batch);
     for (int64_t k = 0; k < (end - i) * each && status == DL_OK; k++)
-      if (label[k] >= 0 && label[k] < *classes) (*counts)[label[k]]++;
+      if (label[k] >= 0 && label[k] < *classes && !dl_data_ignores(model->data, label[k])) (*counts)[label[k]]++;
   }
   free(label);
   return status;
@@ -298,11 +298,12 @@ static dl_status check_tokens(const dl_model *model) {
   return dl_hint("set vocabulary: %lld", (long long)classes);
 }
 
-static dl_status make_net(dl_model *model, int64_t most, int64_t outputs) {
+/* `trains`: maps of labels must be as the network's outputs; else whoever wants them looks. */
+static dl_status make_net(dl_model *model, int64_t most, int64_t outputs, bool trains) {
   const dl_data_shape *shape = dl_data_shape_of(model->data);
   dl_net_spec spec = {.config = model->config, .x_dims = shape->x_dims, .outputs = outputs, .max_batch = most};
   memcpy(spec.x_shape, shape->x_shape, sizeof spec.x_shape);
-  for (int s = 0; s < DL_SPLITS; s++)
+  for (int s = 0; trains && s < DL_SPLITS; s++)
     if (dl_data_has_y(model->data, (dl_split_kind)s)) memcpy(spec.map, shape->map, sizeof spec.map);
   spec.most_bytes = dl_memory_bytes() / (size_t)model->team->node_size;
   int64_t *counts;
@@ -430,7 +431,7 @@ static dl_status check_memory(const dl_model *model) {
 static dl_status build_training(dl_model *model, const dl_model_source *source) {
   DL_TRY(dl_team_agree(model->team, resolve_before_data(model, source)));
   DL_TRY(open_data(model, source));
-  dl_status status = make_net(model, largest_pass(model), outputs_wanted(model));
+  dl_status status = make_net(model, largest_pass(model), outputs_wanted(model), true);
   if (status == DL_OK) status = make_training(model);
   if (status == DL_OK) status = check_memory(model);
   DL_TRY(dl_team_agree(model->team, status));
@@ -532,7 +533,7 @@ static dl_status build_from_checkpoint(dl_model *model, const dl_model_source *s
   DL_TRY(dl_team_agree(model->team, resolve_before_data(model, source)));
   DL_TRY(open_data(model, source));
   dl_status status = take_kept_names(model, source->state);
-  if (status == DL_OK) status = make_net(model, dl_eval_block(model), 0);
+  if (status == DL_OK) status = make_net(model, dl_eval_block(model), 0, false);
   dl_data_shape kept;
   if (status == DL_ERR_USAGE && dl_state_shape(source->state, &kept) == DL_OK) /* it was sound for its own data */
     status = fail_shape(dl_data_shape_of(model->data), &kept);

@@ -128,9 +128,19 @@ dl_status dl_evaluate(dl_model *model, dl_split_kind split, dl_evaluation *out);
 /* The same with another threshold, and with the curves of a binary model. */
 dl_status dl_evaluate_at(dl_model *model, dl_split_kind split, double threshold, bool curves, dl_evaluation *out);
 
-/* Scores of all samples of a split in file order: *scores (samples x rows x outputs; rows: dl_net_rows) on member 0
- * alone, freed by the caller.
- */
+/* ---- prediction (predict.c) ---- */
+
+/* Scores of a split, (n, rows, outputs) of samples [first, first + n), handed to `take` on member 0, each sample once;
+ * the samples of a member come in file order. Rows: dl_net_rows. What is in memory does not depend on the split. */
+typedef dl_status dl_predict_take(void *context, int64_t first, int64_t n, float *scores);
+dl_status dl_predict_each(dl_model *model, dl_split_kind split, dl_predict_take *take, void *context);
+
+/* All of them in file order: *scores (samples x rows x outputs) on member 0 alone, freed by the caller. */
 dl_status dl_predict(dl_model *model, dl_split_kind split, float **scores);
+
+/* A split in blocks of dl_eval_block samples: their number; reading and running one, whose scores are dl_net_scores;
+ * *n: how many samples it has. Not collective. */
+static inline int64_t dl_eval_blocks(int64_t samples, int64_t block) { return (samples + block - 1) / block; }
+dl_status dl_eval_run_block(dl_model *model, dl_split_kind split, int64_t block, bool truth, int64_t *n);
 
 #endif

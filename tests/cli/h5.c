@@ -14,6 +14,8 @@
  *       twice                    part, and the first 200 samples once more
  *       weighted                 part, and behind it 200 with wrong labels; train/weight: 200 twos, 200 ones, 200 zeros
  *       maps                     images of 8 x 8 in three shades, whose pixels' shades are the labels; 255 is none
+ *       half                     the same with labels of every other row and column
+ *       void                     maps, and no pixel of the test split has a label
  *   cli_h5 hurt FILE.h5 NAME ROW flips a bit in the middle of the chunk that holds this row
  *   cli_h5 print FILE.h5 NAME    the values of a data set, a line a sample
  */
@@ -100,35 +102,40 @@ static int write_split(hid_t file, const char *split, const samples *s, const ch
 enum { SIDE = 8, PIXELS = SIDE * SIDE };
 
 /* Stripes of three shades under noise; a pixel of each image has no label. */
-static int write_maps(hid_t file, const char *split, int n, uint32_t seed) {
+static int write_maps(hid_t file, const char *split, int n, uint32_t seed, const char *kind) {
   static float x[MOST * PIXELS];
   static uint8_t y[MOST * PIXELS];
+  const int half = !strcmp(kind, "half"), none = !strcmp(kind, "void") && !strcmp(split, "test"),
+            side = half ? SIDE / 2 : SIDE;
   for (int i = 0; i < n; i++) {
     const uint32_t begin = next_random(&seed) % 9, across = next_random(&seed) % 2;
     for (uint32_t p = 0; p < PIXELS; p++) {
-      const uint32_t shade = (begin + (across ? p % SIDE : p / SIDE)) / 3 % 3;
+      const uint32_t shade = (begin + (across ? p % SIDE : p / SIDE)) / 3 % 3, row = p / SIDE, column = p % SIDE;
       x[i * PIXELS + (int)p] = (float)shade + 0.9f * ((float)next_random(&seed) / (float)(1u << 24) - 0.5f);
-      y[i * PIXELS + (int)p] = (uint8_t)shade;
+      if (!half) y[i * PIXELS + (int)p] = (uint8_t)shade;
+      if (half && row % 2 == 0 && column % 2 == 0)
+        y[i * PIXELS / 4 + (int)(row / 2 * SIDE / 2 + column / 2)] = (uint8_t)shade;
     }
-    y[i * PIXELS + i % PIXELS] = 255;
+    if (!half) y[i * PIXELS + i % PIXELS] = 255;
   }
+  if (none) memset(y, 255, sizeof y);
   hid_t group = H5Gcreate2(file, split, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
-  const hsize_t dim[] = {(hsize_t)n, SIDE, SIDE};
+  const hsize_t x_dim[] = {(hsize_t)n, SIDE, SIDE}, y_dim[] = {(hsize_t)n, (hsize_t)side, (hsize_t)side};
   const int bad =
-      write_set(group, "x", H5T_NATIVE_FLOAT, 3, dim, x) | write_set(group, "y", H5T_NATIVE_UINT8, 3, dim, y);
+      write_set(group, "x", H5T_NATIVE_FLOAT, 3, x_dim, x) | write_set(group, "y", H5T_NATIVE_UINT8, 3, y_dim, y);
   H5Gclose(group);
   return bad;
 }
 
-static int make_maps(const char *path) {
+static int make_maps(const char *path, const char *kind) {
   hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
   if (file < 0) return 1;
-  const int bad = write_maps(file, "train", 300, 1) | write_maps(file, "test", 60, 2);
+  const int bad = write_maps(file, "train", 300, 1, kind) | write_maps(file, "test", 60, 2, kind);
   return H5Fclose(file) < 0 || bad;
 }
 
 static int make(const char *kind, const char *path) {
-  if (!strcmp(kind, "maps")) return make_maps(path);
+  if (!strcmp(kind, "maps") || !strcmp(kind, "half") || !strcmp(kind, "void")) return make_maps(path, kind);
   static const char *const kinds[] = {"good", "nan",     "label", "no_y",     "short_y", "line",
                                       "part", "ignored", "twice", "weighted", "one_hot", "no_test"};
   static samples train, test;

@@ -60,9 +60,45 @@ check 'as many are right as the evaluation says' yes \
 "$DLDIST_H5" print p.h5 scores | awk '{ for (p = 1; p <= 64; p++) { b = 0; for (c = 1; c < 3; c++) if ($(c * 64 + p) > $(b * 64 + p)) b = c; print b } }' >largest
 holds 'a label is the class of the largest score' cmp largest found
 
+say '== labels of another size than the images'
+"$DLDIST_H5" make half half.h5
+half=(--set data.file=half.h5 --set data.augment=null --set 'model=[{conv2d: {filters: 8, kernel: 3, padding: same}}, relu, {maxpool2d: 2}, {conv2d: {filters: 3, kernel: 3, padding: same}}]')
+run j2 train c.yaml --run half --quiet "${half[@]}"
+run r3 train c.yaml --run half-r3 --quiet "${half[@]}"
+check 'they are learnt, with the same bits' "$(end_of half weights_sha256)" "$(end_of half-r3 weights_sha256)"
+run r2 predict --run half --data half.h5 -o q.h5
+run alone data info q.h5
+contains 'and predicted in their size' 'labels   int64     (60, 4, 4)' out
+try j2 eval --run half --data maps.h5
+check 'truth of another size: exit code' 3 "$code"
+contains 'both are told' "the data set's maps have 8 x 8 labels, but the model gives 4 x 4" err
+run j2 predict --run half --data maps.h5 -o q.h5
+contains 'for a prediction it is left out' 'maps of labels are of another size than what the model gives: they are left out' err
+run alone data info q.h5
+holds 'so the file has none' test -z "$(grep '^y ' out || true)"
+try r2 train c.yaml --run bad --set data.file=half.h5
+check 'labels that cannot be moved with the image' 2 "$code"
+contains 'at the place of what moves it' 'c.yaml:4:' err
+
+say '== nothing to judge, nothing to learn'
+"$DLDIST_H5" make void void.h5
+run j2 eval --run one --data void.h5 --json
+contains 'a split without a label has no loss' '"loss":null' out
+
+say '== other ways to read'
+for how in j1 r3; do
+  run "$how" train c.yaml --run "lanes-$how" --quiet --set data.shuffle=lanes
+  run "$how" train c.yaml --run "skip-$how" --quiet --set data.on_corrupt=skip
+  run "$how" train c.yaml --run "ps-$how" --quiet --set sync.mode=ps
+done
+for way in lanes skip ps; do check "$way: the same weights" "$(end_of $way-j1 weights_sha256)" "$(end_of $way-r3 weights_sha256)"; done
+check 'skipping nothing is the same as stopping at nothing' "$(end_of one weights_sha256)" "$(end_of skip-j1 weights_sha256)"
+
 say '== weights of classes and samples'
-run j2 train c.yaml --run balanced --quiet --set loss.class_weights=balanced
-contains 'balanced weights are counted by pixel' 'class_weights: [' balanced/config.yaml
+run j2 train c.yaml --run balanced --quiet --set loss.class_weights=balanced --set data.valid=null
+check 'balanced weights are counted by pixel' \
+  "$("$DLDIST_H5" print maps.h5 train/y | tr ' ' '\n' | awk '$1 < 3 { n[$1]++; all++ } END { printf "%.4g %.4g %.4g\n", all / 3 / n[0], all / 3 / n[1], all / 3 / n[2] }')" \
+  "$(sed -n 's/.*class_weights: \[\(.*\)\].*/\1/p' balanced/config.yaml | tr -d ',' | awk '{ printf "%.4g %.4g %.4g\n", $1, $2, $3 }')"
 holds 'and change the weights' test "$(end_of balanced weights_sha256)" != "$(end_of one weights_sha256)"
 
 say '== what does not fit'

@@ -243,8 +243,15 @@ static void test_the_same_input_makes_the_same_bytes(void) {
 static void test_predictions_read_back_and_are_listed(void) {
   float scores[6] = {0.1f, 0.9f, 0.5f, 0.5f, 1, 0}, got[6];
   int64_t guesses[3] = {1, 0, 0}, truth[3] = {1, 1, 0}, got_labels[3];
-  dl_predictions all = {.samples = 3, .outputs = 2, .scores = scores, .labels = guesses, .y_labels = truth};
-  DL_ASSERT_OK(dl_predictions_write(test_path("p.h5"), &all));
+  dl_predictions_form form = {.rows = 3, .outputs = 2, .label_columns = 1, .y = DL_PREDICTED_Y_LABELS};
+  const dl_predictions first = {.scores = scores, .labels = guesses, .y_labels = truth},
+                       rest = {.scores = scores + 2, .labels = guesses + 1, .y_labels = truth + 1};
+  dl_predictions_file *out;
+  DL_ASSERT_OK(dl_predictions_begin(test_path("p.h5"), &form, &out));
+  DL_ASSERT_OK(dl_predictions_put(out, 1, 2, &rest)); /* in any order */
+  DL_ASSERT_OK(dl_predictions_put(out, 0, 1, &first));
+  CU_ASSERT(access(test_path("p.h5"), F_OK) != 0);
+  DL_ASSERT_OK(dl_predictions_end(&out, DL_OK));
   hid_t file = H5Fopen(test_path("p.h5"), H5F_ACC_RDONLY, H5P_DEFAULT);
   struct {
     const char *name;
@@ -269,14 +276,21 @@ static void test_predictions_read_back_and_are_listed(void) {
                          "scores   float32   (3, 2)   contiguous   24 B\n"
                          "y        int64     (3,)     contiguous   24 B\n");
   free(text);
-  dl_predictions values = {.samples = 3, .outputs = 2, .y_size = 2, .scores = scores, .y = scores};
-  DL_ASSERT_OK(dl_predictions_write(test_path("p.h5"), &values));
+  const dl_predictions values = {.scores = scores, .y = scores};
+  form = (dl_predictions_form){.rows = 3, .outputs = 2, .y_size = 2, .y = DL_PREDICTED_Y_VALUES};
+  DL_ASSERT_OK(dl_predictions_begin(test_path("p.h5"), &form, &out));
+  DL_ASSERT_OK(dl_predictions_put(out, 0, 3, &values));
+  DL_ASSERT_OK(dl_predictions_end(&out, DL_OK));
   DL_ASSERT_OK(dl_data_info(test_path("p.h5"), &text));
   CU_ASSERT_STRING_EQUAL(text,
                          "scores   float32   (3, 2)   contiguous   24 B\n"
                          "y        float32   (3, 2)   contiguous   24 B\n");
   free(text);
-  CU_ASSERT_EQUAL(dl_predictions_write("/nonexistent/folder/p.h5", &values), DL_ERR_SYSTEM);
+  CU_ASSERT_EQUAL(dl_predictions_begin("/nonexistent/folder/p.h5", &form, &out), DL_ERR_SYSTEM);
+  CU_ASSERT_PTR_NULL(out);
+  DL_ASSERT_OK(dl_predictions_begin(test_path("gone.h5"), &form, &out));
+  CU_ASSERT_EQUAL(dl_predictions_end(&out, DL_ERR_DATA), DL_ERR_DATA);
+  CU_ASSERT(access(test_path("gone.h5"), F_OK) != 0);
 }
 
 static void test_an_imported_file_is_listed_with_chunks_and_checksums(void) {

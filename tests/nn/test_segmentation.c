@@ -61,9 +61,15 @@ static double furthest(const float *got, const double *want, size_t n) {
   double most = 0, largest = 0;
   for (size_t i = 0; i < n; i++) {
     largest = fmax(largest, fabs(want[i]));
-    most = fmax(most, fabs((double)got[i] - want[i]));
+    const double far = fabs((double)got[i] - want[i]);
+    if (!(far <= most)) most = isnan(far) ? INFINITY : far;
   }
   return most / largest;
+}
+
+static double out_of(float got, double want, double worst) {
+  const double far = fabs((double)got - want);
+  return far <= worst ? worst : isnan(far) ? INFINITY : far;
 }
 
 static void check_network(const char *model, const char *loss_text, const double *class_weight, bool weighted) {
@@ -89,7 +95,7 @@ static void check_network(const char *model, const char *loss_text, const double
   for (int i = 0; i < N; i++) {
     double z[C * P], slope[C * P];
     logits_of(&f, dense, x + i * X, z);
-    for (int k = 0; k < C * P; k++) worst = fmax(worst, fabs((double)out[(i * P + k % P) * C + k / P] - z[k]));
+    for (int k = 0; k < C * P; k++) worst = out_of(out[(i * P + k % P) * C + k / P], z[k], worst);
     slope_of(&t, weighted, i, z, slope, &want_loss, &want_all);
     add_gradients(dense, x + i * X, slope, dw, db);
   }

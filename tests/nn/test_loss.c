@@ -104,10 +104,11 @@ static void test_unfit_class_weights_are_told_at_their_place(void) {
   }
 }
 
+/* -1 stands for none, whatever is ignored. */
 static void test_a_label_that_is_no_class_makes_the_loss_nan_unless_it_is_ignored(void) {
   const float logits[5] = {0};
-  static const int32_t labels[] = {-1, 5, -100};
-  for (int i = 0; i < 3; i++)
+  static const int32_t labels[] = {-2, 5, -100, -1};
+  for (int i = 0; i < 4; i++)
     for (int ignored = 0; ignored < 2; ignored++) {
       char yaml[64];
       double sum, normaliser;
@@ -116,8 +117,9 @@ static void test_a_label_that_is_no_class_makes_the_loss_nan_unless_it_is_ignore
       snprintf(yaml, sizeof yaml, "{name: cross_entropy, ignore_index: %d}", ignored ? labels[i] : 77);
       DL_ASSERT_OK(make_loss(yaml, 5, NULL, 0, &made));
       made.loss->compute(made.options, 1, 5, logits, &labels[i], NULL, NULL, &sum, &normaliser, gradient);
-      CU_ASSERT(ignored ? sum == 0 && normaliser == 0 : isnan(sum));
-      for (int c = 0; ignored && c < 5; c++) CU_ASSERT(gradient[c] == 0);
+      const bool left_out = ignored || labels[i] == -1;
+      CU_ASSERT(left_out ? sum == 0 && normaliser == 0 : isnan(sum));
+      for (int c = 0; left_out && c < 5; c++) CU_ASSERT(gradient[c] == 0);
       clear_loss(&made);
     }
 }

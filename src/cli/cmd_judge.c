@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/cmd_data.h"
 #include "cli/command.h"
 #include "comm/launch.h"
 #include "core/log.h"
@@ -264,6 +265,7 @@ static dl_status run_predict(const dl_command *command, const dl_args *args) {
   if (j.generate.tokens >= 0) return dl_launch(1, generate_member, &j);
   j.output = dl_option_of(command, args, "-o");
   if (!j.output) return dl_fail(DL_ERR_USAGE, "dldist predict needs -o PREDICTIONS.h5");
+  dl_data_leave_nothing();
   return dl_launch(threads, predict_member, &j);
 }
 

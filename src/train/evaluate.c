@@ -74,16 +74,17 @@ static void job_clear(job *j) {
   dl_ranked_clear(&j->ranked);
 }
 
-/* Labels that are not as many as the network's rows would not fit the batch. Not collective. */
-static dl_status check_rows(const dl_model *model) {
+dl_status dl_check_rows(const dl_model *model) {
   const dl_data_shape *shape = dl_data_shape_of(model->data);
   const int64_t rows = dl_net_rows(model->net);
-  int64_t map[2];
-  if (!dl_task_has_labels(model->config->task) || shape->y_size == rows) return DL_OK;
-  if (model->config->task != DL_TASK_SEGMENTATION)
+  const bool maps = model->config->task == DL_TASK_SEGMENTATION;
+  int64_t map[2] = {0, 0};
+  if (maps) dl_net_map(model->net, map);
+  const bool same = shape->y_size == rows && !memcmp(map, shape->map, sizeof map);
+  if (!dl_task_has_labels(model->config->task) || same) return DL_OK;
+  if (!maps)
     return dl_fail(DL_ERR_DATA, "the data set has %lld labels a sample, but the model has %lld rows of outputs",
                    (long long)shape->y_size, (long long)rows);
-  dl_net_map(model->net, map);
   return dl_fail(DL_ERR_DATA, "the data set's maps have %lld x %lld labels, but the model gives %lld x %lld",
                  (long long)shape->map[0], (long long)shape->map[1], (long long)map[0], (long long)map[1]);
 }
@@ -172,7 +173,7 @@ dl_status dl_evaluate_at(dl_model *model, dl_split_kind split, double threshold,
   *out = (dl_evaluation){.samples = dl_data_samples(model->data, split), .outputs = dl_net_outputs(model->net)};
   out->threshold = dl_task_is_yes_or_no(model->config->task) ? threshold : NAN;
   job j = {.model = model, .split = split, .kind = dl_metrics_for(model->config->task), .threshold = threshold};
-  dl_status status = dl_team_agree(model->team, check_rows(model));
+  dl_status status = dl_team_agree(model->team, dl_check_rows(model));
   if (status == DL_OK) status = dl_team_agree(model->team, job_begin(&j, out));
   if (status == DL_OK) {
     status = reference_point(model, split, j.reference);

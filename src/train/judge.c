@@ -205,7 +205,7 @@ static dl_status write_piece(void *context, int64_t first, int64_t n, float *sco
 static dl_predicted_y truth_of(const dl_model *model, dl_split_kind split) {
   if (!dl_data_has_y(model->data, split)) return DL_PREDICTED_NO_Y;
   if (!dl_task_has_labels(model->config->task)) return DL_PREDICTED_Y_VALUES;
-  if (dl_data_shape_of(model->data)->y_size == dl_net_rows(model->net)) return DL_PREDICTED_Y_LABELS;
+  if (dl_check_rows(model) == DL_OK) return DL_PREDICTED_Y_LABELS;
   dl_warn("maps", "the data set's maps of labels are of another size than what the model gives: they are left out");
   return DL_PREDICTED_NO_Y;
 }

@@ -575,6 +575,7 @@ void dl_model_destroy(dl_model **model) {
   free(m->batch.y);
   free(m->batch.label);
   free(m->batch.weight);
+  free(m->given);
   for (int i = 0; i < m->n_class_names; i++) free(m->class_names[i]);
   free(m->class_names);
   dl_config_destroy(&m->config);

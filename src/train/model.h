@@ -56,6 +56,7 @@ typedef struct dl_model {
   int n_class_names;
   dl_norm norm;      /* the one in force, owned */
   int given_tensors; /* member 0: how many began as train.weights has them */
+  char *given;       /* member 0: that in words, owned; NULL: none */
 } dl_model;
 
 /* How a model comes to its data. */
@@ -137,6 +138,10 @@ dl_status dl_predict_each(dl_model *model, dl_split_kind split, dl_predict_take 
 
 /* All of them in file order: *scores (samples x rows x outputs) on member 0 alone, freed by the caller. */
 dl_status dl_predict(dl_model *model, dl_split_kind split, float **scores);
+
+/* DL_ERR_DATA where the data set's labels are not one for each row of the network's outputs: they would not fit the
+ * batch. Not collective. */
+dl_status dl_check_rows(const dl_model *model);
 
 /* A split in blocks of dl_eval_block samples: their number; reading and running one, whose scores are dl_net_scores;
  * *n: how many samples it has. Not collective. */

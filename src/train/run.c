@@ -102,7 +102,7 @@ static dl_status absolute_path(dl_node *node, const char *folder) {
 
 static dl_status absolute_files(dl_config *config) {
   dl_node *file = config->data.file, *weights = dl_node_get(dl_node_get(config->document.root, "train"), "weights");
-  if (config->train.weights && weights) {
+  if (config->train.weights && *config->train.weights && weights) {
     DL_TRY(absolute_path(weights, config->folder));
     config->train.weights = weights->text;
   }
@@ -295,9 +295,7 @@ static void show_header(const dl_run *run) {
                    dl_format_count(dl_data_samples(m->data, DL_SPLIT_TRAIN), samples), team->size,
                    team->processes > 1 ? "rank" : "thread", team->size == 1 ? "" : "s", nodes,
                    dl_sync_transport(m->sync), (long long)m->shards, m->shards == 1 ? "" : "s", where);
-  if (m->given_tensors)
-    dl_progress_note(run->progress, "%d of %d tensors begin as in %s", m->given_tensors, m->group.n_tensors,
-                     m->config->train.weights);
+  if (m->given) dl_progress_note(run->progress, "%s", m->given);
   char behind[96] = "";
   if (dl_sync_residuals(m->sync))
     snprintf(behind, sizeof behind, " (%.1f MB in all for what topk leaves behind)",
@@ -420,7 +418,9 @@ static dl_status dry_run(const dl_run *run) {
     if (status == DL_OK) status = dl_config_write(run->model->config, &config);
     if (status == DL_OK) {
       run->options->output(run->options->context, text);
-      run->options->output(run->options->context, "\nconfiguration in force:\n");
+      if (run->model->given) run->options->output(run->options->context, run->model->given);
+      run->options->output(run->options->context,
+                           run->model->given ? "\n\nconfiguration in force:\n" : "\nconfiguration in force:\n");
       run->options->output(run->options->context, config);
     }
   }

@@ -133,8 +133,8 @@ static uint64_t dtype_bytes(const char *dtype) {
     const char *name;
     uint64_t bytes;
   } types[] = {
-      {"F32", 4}, {"F64", 8}, {"F16", 2},  {"BF16", 2}, {"I64", 8}, {"I32", 4}, {"I16", 2},
-      {"I8", 1},  {"U8", 1},  {"BOOL", 1}, {"U16", 2},  {"U32", 4}, {"U64", 8},
+      {"F32", 4},     {"F64", 8}, {"F16", 2}, {"BF16", 2}, {"I64", 8}, {"I32", 4}, {"I16", 2}, {"F8_E4M3", 1},
+      {"F8_E5M2", 1}, {"I8", 1},  {"U8", 1},  {"BOOL", 1}, {"U16", 2}, {"U32", 4}, {"U64", 8},
   };
   for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
     if (!strcmp(types[i].name, dtype)) return types[i].bytes;
@@ -234,11 +234,12 @@ static dl_status take_tensor(const char *path, FILE *file, uint64_t data, const 
   const dl_safetensors_entry *found = NULL;
   for (int i = 0; i < n_entries && !found; i++)
     if (!strcmp(entries[i].name, tensor->name)) found = &entries[i];
-  *out = DL_TENSOR_ABSENT;
+  *out = (dl_tensor_found){.kind = DL_TENSOR_ABSENT};
   if (!found) return DL_OK;
+  out->entry = *found;
   bool fits = !strcmp(found->dtype, "F32") && found->dims == tensor->dims;
   for (int d = 0; fits && d < tensor->dims; d++) fits = found->shape[d] == tensor->shape[d];
-  *out = fits ? DL_TENSOR_TAKEN : DL_TENSOR_OTHER;
+  out->kind = fits ? DL_TENSOR_TAKEN : DL_TENSOR_OTHER;
   if (!fits) return DL_OK;
   if (fseeko(file, (off_t)(data + found->begin), SEEK_SET) ||
       (tensor->count && fread(tensor->values, sizeof(float), tensor->count, file) != tensor->count))
@@ -250,9 +251,9 @@ static dl_status read_tensor(const char *path, FILE *file, uint64_t data, const 
                              int n_entries, const dl_tensor_view *tensor) {
   dl_tensor_found found;
   DL_TRY(take_tensor(path, file, data, entries, n_entries, tensor, &found));
-  if (found == DL_TENSOR_ABSENT)
+  if (found.kind == DL_TENSOR_ABSENT)
     return dl_fail_at(DL_ERR_DATA, path, 0, 0, "has no tensor '%s': it belongs to another model", tensor->name);
-  if (found == DL_TENSOR_OTHER)
+  if (found.kind == DL_TENSOR_OTHER)
     return dl_fail_at(DL_ERR_DATA, path, 0, 0, "tensor '%s' has another shape or type than the model's", tensor->name);
   return DL_OK;
 }

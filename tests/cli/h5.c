@@ -15,6 +15,7 @@
  *       weighted                 part, and behind it 200 with wrong labels; train/weight: 200 twos, 200 ones, 200 zeros
  *       maps                     images of 8 x 8 in three shades, whose pixels' shades are the labels; 255 is none
  *       half                     the same with labels of every other row and column
+ *       odd                      the same as 4 x 16 maps
  *       void                     maps, and no pixel of the test split has a label
  *   cli_h5 hurt FILE.h5 NAME ROW flips a bit in the middle of the chunk that holds this row
  *   cli_h5 print FILE.h5 NAME    the values of a data set, a line a sample
@@ -120,7 +121,8 @@ static int write_maps(hid_t file, const char *split, int n, uint32_t seed, const
   }
   if (none) memset(y, 255, sizeof y);
   hid_t group = H5Gcreate2(file, split, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
-  const hsize_t x_dim[] = {(hsize_t)n, SIDE, SIDE}, y_dim[] = {(hsize_t)n, (hsize_t)side, (hsize_t)side};
+  hsize_t x_dim[] = {(hsize_t)n, SIDE, SIDE}, y_dim[] = {(hsize_t)n, (hsize_t)side, (hsize_t)side};
+  if (!strcmp(kind, "odd")) y_dim[1] = SIDE / 2, y_dim[2] = SIDE * 2;
   const int bad =
       write_set(group, "x", H5T_NATIVE_FLOAT, 3, x_dim, x) | write_set(group, "y", H5T_NATIVE_UINT8, 3, y_dim, y);
   H5Gclose(group);
@@ -135,7 +137,8 @@ static int make_maps(const char *path, const char *kind) {
 }
 
 static int make(const char *kind, const char *path) {
-  if (!strcmp(kind, "maps") || !strcmp(kind, "half") || !strcmp(kind, "void")) return make_maps(path, kind);
+  if (!strcmp(kind, "maps") || !strcmp(kind, "half") || !strcmp(kind, "void") || !strcmp(kind, "odd"))
+    return make_maps(path, kind);
   static const char *const kinds[] = {"good", "nan",     "label", "no_y",     "short_y", "line",
                                       "part", "ignored", "twice", "weighted", "one_hot", "no_test"};
   static samples train, test;

@@ -76,9 +76,26 @@ run j2 predict --run half --data maps.h5 -o q.h5
 contains 'for a prediction it is left out' 'maps of labels are of another size than what the model gives: they are left out' err
 run alone data info q.h5
 holds 'so the file has none' test -z "$(grep '^y ' out || true)"
+"$DLDIST_H5" make odd odd.h5
+try r2 eval --run one --data odd.h5
+check 'as many labels of another form are not judged' 3 "$code"
+contains 'their form is told' "the data set's maps have 4 x 16 labels, but the model gives 8 x 8" err
 try r2 train c.yaml --run bad --set data.file=half.h5
 check 'labels that cannot be moved with the image' 2 "$code"
 contains 'at the place of what moves it' 'c.yaml:4:' err
+
+say '== a prediction that is stopped'
+for signal in TERM HUP; do
+  "$DLDIST" predict --run one --data maps.h5 --split train -o "$signal.h5" -j 1 2>/dev/null &
+  pid=$!
+  for _ in $(seq 400); do
+    if compgen -G "$signal.h5*" >/dev/null; then break; fi
+    sleep 0.005
+  done
+  kill -"$signal" "$pid" 2>/dev/null || true
+  wait "$pid" 2>/dev/null || true
+  check "leaves the whole file or nothing (SIG$signal)" '' "$(compgen -G "$signal.h5.tmp-*" || true)"
+done
 
 say '== nothing to judge, nothing to learn'
 "$DLDIST_H5" make void void.h5

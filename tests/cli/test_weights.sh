@@ -57,8 +57,13 @@ say '== another head'
 tune=(--set 'model=[flatten, {dense: {units: 24, name: body, trainable: false}}, {batchnorm: {name: norm}}, relu, {dense: {units: 12, name: head}}, {dense: {units: 10, name: new}}]'
   --set train.weights=base --set train.epochs=2)
 run j1 train base.yaml --run tuned "${tune[@]}"
-contains 'what fits is told' '6 of 10 tensors begin as in' err
-contains 'so is what has another shape' '2 tensors (head.weight, head.bias) of' err
+contains 'what fits is told, and what does not' '6 of 10 tensors begin as in' err
+contains 'with the names of the others' 'the others by the seed: head.weight, head.bias, new.weight, new.bias' err
+contains 'so is what has another shape' 'are not of the model'"'"'s shape and type, and begin by the seed: head.weight there is F32 (10, 24)' err
+run j1 train base.yaml --dry-run "${tune[@]}"
+contains 'a dry run says it too' '6 of 10 tensors begin as in' out
+run j1 train base.yaml --run none --quiet --set train.epochs=1 --set 'train.weights=""'
+holds 'an empty path is none' test -z "$(grep given_tensors none/metrics.jsonl || true)"
 holds 'a layer that is not trained stays as it was given' cmp <(tensor base/checkpoints/best/model.safetensors body.weight) <(tensor "$(weights_of tuned)" body.weight)
 for how in j3 r2 r3 r2-mpi; do
   run "$how" train base.yaml --run "by-$how" "${tune[@]}" --quiet

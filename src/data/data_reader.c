@@ -69,10 +69,18 @@ static dl_status fail_changed(const char *path) {
   return dl_hint("leave data files alone while they are in use; run again to go on from the last checkpoint");
 }
 
+/* What was sound when the run began: where its size is another one, that is what is wrong with it. */
+static dl_status open_file(const char *path, const dl_piece *piece, dl_h5_file *out) {
+  const dl_status status = dl_h5_open(path, out);
+  struct stat now;
+  if (status != DL_ERR_DATA || (stat(path, &now) == 0 && now.st_size == piece->file_bytes)) return status;
+  return fail_changed(path);
+}
+
 static dl_status open_in_turn(dl_reader *r, opened *o, const dl_piece *piece) {
   const char *path = dl_piece_file(r->data, piece), *name = dl_piece_x(r->data, piece);
   bool found = false;
-  DL_TRY(dl_h5_open(path, &o->file));
+  DL_TRY(open_file(path, piece, &o->file));
   dl_status status = dl_h5_set_open(&o->file, name, &found, &o->x);
   if (status == DL_OK && (!found || o->x.dim[0] != piece->rows || o->x.row_values != r->data->plan.shape.x_size ||
                           o->file.bytes != piece->file_bytes || stat(path, &o->about) != 0)) {
@@ -155,7 +163,12 @@ dl_status dl_reader_unit(dl_reader *r, int part, const dl_unit *unit, const char
   }
   o->x.bad = r->data->bad[part] ? r->data->bad[part] + r->data->pieces[unit->piece].first : NULL;
   o->x.bad_is_known = true;
-  DL_TRY(dl_load_rows(plan, &o->x, r->data->layout, unit->row, unit->rows, false, &r->buffers, r->rows));
+  const dl_status status =
+      dl_load_rows(plan, &o->x, r->data->layout, unit->row, unit->rows, false, &r->buffers, r->rows);
+  if (status != DL_OK) { /* the file may have changed in the middle of it */
+    const dl_error error = *dl_error_last();
+    return check_unchanged(o) == DL_OK ? dl_error_adopt(&error) : DL_ERR_DATA;
+  }
   const int64_t limit = r->token_limit;
   if (limit) DL_TRY(check_tokens(r, o, unit, limit));
   *x = r->rows;

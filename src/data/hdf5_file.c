@@ -230,6 +230,18 @@ static dl_element element_of(bool integer, bool is_signed, size_t bytes) {
   return is_signed ? DL_ELEMENT_I16 : DL_ELEMENT_U16;
 }
 
+/* Whether all bits of a number lie in its bytes: HDF5 1.10 converts others beyond its buffers. */
+static bool bits_fit(hid_t type, size_t bytes) {
+  const size_t all = 8 * bytes, bits = H5Tget_precision(type);
+  const int offset = H5Tget_offset(type);
+  if (bits < 1 || bits > all || offset < 0 || (size_t)offset > all - bits) return false;
+  if (H5Tget_class(type) != H5T_FLOAT) return true;
+  size_t sign, exponent, exponent_bits, mantissa, mantissa_bits;
+  if (H5Tget_fields(type, &sign, &exponent, &exponent_bits, &mantissa, &mantissa_bits) < 0) return false;
+  return sign < all && exponent_bits >= 1 && exponent_bits <= all && exponent <= all - exponent_bits &&
+         mantissa_bits >= 1 && mantissa_bits <= all && mantissa <= all - mantissa_bits;
+}
+
 /* Booleans of h5py are an enumeration over int8. */
 static bool number_of(hid_t type, dl_h5_number *out, bool *as_kept) {
   H5T_class_t kind = H5Tget_class(type);
@@ -244,7 +256,8 @@ static bool number_of(hid_t type, dl_h5_number *out, bool *as_kept) {
   double most = 1;
   for (size_t i = is_signed; i < bits && i < 64; i++) most *= 2;
   out->unit_max = !out->integer || kind == H5T_ENUM || most < 2 ? 1 : most - 1;
-  bool good = bytes >= 1 && bytes <= 8 && (out->integer || H5Tget_class(base) == H5T_FLOAT);
+  const bool good =
+      bytes >= 1 && bytes <= 8 && (out->integer || H5Tget_class(base) == H5T_FLOAT) && bits_fit(base, bytes);
   *as_kept = H5Tequal(base, dl_h5_memory_type(out->element)) > 0;
   H5Tclose(base);
   return good;

@@ -310,6 +310,30 @@ static void test_a_damaged_chunk_is_found_by_its_checksum(void) {
          "skip|damaged");
 }
 
+/* HDF5 would convert them beyond its buffers. */
+static void test_numbers_whose_bits_lie_beyond_their_bytes_are_refused(void) {
+  const int x[6] = {1, 2, 3, 4, 5, 6}, y[6] = {0, 1, 0, 1, 0, 1};
+  static const unsigned char plain[] = {0x10, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x08, 0x00};
+  for (int bad = 0; bad < 2; bad++) {
+    hid_t file = make_file("bits.h5");
+    make_set(file, "train/x", H5T_STD_U8LE, H5T_NATIVE_INT, DIMS(6), H5P_DEFAULT, x);
+    make_labels(file, "train/y", 6, y);
+    H5Fclose(file);
+    /* Class and size of the type, its offset and precision: 8 bits, then 250 of them. */
+    static char bytes[1 << 16];
+    FILE *raw = fopen(test_path("bits.h5"), "rb");
+    const size_t n = fread(bytes, 1, sizeof bytes, raw);
+    fclose(raw);
+    char *found = memmem(bytes, n, plain, sizeof plain);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(found);
+    if (bad) found[10] = (char)250;
+    write_bytes("bits.h5", bytes, n);
+    dl_data *data = NULL;
+    CU_ASSERT_EQUAL(open_text("data: {file: bits.h5}", &data), bad ? DL_ERR_DATA : DL_OK);
+    dl_data_destroy(&data);
+  }
+}
+
 static const dl_test tests[] = {
     DL_TEST(test_what_is_not_an_hdf5_file_is_named_for_what_it_is),
     DL_TEST(test_a_truncated_file_is_called_truncated),
@@ -324,5 +348,6 @@ static const dl_test tests[] = {
     DL_TEST(test_a_filter_that_is_not_there_is_named),
     DL_TEST(test_absurd_sizes_are_refused_before_memory_is_asked_for),
     DL_TEST(test_a_damaged_chunk_is_found_by_its_checksum),
+    DL_TEST(test_numbers_whose_bits_lie_beyond_their_bytes_are_refused),
 };
 DL_TEST_MAIN("data errors", tests)
